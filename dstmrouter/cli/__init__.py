@@ -1,0 +1,1 @@
+"""Command lines: dstm-router, dstm-server, dstm-client, dstmctl."""

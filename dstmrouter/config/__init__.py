@@ -1,0 +1,1 @@
+"""Configuration files: models with their own checks, and the loader."""

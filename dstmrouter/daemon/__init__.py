@@ -1,0 +1,1 @@
+"""The processes: router supervisor, worker, server, client."""

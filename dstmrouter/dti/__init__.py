@@ -1,0 +1,1 @@
+"""The client end of the tunnel: the dynamic tunneling interface."""

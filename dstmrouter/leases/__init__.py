@@ -1,0 +1,1 @@
+"""Who may use which IPv4 address, and until when."""

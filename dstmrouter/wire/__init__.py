@@ -1,0 +1,1 @@
+"""One header, one file, one dtype; numpy only."""

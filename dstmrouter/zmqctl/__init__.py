@@ -1,0 +1,1 @@
+"""Binding feed and control over ZeroMQ."""

@@ -1,0 +1,1 @@
+"""Topologies out of network namespaces and veth pairs, for the demo, the tests and perf."""
