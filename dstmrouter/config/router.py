@@ -1,0 +1,172 @@
+"""`router.toml`: what a gateway needs to know before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
+
+from dstmrouter.config.fields import (
+    AbsolutePath,
+    CurveKey,
+    Endpoint,
+    FlowLabel,
+    Interface,
+    Misfit,
+    Name,
+    Prefix4,
+    Range4,
+    Several,
+    Unicast4,
+    Vlan,
+    counted,
+    is_remote,
+    power_of_two,
+    whole,
+)
+from dstmrouter.config.model import (
+    CurveConfig,
+    LogFormat,
+    LogLevel,
+    Section,
+    Tep6List,
+    curve_misfits,
+    overlaps,
+    repeated,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PortMode: TypeAlias = Literal["auto", "native-zerocopy", "native-copy", "generic", "packet_mmap"]
+RingSlots: TypeAlias = Annotated[int, power_of_two(64, 65536)]
+
+FRAME_OVERHEAD: Final = 256 + 18  # XDP_PACKET_HEADROOM (linux/bpf.h), Ethernet header with one tag
+
+
+class RouterSection(Section):
+    """`[router]`: the process itself."""
+
+    name: Name
+    workers: Annotated[int, whole(1, 64)] = 1
+    cpus: Annotated[Several[Annotated[int, whole(0, 4095)]], counted(0, 64, "CPUs")] = ()
+    control: Endpoint = "ipc:///run/dstm-router/control"
+    run_dir: AbsolutePath = Path("/run/dstm-router")
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "console"
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Every worker needs a CPU of its own."""
+        if self.cpus and len(self.cpus) < self.workers:
+            yield ("cpus",), f"at least {self.workers} CPUs for {self.workers} workers, or none"
+        if len(set(self.cpus)) < len(self.cpus):
+            yield ("cpus",), "each CPU once"
+
+
+class PortConfig(Section):
+    """`[[port]]`: a network interface that carries our packets, IPv4 and IPv6 alike."""
+
+    interface: Interface
+    mode: PortMode = "auto"
+    vlan: Vlan | None = None
+    kernel_interface: Interface | None = None
+    busy_poll: bool = False
+
+    @property
+    def addressed_interface(self) -> str:
+        """The interface on which the kernel keeps this port's addresses, routes, neighbours."""
+        if self.kernel_interface is not None:
+            return self.kernel_interface
+        return self.interface if self.vlan is None else f"{self.interface}.{self.vlan}"
+
+
+class UmemConfig(Section):
+    """`[umem]`: packet memory of one worker and the rings of each of its ports."""
+
+    frames: Annotated[int, whole(256, 1 << 22)] = 16384
+    chunk_size: Literal[2048, 4096] = 2048
+    rx_slots: RingSlots = 2048
+    tx_slots: RingSlots = 2048
+    fill_slots: RingSlots = 4096
+    completion_slots: RingSlots = 4096
+
+
+class TunnelConfig(Section):
+    """`[tunnel]`: our end of all tunnels (RFC 2473)."""
+
+    tep6: Tep6List
+    tep4: Unicast4
+    hop_limit: Annotated[int, whole(1, 255)] = 64
+    dscp: Literal["uniform", "pipe"] = "uniform"
+    flow_label: FlowLabel = "hash"
+    hairpin: bool = True
+    mtu: Annotated[int, whole(1280, 3822, "octets")] = 1500
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Refuse the same end point twice."""
+        yield from repeated(self.tep6, ("tep6",))
+
+
+class RouterPool(Section):
+    """`[[pool]]`: IPv4 addresses whose packets are ours."""
+
+    prefix: Prefix4
+
+
+class TableConfig(Section):
+    """`[table]`: capacities of the shared tables, reserved at start."""
+
+    leases: Annotated[int, whole(1, 1 << 24)] = 1 << 20
+    hops: Annotated[int, whole(16, 1 << 20)] = 1 << 16
+    routes: Annotated[int, whole(16, 1 << 24)] = 1 << 16
+
+
+class FeedSource(Section):
+    """`[[feed]]`: a server whose bindings this router follows."""
+
+    server: Name
+    feed: Endpoint
+    control: Endpoint
+    server_key: CurveKey | None = None
+
+    def misfits(self) -> Iterator[Misfit]:
+        """A server on the network must prove who it is."""
+        remote = [value for value in (self.feed, self.control) if is_remote(value)]
+        if remote and self.server_key is None:
+            yield ("server_key",), f"the server's public key, because of {remote[0]}"
+
+
+class RouterConfig(Section):
+    """The whole of `router.toml`."""
+
+    router: RouterSection
+    port: Annotated[Several[PortConfig], counted(1, 8, "ports")]
+    umem: UmemConfig = UmemConfig()
+    tunnel: TunnelConfig
+    pool: Annotated[Several[RouterPool], counted(1, 256, "pools")]
+    table: TableConfig = TableConfig()
+    feed: Annotated[Several[FeedSource], counted(0, 64, "feeds")] = ()
+    curve: CurveConfig | None = None
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Check what concerns several tables of the file."""
+        yield from repeated([port.interface for port in self.port], ("port",), "interface")
+        yield from repeated([feed.server for feed in self.feed], ("feed",), "server")
+        ranges = [Range4.of_network(pool.prefix) for pool in self.pool]
+        yield from overlaps(ranges, ["prefix"] * len(ranges))
+        yield from self._memory_misfits()
+        feeds = [endpoint for feed in self.feed for endpoint in (feed.feed, feed.control)]
+        yield from curve_misfits(self.curve, [self.router.control, *feeds])
+
+    def _memory_misfits(self) -> Iterator[Misfit]:
+        umem = self.umem
+        # A port may fill both rings that hold frames for long; the others then still get theirs.
+        need = len(self.port) * (umem.fill_slots + umem.tx_slots)
+        if umem.frames < need:
+            yield (
+                ("umem", "frames"),
+                f"at least {need}: {len(self.port)} ports with "
+                f"fill_slots = {umem.fill_slots} and tx_slots = {umem.tx_slots}",
+            )
+        room = umem.chunk_size - FRAME_OVERHEAD
+        if self.tunnel.mtu > room:
+            yield ("tunnel", "mtu"), f"at most {room} with [umem] chunk_size = {umem.chunk_size}"

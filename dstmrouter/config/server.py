@@ -1,0 +1,161 @@
+"""`server.toml`: what a lease server needs to know before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from dstmrouter.config.fields import (
+    AbsolutePath,
+    Endpoint,
+    Misfit,
+    Name,
+    Prefix4,
+    Range4,
+    Several,
+    SomeRange4,
+    Unicast4,
+    counted,
+    seconds,
+    whole,
+)
+from dstmrouter.config.model import (
+    CurveConfig,
+    LogFormat,
+    LogLevel,
+    Section,
+    Tep6List,
+    curve_misfits,
+    overlaps,
+    repeated,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The largest 32-bit value means "forever" on the wire, so it is no lifetime.
+LeaseSeconds: TypeAlias = Annotated[int, whole(1, 0xFFFFFFFE, "seconds")]
+WaitSeconds: TypeAlias = Annotated[int, whole(0, 86400, "seconds")]
+
+
+class ServerSection(Section):
+    """`[server]`: the process itself."""
+
+    name: Name
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "console"
+
+
+class LeaseSection(Section):
+    """`[lease]`: how long things last, in seconds."""
+
+    default_s: LeaseSeconds = 900
+    min_s: LeaseSeconds = 60
+    max_s: LeaseSeconds = 86400
+    quarantine_s: WaitSeconds = 240
+    offer_s: WaitSeconds = 30
+    grace_s: WaitSeconds = 30
+
+    def misfits(self) -> Iterator[Misfit]:
+        """min_s <= default_s <= max_s."""
+        if self.min_s > self.max_s:
+            yield ("min_s",), f"at most max_s = {self.max_s}"
+        elif not self.min_s <= self.default_s <= self.max_s:
+            yield (
+                ("default_s",),
+                f"a value from min_s = {self.min_s} to max_s = {self.max_s}",
+            )
+
+
+class ServerPool(Section):
+    """`[[pool]]`: IPv4 addresses to lend, as a prefix or from `first` to `last`."""
+
+    name: Name | None = None
+    prefix: Prefix4 | None = None
+    first: Unicast4 | None = None
+    last: Unicast4 | None = None
+    exclude: Several[SomeRange4] = ()
+
+    @property
+    def span(self) -> Range4:
+        """The first and the last address; `exclude` lies within."""
+        if self.prefix is not None:
+            return Range4.of_network(self.prefix)
+        assert self.first is not None, "checked by misfits"
+        assert self.last is not None, "checked by misfits"
+        return Range4(self.first, self.last)
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Demand one complete way to say which addresses, and exclusions within them."""
+        if (self.prefix is None) == (self.first is None):
+            yield ("prefix",), "either prefix, or first and last"
+        elif (self.first is None) != (self.last is None):
+            yield ("last",), "first and last together"
+        elif self.first is not None and self.last is not None and self.last < self.first:
+            yield ("last",), f"an address from first = {self.first} on"
+        else:
+            for i, part in enumerate(self.exclude):
+                if not self.span.contains(part):
+                    yield ("exclude", i), f"addresses within {self.span}"
+
+
+class TepSection(Section):
+    """`[tep]`: the routers' end of the tunnels, as clients are told."""
+
+    tep6: Tep6List
+    tep4: Unicast4
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Refuse the same end point twice."""
+        yield from repeated(self.tep6, ("tep6",))
+
+
+class StoreSection(Section):
+    """`[store]`: where leases survive a crash."""
+
+    path: AbsolutePath = Path("/var/lib/dstm-server/leases.sqlite")
+
+
+class FeedSection(Section):
+    """`[feed]`: the sockets for routers."""
+
+    bind: Endpoint = "ipc:///run/dstm-server/feed"
+    control: Endpoint = "ipc:///run/dstm-server/feed-control"
+    required: Several[Name] = ()
+    ack_timeout_s: Annotated[float, seconds(0.1, 300)] = 5.0
+    heartbeat_s: Annotated[float, seconds(0.1, 300)] = 5.0
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Refuse one router twice and one endpoint for two sockets."""
+        yield from repeated(self.required, ("required",))
+        if self.bind == self.control:
+            yield ("control",), "another endpoint than bind"
+
+
+class ControlSection(Section):
+    """`[control]`: the socket for operators."""
+
+    bind: Endpoint = "ipc:///run/dstm-server/control"
+
+
+class ServerConfig(Section):
+    """The whole of `server.toml`."""
+
+    server: ServerSection
+    lease: LeaseSection = LeaseSection()
+    pool: Annotated[Several[ServerPool], counted(1, 256, "pools")]
+    tep: TepSection
+    store: StoreSection = StoreSection()
+    feed: FeedSection = FeedSection()
+    control: ControlSection = ControlSection()
+    curve: CurveConfig | None = None
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Check what concerns several tables of the file."""
+        yield from repeated([pool.name or i for i, pool in enumerate(self.pool)], ("pool",), "name")
+        keys = ["first" if pool.prefix is None else "prefix" for pool in self.pool]
+        yield from overlaps([pool.span for pool in self.pool], keys)
+        if self.control.bind in {self.feed.bind, self.feed.control}:
+            yield ("control", "bind"), "another endpoint than those of [feed]"
+        endpoints = (self.feed.bind, self.feed.control, self.control.bind)
+        yield from curve_misfits(self.curve, endpoints)
