@@ -1,9 +1,4 @@
-"""Types of single configuration values: each says what it expects in one phrase.
-
-The values come from TOML, so a validator gets a str, int, float, bool, list or dict. It returns the
-checked value or raises `unlike("an integer between 1 and 64")`; the loader adds file, path and
-value. Pydantic's own messages are used for nothing but bool, str, missing and unknown keys.
-"""
+"""Types of single configuration values: names, addresses, prefixes, ranges, endpoints, keys."""
 
 from __future__ import annotations
 
@@ -17,103 +12,11 @@ from ipaddress import (
     summarize_address_range,
 )
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-T = TypeVar("T")
-Several: TypeAlias = Annotated[tuple[T, ...], Field(strict=False)]
-"""A TOML array; not strict, because strict mode would want a Python tuple."""
-
-Key: TypeAlias = str | int
-Misfit: TypeAlias = tuple[tuple[Key, ...], str]
-"""Where below the checked value something is wrong, and what was expected there."""
-
-MISFIT: Final = "misfit"  # the error type of everything that the configuration checks itself
-
-
-def misfit(*found: Misfit) -> PydanticCustomError:
-    """One error that reports every one of `found`."""
-    return PydanticCustomError(MISFIT, "does not fit", {"misfits": list(found)})
-
-
-def unlike(expected: str) -> PydanticCustomError:
-    """Error for the value at hand; `expected` continues the phrase "expected ..."."""
-    return misfit(((), expected))
-
-
-def whole(low: int, high: int, unit: str = "") -> BeforeValidator:
-    """An integer from `low` to `high`, both included."""
-
-    def check(value: object) -> int:
-        if type(value) is not int or not low <= value <= high:  # bool is an int to isinstance
-            raise unlike(f"an integer between {low} and {high}" + (f" ({unit})" if unit else ""))
-        return value
-
-    return BeforeValidator(check)
-
-
-def power_of_two(low: int, high: int) -> BeforeValidator:
-    """A power of two from `low` to `high`, both included: the kernel masks ring positions."""
-
-    def check(value: object) -> int:
-        if type(value) is not int or not low <= value <= high or value & (value - 1):
-            raise unlike(f"a power of two between {low} and {high}")
-        return value
-
-    return BeforeValidator(check)
-
-
-def seconds(low: float, high: float) -> BeforeValidator:
-    """A duration in seconds; fractions are welcome."""
-
-    def check(value: object) -> float:
-        if type(value) not in {int, float} or not low <= float(str(value)) <= high:
-            raise unlike(f"seconds between {low:g} and {high:g}")
-        return float(str(value))
-
-    return BeforeValidator(check)
-
-
-def counted(low: int, high: int, what: str) -> BeforeValidator:
-    """An array of `low` to `high` elements, which are checked one by one afterwards."""
-
-    def check(value: object) -> object:
-        if isinstance(value, tuple) or (isinstance(value, list) and low <= len(value) <= high):
-            return value
-        raise unlike(f"an array of {low} to {high} {what}")
-
-    return BeforeValidator(check)
-
-
-def text(pattern: str, expected: str) -> BeforeValidator:
-    """A string that matches `pattern` as a whole."""
-    whole_pattern = re.compile(pattern)
-
-    def check(value: object) -> str:
-        if not isinstance(value, str) or not whole_pattern.fullmatch(value):
-            raise unlike(expected)
-        return value
-
-    return BeforeValidator(check)
-
-
-def parsed(parse: Callable[[str], T], expected: str) -> BeforeValidator:
-    """A string that `parse` turns into the value, or refuses with a ValueError."""
-
-    def check(value: object) -> T:
-        if not isinstance(value, str):
-            raise unlike(expected)
-        try:
-            return parse(value)
-        except ValueError:
-            raise unlike(expected) from None
-
-    return BeforeValidator(check)
+from dstmrouter.config.checks import parsed, text, unlike, whole
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,13 +51,13 @@ class Range4:
 
 def _prefix4(value: object) -> IPv4Network:
     expected = "an IPv4 prefix like 192.0.2.0/24"
-    if not isinstance(value, str) or "/" not in value:
+    if not isinstance(value, str | IPv4Network) or "/" not in str(value):
         raise unlike(expected)
     try:
         network = IPv4Network(value, strict=False)
     except ValueError:
         raise unlike(expected) from None
-    if str(network) != value:
+    if str(network) != str(value):
         raise unlike(f"a prefix without host bits, {network}")
     if network.prefixlen < 8:
         raise unlike("a prefix of 8 to 32 bits")  # an index of 4 octets per address is kept
@@ -252,10 +155,13 @@ Interface: TypeAlias = Annotated[  # IFNAMSIZ leaves 15 characters, linux/if.h
 ]
 Vlan: TypeAlias = Annotated[int, whole(1, 4094)]
 Prefix4: TypeAlias = Annotated[IPv4Network, BeforeValidator(_prefix4)]
-Unicast4: TypeAlias = Annotated[IPv4Address, parsed(_unicast4, "a unicast IPv4 address")]
+Unicast4: TypeAlias = Annotated[
+    IPv4Address, parsed(IPv4Address, _unicast4, "a unicast IPv4 address")
+]
 Global6: TypeAlias = Annotated[
     IPv6Address,
     parsed(
+        IPv6Address,
         _global6,
         "a global or unique local unicast IPv6 address "
         "(not link-local, multicast, loopback, unspecified or IPv4-mapped)",
@@ -264,14 +170,16 @@ Global6: TypeAlias = Annotated[
 SomeRange4: TypeAlias = Annotated[
     Range4,
     parsed(
-        _range4, "an IPv4 address, a prefix without host bits, or FIRST-LAST in ascending order"
+        Range4,
+        _range4,
+        "an IPv4 address, a prefix without host bits, or FIRST-LAST in ascending order",
     ),
 ]
 FlowLabel: TypeAlias = Annotated[Literal["hash"] | int, BeforeValidator(_flow_label)]
 Endpoint: TypeAlias = Annotated[
-    str, parsed(_endpoint, "tcp://ADDRESS:PORT, tcp://[IPV6]:PORT or ipc:///PATH")
+    str, parsed(str, _endpoint, "tcp://ADDRESS:PORT, tcp://[IPV6]:PORT or ipc:///PATH")
 ]
 CurveKey: TypeAlias = Annotated[  # ZeroMQ RFC 32: 32 octets as 40 characters
     str, text(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}", "a Z85 public key of 40 characters")
 ]
-AbsolutePath: TypeAlias = Annotated[Path, parsed(_absolute_path, "an absolute path")]
+AbsolutePath: TypeAlias = Annotated[Path, parsed(Path, _absolute_path, "an absolute path")]

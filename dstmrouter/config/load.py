@@ -7,13 +7,15 @@ A line holds file, place, value and what was expected:
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, get_args
 
 from pydantic import ValidationError
 
-from dstmrouter.config.fields import MISFIT, Key
+from dstmrouter.config.checks import MISFIT, Key
 from dstmrouter.config.model import Section
 from dstmrouter.config.router import RouterConfig
 from dstmrouter.config.server import ServerConfig
@@ -52,6 +54,10 @@ def _load(path: Path, model: type[AnySection]) -> AnySection:
         raise ConfigError(f"{path}: octet {error.start}: expected UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
+    return _checked(path, document, model)
+
+
+def _checked(path: Path, document: dict[str, Any], model: type[AnySection]) -> AnySection:
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -86,23 +92,18 @@ def _found(place: Place, document: dict[str, Any]) -> str:
 
 def _describe(place: Place, document: dict[str, Any]) -> str:
     """The place in TOML's own notation: `[umem] frames`, `[[port]] #2 vlan`, `[tunnel] tep6 #1`."""
-    tables, key = "", ""
+    table, key = "", ""
     dotted: list[str] = []
-    for depth, part in enumerate(place):
-        value = _value_at(place[: depth + 1], document)
-        if isinstance(part, int):
-            if isinstance(value, dict):
-                tables = f"[[{'.'.join(dotted)}]] #{part + 1}"
-                key = ""
-            else:
-                key += f" #{part + 1}"
-        elif isinstance(value, dict):
-            dotted.append(part)
-            tables = f"[{'.'.join(dotted)}]"
+    for depth, part in enumerate(place, 1):
+        is_table = isinstance(_value_at(place[:depth], document), dict)
+        if isinstance(part, str):
+            dotted.append(_as_key(part))
+            table, key = (f"[{'.'.join(dotted)}]", "") if is_table else (table, dotted[-1])
+        elif is_table:
+            table, key = f"[[{'.'.join(dotted)}]] #{part + 1}", ""
         else:
-            dotted.append(part)
-            key = part
-    return f"{tables} {key}".strip()
+            key = f"{key} #{part + 1}"
+    return f"{table} {key}".strip()
 
 
 def _value_at(place: Place, document: dict[str, Any]) -> Any:  # whatever TOML holds
@@ -116,19 +117,18 @@ def _value_at(place: Place, document: dict[str, Any]) -> Any:  # whatever TOML h
 
 
 def _as_toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        shown = '"' + value.encode("unicode_escape").decode("ascii").replace('"', '\\"') + '"'
-    else:
-        shown = repr(value).replace("'", '"')
+    shown = json.dumps(value, default=str)  # TOML's own form for all but dates and tables
     return shown if len(shown) <= VALUE_WIDTH else f"{shown[: VALUE_WIDTH - 3]}..."
+
+
+def _as_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _as_toml(key)
 
 
 def _known_keys(place: Place, model: type[Section]) -> str:
     """What may stand where an unknown key stands: the nearest keys, or all."""
     names = list(_section_at(place[:-1], model).model_fields)
-    near = difflib.get_close_matches(str(place[-1]), names, cutoff=0.6)
+    near = difflib.get_close_matches(str(place[-1]), names, n=2, cutoff=0.6)
     return " or ".join(near) if near else f"one of {', '.join(names)}"
 
 

@@ -12,18 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from dstmrouter.config.checks import Key, Misfit, Several, counted, misfit
 from dstmrouter.config.fields import (
     AbsolutePath,
     CurveKey,
     Global6,
-    Key,
-    Misfit,
     Name,
     Range4,
-    Several,
-    counted,
     is_remote,
-    misfit,
 )
 
 if TYPE_CHECKING:

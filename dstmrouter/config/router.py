@@ -5,23 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
+from dstmrouter.config.checks import Misfit, Several, counted, power_of_two, whole
 from dstmrouter.config.fields import (
     AbsolutePath,
     CurveKey,
     Endpoint,
     FlowLabel,
     Interface,
-    Misfit,
     Name,
     Prefix4,
     Range4,
-    Several,
     Unicast4,
     Vlan,
-    counted,
     is_remote,
-    power_of_two,
-    whole,
 )
 from dstmrouter.config.model import (
     CurveConfig,
@@ -164,8 +160,8 @@ class RouterConfig(Section):
         if umem.frames < need:
             yield (
                 ("umem", "frames"),
-                f"at least {need}: {len(self.port)} ports with "
-                f"fill_slots = {umem.fill_slots} and tx_slots = {umem.tx_slots}",
+                f"at least {need} (ports: {len(self.port)}, each with "
+                f"fill_slots = {umem.fill_slots} and tx_slots = {umem.tx_slots})",
             )
         room = umem.chunk_size - FRAME_OVERHEAD
         if self.tunnel.mtu > room:

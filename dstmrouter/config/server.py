@@ -5,19 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
+from dstmrouter.config.checks import Misfit, Several, counted, seconds, whole
 from dstmrouter.config.fields import (
     AbsolutePath,
     Endpoint,
-    Misfit,
     Name,
     Prefix4,
     Range4,
-    Several,
     SomeRange4,
     Unicast4,
-    counted,
-    seconds,
-    whole,
 )
 from dstmrouter.config.model import (
     CurveConfig,

@@ -1,0 +1,87 @@
+"""`router.toml`: defaults and checks between values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dstmrouter.config.load import load_router
+from dstmrouter.config.router import PortConfig
+from tests.config.documents import KEY, ROUTER, edited, problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REMOTE_FEED = '[[feed]]\nserver = "s"\nfeed = "tcp://[::1]:1"\ncontrol = "ipc:///c"\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        (
+            "[tunnel]",
+            "[umem]\nframes = 6143\n[tunnel]",
+            [
+                "[umem] frames = 6143: expected at least 6144 "
+                "(ports: 1, each with fill_slots = 4096 and tx_slots = 2048)"
+            ],
+        ),
+        (
+            "[tunnel]",
+            "[tunnel]\nmtu = 1775",
+            ["[tunnel] mtu = 1775: expected at most 1774 with [umem] chunk_size = 2048"],
+        ),
+        (
+            'name = "gw1"',
+            'name = "gw1"\nworkers = 3\ncpus = [0, 0]',
+            [
+                "[router] cpus = [0, 0]: expected at least 3 CPUs for 3 workers, or none",
+                "[router] cpus = [0, 0]: expected each CPU once",
+            ],
+        ),
+        (
+            'interface = "eth0"',
+            'interface = "eth0"\n[[port]]\ninterface = "eth0"',
+            ['[[port]] #2 interface = "eth0": expected another value than #1 has'],
+        ),
+        (
+            '"2001:db8:f::1"',
+            '"2001:db8:f::1", "2001:DB8:F::1"',
+            ['[tunnel] tep6 #2 = "2001:DB8:F::1": expected another value than #1 has'],
+        ),
+        ("[tunnel]", REMOTE_FEED + "[tunnel]", None),
+        (
+            "[tunnel]",
+            f'{REMOTE_FEED}server_key = "{KEY}"\n[tunnel]',
+            [
+                "curve is missing: expected a [curve] section with secret_key_file, "
+                "because of tcp://[::1]:1"
+            ],
+        ),
+    ],
+)
+def test_values_that_do_not_go_together(
+    tmp_path: Path, old: str, new: str, lines: list[str] | None
+) -> None:
+    expected = lines or [
+        "[[feed]] #1 server_key is missing: "
+        "expected the server's public key, because of tcp://[::1]:1"
+    ]
+    assert problems(load_router, tmp_path / "r.toml", edited(ROUTER, old, new)) == expected
+
+
+def test_values_at_the_limit_fit(tmp_path: Path) -> None:
+    document = edited(ROUTER, "[tunnel]", "[umem]\nframes = 6144\n[tunnel]\nmtu = 1774")
+    (tmp_path / "r.toml").write_text(document)
+    assert load_router(tmp_path / "r.toml").tunnel.mtu == 1774
+
+
+def test_the_kernel_keeps_tagged_traffic_on_its_own_interface() -> None:
+    def addressed(vlan: int | None, kernel: str | None) -> str:
+        port = PortConfig(interface="eth0", vlan=vlan, kernel_interface=kernel)
+        return port.addressed_interface
+
+    assert addressed(None, None) == "eth0"
+    assert addressed(7, None) == "eth0.7"
+    assert addressed(7, "isp") == "isp"
