@@ -112,5 +112,5 @@ def _set_tos(packet: memoryview, tos: int) -> None:
 
 def _ones_sum(octets: bytes | memoryview) -> int:
     """One's complement sum of the 16-bit words (RFC 1071); even lengths, not all zero."""
-    words = struct.unpack(f"!{len(octets) // 2}H", octets)
+    words: tuple[int, ...] = struct.unpack(f"!{len(octets) // 2}H", octets)
     return (sum(words) - 1) % 0xFFFF + 1

@@ -1,0 +1,195 @@
+"""The client process: make the interface, carry packets until told to stop, leave nothing behind.
+
+Order: claim the name, look at the host, plan, do. The claim's file says what is about to be made
+before it is made, so a client killed at any point is cleaned up after by the next one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import select
+import signal
+import socket
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from dstmrouter.dti.carrier import Carrier
+from dstmrouter.dti.counters import Counters, read_counters
+from dstmrouter.dti.host import Host
+from dstmrouter.dti.plan import CreateLink, DeleteLink, Ends, is_ours, plan, refusals
+from dstmrouter.dti.pump import Pump
+from dstmrouter.dti.state import Claim, State, read_state, this_netns
+from dstmrouter.dti.tunnel import Kind, Tunnel
+from dstmrouter.errors import DstmError, SystemCallError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+log = structlog.get_logger()
+
+AUTO: Final = (Kind.IP6TNL, Kind.TUN)  # the kernel's own tunnel first: it is faster
+NOT_IN_KERNEL: Final = frozenset({errno.EOPNOTSUPP, errno.ENODEV, errno.ENOENT, errno.ENXIO})
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_WITHIN_S: Final = 10.0
+
+
+def run(tunnel: Tunnel, kinds: Sequence[Kind], run_dir: Path) -> None:
+    """Be the client until SIGTERM, SIGINT or SIGHUP; raises DstmError if it cannot start."""
+    with ExitStack() as undo:
+        stop = undo.enter_context(_stop_signals())
+        claim = Claim(run_dir, tunnel.name)
+        undo.callback(claim.release)
+        host = undo.enter_context(closing(Host()))
+        former = _former_ends(claim)
+        undo.callback(_remove, host, tunnel.name, former)
+        kind = _bring_up(host, tunnel, kinds, claim)
+        if kind is Kind.TUN:
+            _carry(host, tunnel, claim, stop)
+        else:
+            log.info("up", interface=tunnel.name, backend=str(kind))
+            select.select([stop], [], [])
+            _log_end(tunnel.name, host.octets(tunnel.name))
+
+
+def rehearse(tunnel: Tunnel, kinds: Sequence[Kind], run_dir: Path) -> list[str]:
+    """Tell what `run` would do first, one line a step; raises DstmError if it would refuse."""
+    state, alive = read_state(run_dir, tunnel.name)
+    if alive:
+        raise DstmError(f"{tunnel.name} is in use by another dstm-client")
+    former = state.ends if state is not None and state.netns == this_netns() else None
+    with closing(Host()) as host:
+        return [str(step) for step in _plan(host, tunnel, kinds[0], former)]
+
+
+def down(name: str, run_dir: Path) -> str:
+    """Stop the client of interface `name`, or remove what a killed one left; tell which."""
+    state, alive = read_state(run_dir, name)
+    if state is not None and alive:
+        _stop(state.pid)
+        return f"{name}: client {state.pid} stopped"
+    with ExitStack() as undo:
+        claim = Claim(run_dir, name)
+        undo.callback(claim.release)
+        host = undo.enter_context(closing(Host()))
+        removed = _remove(host, name, _former_ends(claim))
+    return f"{name}: {'removed' if removed else 'nothing to remove'}"
+
+
+def status(name: str, run_dir: Path) -> dict[str, Any]:
+    """Facts and counters of the client of interface `name`; raises DstmError if there is none."""
+    state, alive = read_state(run_dir, name)
+    if state is None:
+        raise DstmError(f"no dstm-client has {name}")
+    facts = {"name": name, "running": alive} | dataclasses.asdict(state)
+    try:
+        if state.kind is Kind.TUN:
+            return facts | {"counters": read_counters(run_dir / f"{name}.counters")}
+        with closing(Host()) as host:
+            return facts | {"counters": host.octets(name)}
+    except OSError:  # killed before it had any
+        return facts | {"counters": {}}
+
+
+def _bring_up(host: Host, tunnel: Tunnel, kinds: Sequence[Kind], claim: Claim) -> Kind:
+    """Make the interface with the first of `kinds` that this kernel has; return which."""
+    former = _former_ends(claim)
+    for kind in kinds:
+        steps = _plan(host, tunnel, kind, former)
+        claim.write(State.of_this_process(tunnel, kind))
+        for step in steps:
+            try:
+                host.carry_out(step)
+            except SystemCallError as error:
+                missing = isinstance(step, CreateLink) and error.errno in NOT_IN_KERNEL
+                if not missing or kind is kinds[-1]:
+                    raise
+                log.info("backend not in this kernel", backend=str(kind), reason=str(error))
+                break
+            log.debug("done", step=str(step))
+        else:
+            return kind
+    raise AssertionError("no backends")
+
+
+def _plan(host: Host, tunnel: Tunnel, kind: Kind, former: Ends | None) -> list[Any]:
+    found = host.look(tunnel)
+    ours = found.link is not None and is_ours(found.link, former)
+    reasons = list(refusals(tunnel, found, ours=ours))
+    if reasons:
+        raise DstmError("; ".join(reasons))
+    if found.tep6_through is None:
+        log.warning("no route to the tunnel end point yet", tep6=str(tunnel.tep6))
+    return list(plan(tunnel, kind, found))
+
+
+def _carry(host: Host, tunnel: Tunnel, claim: Claim, stop: socket.socket) -> None:
+    assert host.tun is not None
+    with ExitStack() as undo:
+        counters = undo.enter_context(closing(Counters(claim.counters)))
+        carrier = undo.enter_context(
+            closing(Carrier(tunnel.client6, tunnel.tep6, tunnel.interface))
+        )
+        log.info("up", interface=tunnel.name, backend="tun", through=tunnel.interface or "routes")
+        Pump(host.tun, carrier, tunnel.client4, counters).run(stop.fileno())
+        _log_end(tunnel.name, counters.snapshot())
+
+
+def _remove(host: Host, name: str, former: Ends | None) -> bool:
+    """Delete the kernel's tunnel if it is ours; a TUN device goes with its process."""
+    link = host.find_link(name)
+    if link is None or link.kind != Kind.IP6TNL or not is_ours(link, former):
+        return False
+    host.carry_out(DeleteLink(link.index))
+    return True
+
+
+def _former_ends(claim: Claim) -> Ends | None:
+    former = claim.former
+    return former.ends if former is not None and former.netns == this_netns() else None
+
+
+def _log_end(name: str, counters: dict[str, dict[str, int]]) -> None:
+    packets = {verdict: c["packets"] for verdict, c in counters.items() if c["packets"]}
+    log.info("stopped", interface=name, **packets)
+
+
+def _stop(pid: int) -> None:
+    """End the process that holds the claim, and wait until it has cleaned up."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        ended, _, _ = select.select([process], [], [], STOP_WITHIN_S)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(process)
+    if not ended:
+        raise DstmError(f"client {pid} has not stopped within {STOP_WITHIN_S:.0f} s")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[socket.socket]:
+    """Yield a socket that becomes readable at the first stop signal."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.setblocking(False)
+        former_fd = signal.set_wakeup_fd(writer.fileno())
+        former = {number: signal.signal(number, _noted) for number in STOP_SIGNALS}
+        try:
+            yield reader
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(former_fd)
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """Do nothing here: the wakeup descriptor carries the signal to the loop."""
