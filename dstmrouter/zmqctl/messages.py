@@ -1,0 +1,292 @@
+"""The messages of feed and control: one msgpack map each, version 1 (docs/zmq-protocol.md).
+
+Every message is a frozen dataclass; the type of each field carries its check, so encoding and
+decoding follow from one definition. `decode` takes any bytes and either returns a
+message whose values are all in range or raises DecodeError. Keys that version 1 does not know are
+ignored: a newer peer may add some.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, get_type_hints
+
+import msgpack
+import numpy as np
+
+from dstmrouter.binding import BindingColumns
+from dstmrouter.errors import DecodeError
+from dstmrouter.zmqctl.columns import pack_columns, unpack_columns
+
+VERSION: Final = 1
+MESSAGE_MAX: Final = (
+    2_359_296  # octets: 65,536 rows of 30 octets, 255 tep6, names; sockets enforce it
+)
+ITEMS_MAX: Final = 4_096  # entries of one list or map, at any depth
+EPOCH_OCTETS: Final = 16
+
+Check: TypeAlias = Callable[[Any], Any]
+"""Returns the value as the message holds it; raises DecodeError without the field's name."""
+
+
+def _number(low: int, high: int) -> Check:
+    def check(value: object) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise DecodeError(f"expected a number from {low} to {high}")
+        return value
+
+    return check
+
+
+def _octets(low: int, high: int) -> Check:
+    def check(value: object) -> bytes:
+        if not isinstance(value, bytes) or not low <= len(value) <= high:
+            raise DecodeError(f"expected {low} to {high} octets")
+        return value
+
+    return check
+
+
+def _text(pattern: str) -> Check:
+    matches = re.compile(pattern, re.ASCII).fullmatch
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or matches(value) is None:
+            raise DecodeError(f"expected text that matches {pattern}")
+        return value
+
+    return check
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise DecodeError("expected true or false")
+    return value
+
+
+def _map(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise DecodeError("expected a map with text keys")
+    return value
+
+
+def _counts(value: object) -> dict[str, int]:
+    counts = _map(value)
+    if not all(type(count) is int and 0 <= count < 2**63 for count in counts.values()):
+        raise DecodeError("expected a map of counts")
+    return counts
+
+
+Count = Annotated[int, _number(0, 2**63 - 1)]
+Id = Annotated[int, _number(0, 2**53 - 1)]  # exact in languages whose only number is a double
+Epoch = Annotated[bytes, _octets(EPOCH_OCTETS, EPOCH_OCTETS)]
+Name = Annotated[str, _text(r"[\w.:@-]{1,64}")]
+Word = Annotated[str, _text(r"[\w.-]{1,64}")]
+Line = Annotated[str, _text(r"(?s:.){0,2000}")]
+Part = Annotated[int, _number(0, 2**16 - 1)]
+Parts = Annotated[int, _number(1, 2**16)]
+Flag = Annotated[bool, _flag]
+Map = Annotated[dict[str, Any], _map]
+Counts = Annotated[dict[str, int], _counts]
+Bindings = Annotated[BindingColumns, unpack_columns]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Asks the other side to do `method`; answered by a Reply or a Failure of the same id."""
+
+    TYPE: ClassVar = "call"
+    id: Id
+    method: Word
+    params: Map
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The result of a Call."""
+
+    TYPE: ClassVar = "reply"
+    id: Id
+    result: Map
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A Call, a Push or an undecodable message (id 0) failed: a word, and a line of text."""
+
+    TYPE: ClassVar = "error"
+    id: Id
+    reason: Word
+    text: Line
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """Feed: the server lives; every generation up to this one has been sent."""
+
+    TYPE: ClassVar = "heartbeat"
+    epoch: Epoch
+    generation: Count
+    interval_ms: Annotated[int, _number(10, 3_600_000)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """Feed: the changes that make `generation` out of `generation - 1`."""
+
+    TYPE: ClassVar = "delta"
+    epoch: Epoch
+    generation: Annotated[int, _number(1, 2**63 - 1)]
+    bindings: Bindings
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRequest:
+    """Router asks for one part; part 0: of any snapshot at least as new as `generation`."""
+
+    TYPE: ClassVar = "snapshot-request"
+    router: Name
+    epoch: Epoch
+    generation: Count
+    part: Part
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotPart:
+    """Part `part` of `parts` of all bindings at `generation`; lifetimes count from `age_s` ago."""
+
+    TYPE: ClassVar = "snapshot"
+    epoch: Epoch
+    generation: Count
+    part: Part
+    parts: Parts
+    age_s: Annotated[int, _number(0, 2**31)]
+    bindings: Bindings
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """Router lives and forwards by `generation` of `epoch` (empty: by nothing of this server)."""
+
+    TYPE: ClassVar = "alive"
+    router: Name
+    epoch: Annotated[bytes, _octets(0, EPOCH_OCTETS)]
+    generation: Count
+    rows: Count
+    refused: Count
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """Router forwards by `generation`, no worker uses anything older; counts of this change."""
+
+    TYPE: ClassVar = "ack"
+    router: Name
+    epoch: Epoch
+    generation: Count
+    applied: Count
+    refused: Count
+    rows: Count
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """A server program writes bindings of `source`; `replace`: these parts and no others."""
+
+    TYPE: ClassVar = "push"
+    id: Id
+    source: Name
+    replace: Flag
+    part: Part
+    parts: Parts
+    bindings: Bindings
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """The router's answer to one Push, after its workers use the result."""
+
+    TYPE: ClassVar = "pushed"
+    id: Id
+    applied: Count
+    refused: Count
+    rows: Count
+    reasons: Counts
+
+
+Message: TypeAlias = (
+    Call | Reply | Failure | Heartbeat | Delta | SnapshotRequest | SnapshotPart | Alive | Ack
+    | Push | Pushed
+)  # fmt: skip
+
+_CLASSES: Final[dict[str, type[Message]]] = {
+    kind.TYPE: kind
+    for kind in (Call, Reply, Failure, Heartbeat, Delta, SnapshotRequest, SnapshotPart, Alive, Ack,
+                 Push, Pushed)
+}  # fmt: skip
+
+_CHECKS: Final[dict[type[Message], dict[str, Check]]] = {
+    kind: {
+        name: hint.__metadata__[0]
+        for name, hint in get_type_hints(kind, include_extras=True).items()
+        if name != "TYPE"
+    }
+    for kind in _CLASSES.values()
+}
+
+
+def encode(message: Message) -> bytes:
+    """Return the octets of `message`; TypeError or OverflowError for params msgpack cannot hold."""
+    body: dict[str, Any] = {"v": VERSION, "type": message.TYPE}
+    for field in dataclasses.fields(message):
+        value = getattr(message, field.name)
+        body[field.name] = pack_columns(value) if isinstance(value, BindingColumns) else value
+    packed = msgpack.packb(body, default=_plain)
+    assert isinstance(packed, bytes)
+    return packed
+
+
+def decode(octets: bytes) -> Message:
+    """Return the message; DecodeError with one line that names the field."""
+    body = _unpack(octets)
+    if body.get("v") != VERSION:
+        raise DecodeError(f"version {body.get('v')!r:.20}, expected {VERSION}")
+    kind = _CLASSES.get(str(body.get("type")))
+    if kind is None:
+        raise DecodeError(f"unknown message type {body.get('type')!r:.40}")
+    values: dict[str, Any] = {}
+    for name, check in _CHECKS[kind].items():
+        if name not in body:
+            raise DecodeError(f"{kind.TYPE}: {name} is missing")
+        try:
+            values[name] = check(body[name])
+        except DecodeError as error:
+            raise DecodeError(f"{kind.TYPE}: {name}: {error}") from None
+    return kind(**values)
+
+
+def _unpack(octets: bytes) -> dict[Any, Any]:
+    if len(octets) > MESSAGE_MAX:
+        raise DecodeError(f"message of {len(octets)} octets, the limit is {MESSAGE_MAX}")
+    try:
+        body = msgpack.unpackb(
+            octets, max_array_len=ITEMS_MAX, max_map_len=ITEMS_MAX, max_ext_len=0
+        )
+    except (msgpack.UnpackException, ValueError, OverflowError) as error:
+        # ValueError covers bad UTF-8, exceeded limits, extra bytes and keys that are no text
+        raise DecodeError(f"no msgpack map: {type(error).__name__}") from None
+    if not isinstance(body, dict):
+        raise DecodeError("no msgpack map at the top level")
+    return body
+
+
+def _plain(value: object) -> Any:
+    """What msgpack cannot hold but handlers like to return: addresses and numpy scalars."""
+    if isinstance(value, IPv4Address | IPv6Address):
+        return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no place in a message")

@@ -1,0 +1,135 @@
+"""A router's sockets for one feed: SUB for changes, DEALER for snapshots and acknowledgements.
+
+All decisions are in `follower.py`; this is the only place that gives it bytes and the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+import zmq
+import zmq.asyncio
+
+from dstmrouter.errors import DecodeError, DstmError
+from dstmrouter.zmqctl.endpoint import check_endpoint, connect
+from dstmrouter.zmqctl.follower import Follower
+from dstmrouter.zmqctl.messages import Message, decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dstmrouter.zmqctl.keys import CurveClient
+    from dstmrouter.zmqctl.update import Apply
+
+FEED_QUEUE: Final = 1_000  # messages ZeroMQ may hold for us; a hole leads to a snapshot
+CONTROL_QUEUE: Final = 16  # messages for a server that is away
+
+_log = structlog.get_logger(__name__)
+
+
+class FeedFollower:
+    """Keeps the bindings of `source` in step with one server, whichever side restarts.
+
+    `name` is the router's (with CURVE, the name the server gave our key). `apply` is called with
+    one update at a time; a DstmError of it leads to a new snapshot. Raises ConfigError for an
+    endpoint that is not allowed.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        source: str,
+        feed: str,
+        control: str,
+        curve: CurveClient | None,
+        apply: Apply,
+    ) -> None:
+        check_endpoint(feed, curve=curve is not None)
+        check_endpoint(control, curve=curve is not None)
+        self.counters: collections.Counter[str] = collections.Counter()
+        self._endpoints = {"feed": feed, "control": control}
+        self._curve = curve
+        self._apply = apply
+        self._follower = Follower(router=name, source=source, now=time.monotonic())
+        self._log = _log.bind(source=source)
+        self._changed = (asyncio.Event(), asyncio.Event())  # for the sender, for the applier
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        context = zmq.asyncio.Context.instance()
+        with context.socket(zmq.SUB) as feed, context.socket(zmq.DEALER) as control:
+            feed.setsockopt(zmq.RCVHWM, FEED_QUEUE)
+            feed.setsockopt(zmq.SUBSCRIBE, b"")
+            control.setsockopt(zmq.SNDHWM, CONTROL_QUEUE)
+            connect(feed, self._endpoints["feed"], curve=self._curve)
+            connect(control, self._endpoints["control"], curve=self._curve)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._receive(feed, self._follower.on_feed))
+                tasks.create_task(self._receive(control, self._follower.on_control))
+                tasks.create_task(self._apply_updates())
+                tasks.create_task(self._send_due(control))
+
+    def state(self) -> dict[str, Any]:
+        """Return endpoints, epoch, generation, staleness, rows and counters as plain values."""
+        state = self._follower.state(time.monotonic())
+        counters = state["counters"] | dict(self.counters)
+        return self._endpoints | state | {"counters": counters}
+
+    async def _receive(
+        self, socket: zmq.asyncio.Socket, take: Callable[[Message, float], None]
+    ) -> None:
+        while True:
+            frames = await socket.recv_multipart()
+            try:
+                take(decode(b"".join(frames)), time.monotonic())
+            except DecodeError as error:
+                self.counters["malformed"] += 1
+                self._log.warning("malformed message from the server", error=str(error))
+            self._wake()
+            await asyncio.sleep(0)  # recv does not yield while messages wait: others must run too
+
+    async def _apply_updates(self) -> None:
+        _, changed = self._changed
+        while True:
+            update = self._follower.next_update()
+            if update is None:
+                await changed.wait()
+                changed.clear()
+                continue
+            try:
+                self._follower.applied(await self._apply(update))
+            except DstmError as error:
+                self._log.error("update not applied", error=str(error))
+                self._follower.failed(time.monotonic())
+            self._wake()
+
+    async def _send_due(self, control: zmq.asyncio.Socket) -> None:
+        changed, _ = self._changed
+        was_stale = False
+        while True:
+            now = time.monotonic()
+            changed.clear()
+            for message in self._follower.messages(now):
+                await self._send(control, message)
+            if self._follower.stale(now) != was_stale:
+                was_stale = not was_stale
+                self._log.warning("feed is silent" if was_stale else "feed is back")
+            try:
+                await asyncio.wait_for(changed.wait(), self._follower.next_timer(now) - now)
+            except TimeoutError:
+                continue
+
+    async def _send(self, control: zmq.asyncio.Socket, message: Message) -> None:
+        try:
+            await control.send(encode(message), zmq.NOBLOCK)
+        except zmq.Again:  # the server is away; Alive and retries say it all again
+            self.counters["unsent"] += 1
+
+    def _wake(self) -> None:
+        for event in self._changed:
+            event.set()
