@@ -1,0 +1,170 @@
+"""Steering the router's packets out of the kernel's path: the maps, loading and attaching.
+
+The kernel keeps its network card; `steering_program` says which packets are ours. Two flavours:
+**XDP** redirects them to the AF_XDP socket of the receiving queue; without a socket there, and that
+is so as soon as a worker dies, they go to the kernel. **TC** drops them, for packet_mmap ports:
+those took a copy already, and the kernel must not answer the original.
+
+A port has either one VLAN or none: with `vlan=None` untagged and priority-tagged (VID 0) frames are
+ours, with a number the frames with that 802.1Q VID. XDP sees the tag only in the frame, so receive
+VLAN offload must be off on a tagged port (`ethtool -K eth1 rxvlan off`).
+
+Programs are attached by BPF links: when the process dies, the kernel detaches them.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import socket
+import struct
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Self
+
+from dstmrouter.errors import SystemCallError
+from dstmrouter.io.bpf import Link, Map, MapSpec, Program
+from dstmrouter.io.clsact import ClsactFilter
+from dstmrouter.io.patience import while_busy
+from dstmrouter.io.steering_program import Tc, Xdp, assemble
+from dstmrouter.io.uapi import (
+    BPF_F_NO_PREALLOC,
+    XDP_FLAGS_DRV_MODE,
+    XDP_FLAGS_SKB_MODE,
+    BpfAttachType,
+    BpfMapType,
+    BpfProgType,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from ipaddress import IPv4Network, IPv6Address
+
+TEP6_MAP: Final = MapSpec(BpfMapType.HASH, 16, 1, 256)
+POOL_MAP: Final = MapSpec(BpfMapType.LPM_TRIE, 8, 1, 65536, BPF_F_NO_PREALLOC)
+MAX_QUEUES: Final = 64  # as many as there can be workers
+
+_MEMBER: Final = b"\1"  # the maps are sets
+_LPM_KEY: Final = struct.Struct("=I4s")  # struct bpf_lpm_trie_key: prefix length, address
+
+
+class SteeringMaps:
+    """The sets of our addresses; loaded programs see changes at once."""
+
+    def __init__(self) -> None:
+        with ExitStack() as undo:
+            self.tep6 = undo.enter_context(Map.create(TEP6_MAP, "dstm_tep6"))
+            self.pools = undo.enter_context(Map.create(POOL_MAP, "dstm_pools"))
+            self._undo = undo.pop_all()
+
+    def set_tep6(self, addresses: Collection[IPv6Address]) -> None:
+        """Make `addresses` (at most 256) our tunnel end points."""
+        _replace_members(self.tep6, {address.packed for address in addresses})
+
+    def set_pools(self, prefixes: Collection[IPv4Network]) -> None:
+        """Make `prefixes` (at most 65,536) the destinations that are ours."""
+        _replace_members(
+            self.pools, {_LPM_KEY.pack(p.prefixlen, p.network_address.packed) for p in prefixes}
+        )
+
+    def close(self) -> None:
+        """Close the descriptors; loaded programs keep the maps. Harmless when repeated."""
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class XskMap(Map):
+    """The sockets of one port, by receive queue."""
+
+    @classmethod
+    def new(cls, name: str = "dstm_xsks") -> XskMap:
+        """Make an empty map; the kernel takes a socket out when it is closed."""
+        return cls.create(MapSpec(BpfMapType.XSKMAP, 4, 4, MAX_QUEUES), name)
+
+    def put(self, queue: int, socket_fd: int) -> None:
+        """Redirect what queue `queue` receives to that AF_XDP socket, from now on."""
+        self.set(struct.pack("=I", queue), struct.pack("=i", socket_fd))
+
+
+def load_xdp(maps: SteeringMaps, xskmap: XskMap, vlan: int | None) -> Program:
+    """Load the XDP flavour for one port."""
+    flavour = Xdp(xskmap.fileno())
+    code = assemble(flavour, maps.tep6.fileno(), maps.pools.fileno(), vlan)
+    return Program.load(BpfProgType.XDP, code, "dstm_steer")
+
+
+def load_tc(maps: SteeringMaps, vlan: int | None) -> Program:
+    """Load the TC flavour for one port."""
+    code = assemble(Tc(), maps.tep6.fileno(), maps.pools.fileno(), vlan)
+    return Program.load(BpfProgType.SCHED_CLS, code, "dstm_steer")
+
+
+class XdpMode(enum.Enum):
+    """Where an XDP program runs: in the driver, or in front of the stack on socket buffers."""
+
+    NATIVE = "native"
+    GENERIC = "generic"
+
+
+_XDP_FLAGS: Final = {
+    XdpMode.NATIVE: XDP_FLAGS_DRV_MODE,
+    XdpMode.GENERIC: XDP_FLAGS_SKB_MODE,
+}
+
+
+class XdpLink(Link):
+    """An attached XDP program: the mode it got, and a line for each mode refused before."""
+
+    mode: XdpMode
+    notes: list[str]
+
+
+def attach_xdp(ifindex: int, program: Program, mode: XdpMode | None = None) -> XdpLink:
+    """Attach to an interface; `mode` None takes native where the driver can, else generic.
+
+    An interface takes one XDP program; that of a router killed just now is waited for.
+    """
+    notes: list[str] = []
+    modes = list(XdpMode) if mode is None else [mode]
+    for tried_mode in modes:
+        try:
+            link = _attach_xdp(ifindex, program, tried_mode)
+        except SystemCallError as error:
+            if tried_mode is modes[-1] or error.errno == errno.EBUSY:
+                raise
+            notes.append(str(error))
+        else:
+            link.mode, link.notes = tried_mode, notes
+            return link
+    raise AssertionError("no mode to try")
+
+
+def _attach_xdp(ifindex: int, program: Program, mode: XdpMode) -> XdpLink:
+    tried = f"attach XDP program to {socket.if_indextoname(ifindex)}, {mode.value}"
+    return while_busy(
+        lambda: XdpLink.create(tried, program, ifindex, BpfAttachType.XDP, _XDP_FLAGS[mode])
+    )
+
+
+def attach_tcx(ifindex: int, program: Program) -> Link | ClsactFilter:
+    """Attach the TC flavour to what an interface receives; before Linux 6.6 through clsact."""
+    tried = f"attach TC program to {socket.if_indextoname(ifindex)}"
+    try:
+        return Link.create(tried, program, ifindex, BpfAttachType.TCX_INGRESS)
+    except SystemCallError as error:
+        if error.errno != errno.EINVAL:  # the answer of a kernel that does not know TCX
+            raise
+    return ClsactFilter.attach(ifindex, program)
+
+
+def _replace_members(members: Map, wanted: set[bytes]) -> None:
+    """Make the set equal to `wanted`; what is in both sets is not touched."""
+    present = set(members.keys())
+    for key in wanted - present:
+        members.set(key, _MEMBER)
+    for key in present - wanted:
+        members.delete(key)
