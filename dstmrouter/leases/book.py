@@ -1,0 +1,257 @@
+"""`LeaseBook`: the rules of lending, without I/O and without a clock.
+
+Every method checks first, then changes one row, and returns the rows it changed: what the caller
+must store, and tell the routers, before it promises anything. A refusal is a `LeaseError` and has
+changed nothing.
+
+The rules: one holder per address and one address per client6 (RFC 8539 section 8.2). A client gets
+the address it holds, else the one it held last, else the one it hints at, else the one that is free
+for the longest time, of the first pool that has one. An address ends as `leases.state` describes;
+it is free again only after `removed` or the end of the routers' own expiry, and its quarantine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.errors import LeaseError
+from dstmrouter.leases.free import FreeSlots
+from dstmrouter.leases.lease import FIRST_LEASE_ID, IDENTITY_LIMIT, Lease, LeaseRequest, LeaseTerms
+from dstmrouter.leases.state import BOUND, TIMED, Input, State, step
+from dstmrouter.leases.table import LeaseColumns, LeaseTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv4Address, IPv6Address
+
+    from dstmrouter.leases.pool import AddressSpace
+
+RETURNABLE: Final = frozenset({State.FREE, State.REMOVING, State.QUARANTINE})
+"""A former holder may have its address back from these states."""
+
+
+class LeaseBook:
+    """All leases of the pools of `space`, on `terms`; clients at one of `tep6` are refused."""
+
+    def __init__(
+        self, space: AddressSpace, terms: LeaseTerms, *, tep6: Iterable[IPv6Address] = ()
+    ) -> None:
+        self.space = space
+        self.terms = terms
+        self.table = LeaseTable(space)
+        self._tep6 = frozenset(tep6)
+        self._free = FreeSlots(space.bounds)
+        for pool, slots in enumerate(space.bounds):
+            self._free.give_all(np.arange(slots.start, slots.stop), pool)
+        self._last_lease_id = FIRST_LEASE_ID - 1
+        self._next_due: float | None = None  # never later than the first end of a state
+
+    def restore(self, stored: LeaseColumns) -> list[Lease]:
+        """Take over what was stored, once, before anything else.
+
+        A client that holds two addresses now, because a pool came back into the configuration,
+        loses the older one: these changes are returned.
+        """
+        doubled = self.table.load(stored)
+        self._free = FreeSlots(self.space.bounds)
+        free = self.table.in_states(frozenset({State.FREE}))
+        # Never lent before (`lease_id` 0) counts as free for the longest time.
+        since = np.where(self.table.lease_id[free] == 0, -np.inf, self.table.until[free])
+        free = free[np.argsort(since, kind="stable")]
+        for pool, slots in enumerate(self.space.bounds):
+            self._free.give_all(free[(free >= slots.start) & (free < slots.stop)], pool)
+        if len(stored):
+            self._last_lease_id = max(self._last_lease_id, int(stored.lease_id.max()))
+        self._next_due = self.table.next_due()
+        return [self._end(slot, Input.RELEASE) for slot in doubled.tolist()]
+
+    def grant(self, request: LeaseRequest, now: float) -> Lease:
+        """Lend an address, or extend what the client holds: asking twice is the same."""
+        lifetime_s = self.terms.lifetime_s(request.lifetime_s)
+        return self._lend(request, Input.GRANT, now + lifetime_s)
+
+    def offer(self, request: LeaseRequest, now: float) -> Lease:
+        """Set an address aside until the client takes it with `grant`, or the offer ends."""
+        return self._lend(request, Input.OFFER, now + self.terms.offer_s)
+
+    def renew(
+        self, ipv4: IPv4Address, client6: IPv6Address, now: float, *, lifetime_s: float | None
+    ) -> Lease:
+        """Extend a lease; its end never moves back."""
+        slot, lease = self._held(ipv4, client6)
+        if lease.state is not State.ACTIVE:
+            raise LeaseError("no-lease", f"{ipv4} is offered, not lent")
+        until = max(lease.until, now + self.terms.lifetime_s(lifetime_s))
+        state = step(lease.state, Input.RENEW)
+        return self._write(slot, dataclasses.replace(lease, state=state, until=until))
+
+    def release(self, ipv4: IPv4Address, client6: IPv6Address | None = None) -> Lease:
+        """End a lease or offer now; `client6` None is the operator, who may end any."""
+        slot, _ = self._held(ipv4, client6)
+        return self._end(slot, Input.RELEASE)
+
+    def removed(self, ipv4: IPv4Address, lease_id: int, now: float) -> Lease | None:
+        """Start the quarantine: no router has this lease any more.
+
+        None when the address went on without waiting, because the routers' expiry has passed or its
+        holder has it back.
+        """
+        if not self.is_removing(ipv4, lease_id):
+            return None
+        slot = self._slot(ipv4)
+        lease = self.table.get(slot)
+        state = step(lease.state, Input.REMOVED)
+        until = now + self.terms.quarantine_s
+        return self._write(slot, dataclasses.replace(lease, state=state, until=until))
+
+    def hold(self, ipv4: IPv4Address) -> Lease:
+        """Take an address away from everybody until `unhold`: an operator's decision."""
+        slot = self._slot(ipv4)
+        if self.table.get(slot).state is State.HELD:
+            raise LeaseError("held", f"{ipv4} is held already")
+        return self._end(slot, Input.HOLD)
+
+    def unhold(self, ipv4: IPv4Address) -> Lease:
+        """Let a held address go its way to FREE."""
+        slot = self._slot(ipv4)
+        if self.table.get(slot).state is not State.HELD:
+            raise LeaseError("not-held", f"{ipv4} is not held")
+        return self._end(slot, Input.UNHOLD)
+
+    def expire(self, now: float, *, limit: int = 10_000) -> list[Lease]:
+        """Move at most `limit` addresses on whose state has ended by itself at `now`.
+
+        `next_timer` tells whether more are waiting.
+        """
+        changed = [self._end(slot, Input.TIMEOUT) for slot in self.table.due(now)[:limit].tolist()]
+        self._next_due = self.table.next_due()
+        return changed
+
+    def next_timer(self) -> float | None:
+        """When to call `expire` next; it may find nothing then. None: nothing will end."""
+        return self._next_due
+
+    def find(self, lease_id: int) -> Lease:
+        """The lease or offer with this number, in force."""
+        for slot in np.flatnonzero(self.table.lease_id == lease_id).tolist():
+            lease = self.table.get(slot)
+            if lease.bound:
+                return lease
+        raise LeaseError("no-lease", f"no lease has the number {lease_id}")
+
+    def lease_of(self, client6: IPv6Address) -> Lease | None:
+        """The lease or offer that `client6` holds."""
+        slot = self.table.slot_of(client6)
+        lease = None if slot is None else self.table.get(slot)
+        return lease if lease is not None and lease.bound else None
+
+    def is_current(self, lease: Lease) -> bool:
+        """Whether `lease`, as it was returned some time ago, still binds its address."""
+        held = self.table.get(self._slot(lease.ipv4))
+        return held.bound and held.lease_id == lease.lease_id
+
+    def is_removing(self, ipv4: IPv4Address, lease_id: int) -> bool:
+        """Whether this lease has ended but routers may still have it."""
+        lease = self.table.get(self._slot(ipv4))
+        return lease.lease_id == lease_id and lease.state is State.REMOVING
+
+    def _lend(self, request: LeaseRequest, happened: Input, until: float) -> Lease:
+        self._check_request(request)
+        slot = self._choose(request)
+        old = self.table.get(slot)
+        state = step(old.state, happened)
+        extends = old.bound
+        lease = Lease(
+            lease_id=old.lease_id if extends else self._last_lease_id + 1,
+            ipv4=old.ipv4,
+            client6=request.client6,
+            identity=request.identity,
+            state=state,
+            until=max(old.until, until) if extends else until,
+        )
+        self._last_lease_id = max(self._last_lease_id, lease.lease_id)
+        return self._write(slot, lease)
+
+    def _check_request(self, request: LeaseRequest) -> None:
+        client6 = request.client6
+        refused = (
+            client6.is_link_local
+            or client6.is_multicast
+            or client6.is_unspecified
+            or client6.is_loopback
+            or client6.scope_id is not None
+            or client6.ipv4_mapped is not None
+            or client6 in self._tep6  # a tunnel from us to us, RFC 2473 section 6.3
+        )
+        if refused:
+            raise LeaseError("bad-client6", f"{client6} cannot be the end of a tunnel")
+        if len(request.identity) > IDENTITY_LIMIT:
+            raise LeaseError("bad-identity", f"an identity has at most {IDENTITY_LIMIT} characters")
+
+    def _choose(self, request: LeaseRequest) -> int:
+        own = self.table.slot_of(request.client6)
+        if own is not None and self._may_return(own, request.identity):
+            return own
+        if request.hint is not None:
+            hinted = self.space.slot(request.hint)
+            if hinted is not None and hinted in self._free:
+                return hinted
+        for pool in range(len(self.space.pools)):
+            oldest = self._free.oldest(pool)
+            if oldest is not None:
+                return oldest
+        raise LeaseError("no-address", "no address is free")
+
+    def _may_return(self, slot: int, identity: str) -> bool:
+        own = self.table.get(slot)
+        if own.identity == identity:
+            return own.bound or own.state in RETURNABLE
+        if own.bound:
+            raise LeaseError("not-yours", f"{own.client6} has a lease under another identity")
+        if own.state is State.REMOVING:  # routers must not see two leases of one client
+            raise LeaseError("try-again", f"the former lease of {own.client6} is being removed")
+        return False
+
+    def _slot(self, ipv4: IPv4Address) -> int:
+        slot = self.space.slot(ipv4)
+        if slot is None:
+            raise LeaseError("no-lease", f"{ipv4} is in no pool")
+        return slot
+
+    def _held(self, ipv4: IPv4Address, client6: IPv6Address | None) -> tuple[int, Lease]:
+        slot = self._slot(ipv4)
+        lease = self.table.get(slot)
+        if lease.state not in BOUND:
+            raise LeaseError("no-lease", f"{ipv4} is not lent")
+        if client6 is not None and client6 != lease.client6:
+            raise LeaseError("not-yours", f"{ipv4} is not lent to {client6}")
+        return slot, lease
+
+    def _end(self, slot: int, happened: Input) -> Lease:
+        """Take one step towards FREE, or hold; each state ends a fixed time after the one before.
+
+        A state that ended while nobody looked (a restart) counts from its own end, not from now.
+        """
+        lease = self.table.get(slot)
+        state = step(lease.state, happened)
+        until = lease.until
+        if lease.bound:
+            until += self.terms.grace_s  # so long do routers keep it by themselves
+        elif state is State.QUARANTINE:
+            until += self.terms.quarantine_s
+        return self._write(slot, dataclasses.replace(lease, state=state, until=until))
+
+    def _write(self, slot: int, lease: Lease) -> Lease:
+        """The only effect: replace one row and keep chains and timer in step with it."""
+        was_free, is_free = slot in self._free, lease.state is State.FREE
+        if was_free and not is_free:
+            self._free.take(slot)
+        elif is_free and not was_free:
+            self._free.give(slot, self.space.pool_index(slot))
+        self.table.put(slot, lease)
+        if lease.state in TIMED and (self._next_due is None or lease.until < self._next_due):
+            self._next_due = lease.until
+        return lease

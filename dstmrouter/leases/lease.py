@@ -1,0 +1,65 @@
+"""What is asked for, what is lent, and on which terms.
+
+Times are monotonic seconds; the store alone knows the wall clock.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+from dstmrouter.leases.state import BOUND, State
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
+IDENTITY_LIMIT: Final = 255  # characters
+FIRST_LEASE_ID: Final = 1  # 0: the address was never lent
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTerms:
+    """How long things last, in seconds."""
+
+    default_s: float = 900.0
+    min_s: float = 60.0
+    max_s: float = 86400.0
+    offer_s: float = 30.0  # until an offer must have been taken
+    grace_s: float = 30.0  # how much longer than the server a router keeps a binding
+    quarantine_s: float = 240.0  # at least 2 MSL (RFC 9293 section 3.4.1)
+
+    def lifetime_s(self, wanted_s: float | None) -> float:
+        """The lifetime that a client gets when it wants `wanted_s`."""
+        return self.default_s if wanted_s is None else min(max(wanted_s, self.min_s), self.max_s)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRequest:
+    """A client's wish; `identity` is who authenticated, empty for nobody."""
+
+    client6: IPv6Address
+    identity: str = ""
+    hint: IPv4Address | None = None  # an address that the client would like
+    lifetime_s: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """An address, its state and its holder: one row, as it is stored.
+
+    `until` is when the state ends by itself: the end of the offer or lease; for REMOVING the time
+    from which no router has the binding; for QUARANTINE its end; a FREE address has been free since
+    then. `client6` and `identity` of a FREE address are those of its last holder.
+    """
+
+    lease_id: int
+    ipv4: IPv4Address
+    client6: IPv6Address
+    identity: str
+    state: State
+    until: float
+
+    @property
+    def bound(self) -> bool:
+        """Whether routers should forward for it."""
+        return self.state in BOUND

@@ -1,0 +1,167 @@
+"""`LeaseStore`: leases in an SQLite file, on disk before they are promised.
+
+WAL with `synchronous=FULL`: `write` returns after the log was forced to disk, so a promised lease
+outlives kill -9 and power failure (sqlite.org/wal.html). Rows stay when an address is free again,
+because a client may come back for the address that it held last.
+
+Times are kept as Unix time and handed out as monotonic seconds; this is the only place that
+converts. The difference is taken afresh each time, so that a corrected clock is believed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.errors import DstmError
+from dstmrouter.leases.table import OCTETS6, LeaseColumns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from dstmrouter.leases.lease import Lease
+
+SCHEMA_VERSION: Final = 1
+SCHEMA: Final = """
+CREATE TABLE schema (version INTEGER NOT NULL);
+INSERT INTO schema VALUES (1);
+CREATE TABLE leases (
+    ipv4 INTEGER PRIMARY KEY,
+    client6 BLOB NOT NULL CHECK (length(client6) = 16),
+    identity TEXT NOT NULL,
+    state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 5),
+    lease_id INTEGER NOT NULL,
+    until REAL NOT NULL -- Unix time
+);
+"""
+WRITE: Final = "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)"
+READ: Final = "SELECT ipv4, client6, identity, state, lease_id, until FROM leases ORDER BY ipv4"
+
+
+class StoreError(DstmError):
+    """The lease file cannot be opened, read or written."""
+
+
+class LeaseStore:
+    """The file at `path`, made when it does not exist; one process at a time.
+
+    Not for use by two threads at the same time; any one thread may use it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = path
+        self._wall = wall
+        self._monotonic = monotonic
+        with ExitStack() as undo:
+            lock = _lock(path)
+            undo.callback(os.close, lock)
+            try:
+                self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                undo.callback(self._db.close)
+                self._prepare()
+            except sqlite3.Error as error:
+                raise StoreError(f"{path}: {error}") from None
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """Close the file and let others have it; a second call does nothing."""
+        self._undo.close()
+
+    def load(self) -> LeaseColumns:
+        """All stored rows, ascending by address, with monotonic times."""
+        try:
+            rows = self._db.execute(READ).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
+        ipv4, client6, identity, state, lease_id, until = (
+            zip(*rows, strict=True) if rows else ((),) * 6
+        )
+        return LeaseColumns(
+            ipv4=np.array(ipv4, np.uint32),
+            client6=np.frombuffer(b"".join(client6), "<u8").reshape(-1, OCTETS6 // 8),
+            state=np.array(state, np.uint8),
+            lease_id=np.array(lease_id, np.int64),
+            until=np.array(until, np.float64) - self._unix_offset(),
+            identity=tuple(identity),
+        )
+
+    def write(self, leases: Sequence[Lease]) -> None:
+        """Put rows on disk, all or none, in their order; on disk when this returns."""
+        offset = self._unix_offset()
+        rows = [
+            (
+                int(lease.ipv4),
+                lease.client6.packed,
+                lease.identity,
+                int(lease.state),
+                lease.lease_id,
+                lease.until + offset,
+            )
+            for lease in leases
+        ]
+        try:
+            with self._transaction():
+                self._db.executemany(WRITE, rows)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from None
+
+    def _unix_offset(self) -> float:
+        return self._wall() - self._monotonic()
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._db)
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+        if not tables:
+            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
+            return
+        if not {"schema", "leases"} <= tables:
+            raise StoreError(f"{self.path}: an SQLite file, but not one of dstm-server")
+        (version,) = self._db.execute("SELECT version FROM schema").fetchone()
+        if version != SCHEMA_VERSION:
+            raise StoreError(f"{self.path}: schema version {version}, expected {SCHEMA_VERSION}")
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE ... COMMIT, or ROLLBACK when the body raises."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _lock(path: Path) -> int:
+    """Hold `PATH.lock`: SQLite's own locks would also keep readers (a backup) out."""
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{lock_path}: {error.strerror}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise StoreError(f"{path}: in use by another dstm-server") from None
+    return fd

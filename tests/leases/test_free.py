@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dstmrouter.leases.free import FreeSlots
+
+BOUNDS = (range(4), range(4, 6))
+SLOTS = 6
+
+
+def pool_of(slot: int) -> int:
+    return 0 if slot < 4 else 1
+
+
+@given(st.lists(st.integers(0, SLOTS - 1), max_size=60))
+def test_oldest_is_as_a_list_per_pool_says(toggled: list[int]) -> None:
+    free = FreeSlots(BOUNDS)
+    lists: list[list[int]] = [[], []]
+    for slot in toggled:
+        pool = pool_of(slot)
+        if slot in lists[pool]:
+            lists[pool].remove(slot)
+            free.take(slot)
+        else:
+            lists[pool].append(slot)
+            free.give(slot, pool)
+        assert [slot in free for slot in range(SLOTS)] == [
+            slot in lists[pool_of(slot)] for slot in range(SLOTS)
+        ]
+        assert [free.oldest(0), free.oldest(1)] == [each[0] if each else None for each in lists]
+
+
+@given(st.permutations(range(4)), st.integers(0, 4))
+def test_given_together_come_out_in_order(order: list[int], earlier: int) -> None:
+    free = FreeSlots(BOUNDS)
+    for slot in order[:earlier]:
+        free.give(slot, 0)
+    free.give_all(np.array(order[earlier:], np.int64), 0)
+    found = []
+    while (oldest := free.oldest(0)) is not None:
+        found.append(oldest)
+        free.take(oldest)
+    assert found == order
+    assert free.oldest(1) is None
+
+
+def test_taking_twice_and_giving_twice_are_our_mistakes() -> None:
+    free = FreeSlots(BOUNDS)
+    free.give(2, 0)
+    with pytest.raises(AssertionError, match="slot 2 is free already"):
+        free.give(2, 0)
+    free.take(2)
+    with pytest.raises(AssertionError, match="slot 2 is not free"):
+        free.take(2)

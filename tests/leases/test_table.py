@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+
+from dstmrouter.leases.lease import Lease
+from dstmrouter.leases.pool import AddressSpace
+from dstmrouter.leases.state import State
+from dstmrouter.leases.table import LeaseColumns, LeaseTable
+from tests.leases.lending import client, pool
+
+
+def table_of(addresses: int) -> LeaseTable:
+    return LeaseTable(AddressSpace([pool("192.0.2.0", f"192.0.2.{addresses - 1}")]))
+
+
+def row(table: LeaseTable, slot: int, owner: int, state: State, lease_id: int = 1) -> Lease:
+    return Lease(
+        lease_id=lease_id,
+        ipv4=table.space.address(slot),
+        client6=client(owner),
+        identity=f"user{owner}",
+        state=state,
+        until=10.0 * slot,
+    )
+
+
+def test_what_is_put_is_got() -> None:
+    table = table_of(3)
+    lease = row(table, 1, 7, State.ACTIVE)
+    table.put(1, lease)
+    assert table.get(1) == lease
+    assert table.get(0).lease_id == 0
+    assert table.get(0).state is State.FREE
+
+
+def test_index_names_what_a_client_holds_and_forgets_who_lost_it() -> None:
+    table = table_of(3)
+    table.put(0, row(table, 0, 7, State.ACTIVE))
+    table.put(0, row(table, 0, 7, State.FREE))
+    assert table.slot_of(client(7)) == 0
+    table.put(1, row(table, 1, 7, State.ACTIVE))
+    assert table.slot_of(client(7)) == 1
+    table.put(1, row(table, 1, 8, State.ACTIVE))
+    assert table.slot_of(client(7)) is None
+    assert table.slot_of(client(8)) == 1
+
+
+def test_former_address_does_not_hide_the_one_in_force() -> None:
+    table = table_of(3)
+    table.put(0, row(table, 0, 7, State.QUARANTINE))
+    table.put(1, row(table, 1, 7, State.ACTIVE))
+    table.put(0, row(table, 0, 7, State.FREE))
+    assert table.slot_of(client(7)) == 1
+
+
+def test_due_are_timed_states_that_are_over() -> None:
+    table = table_of(6)
+    for state in State:
+        table.put(int(state), row(table, int(state), int(state), state))
+    assert table.due(19.0).tolist() == [State.OFFERED]
+    assert table.due(1000.0).tolist() == [1, 2, 3, 4]
+    assert table.next_due() == 10.0
+
+
+def test_nothing_timed_has_no_next_due() -> None:
+    assert table_of(3).next_due() is None
+
+
+def columns(leases: list[Lease]) -> LeaseColumns:
+    octets = b"".join(lease.client6.packed for lease in leases)
+    return LeaseColumns(
+        ipv4=np.array([int(lease.ipv4) for lease in leases], np.uint32),
+        client6=np.frombuffer(octets, "<u8").reshape(-1, 2),
+        state=np.array([lease.state for lease in leases], np.uint8),
+        lease_id=np.array([lease.lease_id for lease in leases], np.int64),
+        until=np.array([lease.until for lease in leases]),
+        identity=tuple(lease.identity for lease in leases),
+    )
+
+
+def test_loading_keeps_rows_and_leaves_out_addresses_of_no_pool() -> None:
+    bigger, smaller = table_of(5), table_of(3)
+    leases = [row(bigger, slot, slot + 1, State.ACTIVE, slot + 1) for slot in range(1, 5)]
+    assert smaller.load(columns(leases)).tolist() == []
+    assert [smaller.get(slot) for slot in (1, 2)] == leases[:2]
+    assert smaller.slot_of(client(4)) is None
+
+
+def test_loading_tells_which_leases_of_a_client_a_newer_one_supersedes() -> None:
+    table = table_of(5)
+    leases = [
+        row(table, 0, 7, State.ACTIVE, lease_id=3),
+        row(table, 1, 7, State.ACTIVE, lease_id=5),
+        row(table, 2, 7, State.FREE, lease_id=9),
+    ]
+    assert table.load(columns(leases)).tolist() == [0]
+    assert table.slot_of(client(7)) == 1
+
+
+def test_a_million_leases_load() -> None:
+    n = 1_000_000
+    table = LeaseTable(AddressSpace([pool("10.0.0.0", "10.15.66.63")]))
+    assert table.space.capacity == n
+    client6 = np.zeros((n, 2), "<u8")
+    client6[:, 1] = np.arange(n)
+    stored = LeaseColumns(
+        ipv4=table.space.ipv4,
+        client6=client6,
+        state=np.full(n, State.ACTIVE, np.uint8),
+        lease_id=np.arange(1, n + 1),
+        until=np.zeros(n),
+        identity=("",) * n,
+    )
+    table.load(stored)
+    assert table.slot_of(table.get(n - 1).client6) == n - 1
