@@ -55,6 +55,7 @@ class Follower:
         self.newest = 0  # generation up to which every change is here or in the snapshot to come
         self.in_use = (b"", 0)  # epoch and generation the router forwards by
         self.rows = self.refused = 0
+        self._applied = self._refused = 0  # since the last Ack
         self.interval_s = 5.0
         self.heard_at: float | None = None
         self._router = router
@@ -67,7 +68,7 @@ class Follower:
         self._deltas: collections.deque[Delta] = collections.deque()
         self._delta_rows = 0
         self._in_hand: BindingUpdate | None = None
-        self._acks: list[Ack] = []
+        self._ack: Ack | None = None  # not sent yet; a server that is slow gets one for several
 
     # What arrives.
 
@@ -182,20 +183,21 @@ class Follower:
         self._in_hand = None
         self.rows = result.rows
         self.refused += result.refused
+        self._applied += result.applied
+        self._refused += result.refused
         if update.replace:
             self._part_applied(update)
         if not update.last:
             return
         self.in_use = (update.epoch, update.generation)
-        ack = Ack(
+        self._ack = Ack(
             router=self._router,
             epoch=update.epoch,
             generation=update.generation,
-            applied=result.applied,
-            refused=result.refused,
+            applied=self._applied,
+            refused=self._refused,
             rows=result.rows,
         )
-        self._acks.append(ack)
 
     def _part_applied(self, update: BindingUpdate) -> None:
         fetch = self._fetch
@@ -212,8 +214,11 @@ class Follower:
 
     def messages(self, now: float) -> list[Message]:
         """Return what is due on the control socket: acknowledgements, requests, signs of life."""
-        due: list[Message] = [*self._acks]
-        self._acks.clear()
+        due: list[Message] = []
+        if self._ack is not None:
+            due.append(self._ack)
+            self._ack = None
+            self._applied = self._refused = 0
         if self._fetch is not None:
             due += self._fetch.requests(now)
         if now >= self._alive_at:
@@ -231,22 +236,15 @@ class Follower:
             refused=self.refused,
         )
 
-    def next_timer(self, now: float) -> float:
-        """Return when `messages` or `stale` may have something new without any arrival."""
-        timers = [self._alive_at]
-        if self._fetch is not None and (retry_at := self._fetch.next_timer()) is not None:
-            timers.append(retry_at)
-        if not self.stale(now):
-            timers.append(self._stale_at())
-        return min(timers)
+    def next_timer(self) -> float:
+        """Return when `messages` has something new although nothing arrived."""
+        retry_at = self._fetch.next_timer() if self._fetch is not None else None
+        return self._alive_at if retry_at is None else min(self._alive_at, retry_at)
 
     def stale(self, now: float) -> bool:
         """Whether the server has been silent for several heartbeats."""
-        return now >= self._stale_at()
-
-    def _stale_at(self) -> float:
         heard_at = self._started_at if self.heard_at is None else self.heard_at
-        return heard_at + STALE_INTERVALS * self.interval_s
+        return now >= heard_at + STALE_INTERVALS * self.interval_s
 
     def state(self, now: float) -> dict[str, Any]:
         """Return what an operator wants to know of this feed, as plain values."""

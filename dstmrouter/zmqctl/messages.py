@@ -181,7 +181,7 @@ class Alive:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """Router forwards by `generation`, no worker uses anything older; counts of this change."""
+    """Router forwards by `generation`, no worker by anything older; counts since the last Ack."""
 
     TYPE: ClassVar = "ack"
     router: Name

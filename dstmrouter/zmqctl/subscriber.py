@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FEED_QUEUE: Final = 1_000  # messages ZeroMQ may hold for us; a hole leads to a snapshot
 CONTROL_QUEUE: Final = 16  # messages for a server that is away
+WATCH_S: Final = 1.0  # between looks at whether the feed went silent, for the log
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +75,7 @@ class FeedFollower:
                 tasks.create_task(self._receive(control, self._follower.on_control))
                 tasks.create_task(self._apply_updates())
                 tasks.create_task(self._send_due(control))
+                tasks.create_task(self._tell_of_silence())
 
     def state(self) -> dict[str, Any]:
         """Return endpoints, epoch, generation, staleness, rows and counters as plain values."""
@@ -109,26 +112,23 @@ class FeedFollower:
             self._wake()
 
     async def _send_due(self, control: zmq.asyncio.Socket) -> None:
+        """Send what is due. Waits while a server that is away has CONTROL_QUEUE to read already."""
         changed, _ = self._changed
+        while True:
+            changed.clear()
+            for message in self._follower.messages(time.monotonic()):
+                await control.send(encode(message))
+            wait_s = max(0.0, self._follower.next_timer() - time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), wait_s)
+
+    async def _tell_of_silence(self) -> None:
         was_stale = False
         while True:
-            now = time.monotonic()
-            changed.clear()
-            for message in self._follower.messages(now):
-                await self._send(control, message)
-            if self._follower.stale(now) != was_stale:
+            if self._follower.stale(time.monotonic()) != was_stale:
                 was_stale = not was_stale
                 self._log.warning("feed is silent" if was_stale else "feed is back")
-            try:
-                await asyncio.wait_for(changed.wait(), self._follower.next_timer(now) - now)
-            except TimeoutError:
-                continue
-
-    async def _send(self, control: zmq.asyncio.Socket, message: Message) -> None:
-        try:
-            await control.send(encode(message), zmq.NOBLOCK)
-        except zmq.Again:  # the server is away; Alive and retries say it all again
-            self.counters["unsent"] += 1
+            await asyncio.sleep(WATCH_S)
 
     def _wake(self) -> None:
         for event in self._changed:
