@@ -1,0 +1,228 @@
+"""dstmctl: what one wants to see or change of a running router or server."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import typer
+from rich.console import Console
+
+from dstmrouter import __version__
+from dstmrouter.cli import ctl_counters, ctl_lease
+from dstmrouter.cli.ctl_access import (
+    ROUTER_DEFAULT,
+    SERVER_DEFAULT,
+    Access,
+    AsJson,
+    Key,
+    Limit,
+    Offset,
+    PeerKey,
+    Router,
+    Server,
+    Timeout,
+    print_json,
+)
+from dstmrouter.cli.ctl_view import (
+    BINDING_FIELDS,
+    LEASE_FIELDS,
+    PORT_FIELDS,
+    facts_table,
+    is_rows,
+    rows_table,
+)
+from dstmrouter.config.load import load_router, load_server
+from dstmrouter.errors import ConfigError, ControlError, DstmError
+from dstmrouter.zmqctl import KeyPair, write_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_FAILED: Final = 1
+EXIT_CONFIG: Final = 2
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dstmctl {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="print the version and exit"
+    ),
+]
+
+app = typer.Typer(
+    name="dstmctl",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("counters")(ctl_counters.counters)
+app.add_typer(ctl_lease.app, name="lease")
+
+
+@app.callback()
+def access(
+    context: typer.Context,
+    key: Key = None,
+    peer_key: PeerKey = None,
+    timeout: Timeout = 5.0,
+    _version: Version = False,
+) -> None:
+    """See and change a running dstm-router or dstm-server."""
+    context.obj = Access.of(key, peer_key, timeout)
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    router: Router = ROUTER_DEFAULT,
+    server: Server = SERVER_DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Show router and server. With an endpoint given, only the one it is for."""
+    endpoints = {"router": router, "server": server}
+    defaults = {"router": ROUTER_DEFAULT, "server": SERVER_DEFAULT}
+    given = {name: where for name, where in endpoints.items() if where != defaults[name]}
+    answers = _answers(Access.in_use(context), given or endpoints)
+    missing = [name for name in given if isinstance(answers[name], ControlError)]
+    alive = {name: answer for name, answer in answers.items() if isinstance(answer, dict)}
+    if missing or not alive:
+        errors = [str(answer) for answer in answers.values() if isinstance(answer, ControlError)]
+        raise ControlError("; ".join(errors))
+    if as_json:
+        print_json(alive)
+        return
+    for name, answer in alive.items():
+        _print_facts(name, answer)
+
+
+def _answers(access: Access, endpoints: dict[str, str]) -> dict[str, dict[str, Any] | ControlError]:
+    answers: dict[str, dict[str, Any] | ControlError] = {}
+    for name, endpoint in endpoints.items():
+        try:
+            answers[name] = access.call(endpoint, "status")
+        except ControlError as error:
+            answers[name] = error
+    return answers
+
+
+@app.command()
+def leases(
+    context: typer.Context,
+    server: Server = SERVER_DEFAULT,
+    state: Annotated[str | None, typer.Option(help="only leases in this state")] = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+    as_json: AsJson = False,
+) -> None:
+    """List the leases of the server."""
+    ask = Access.in_use(context).call
+    answer = ask(server, "leases", offset=offset, limit=limit, state=state)
+    _print_page(answer, "leases", LEASE_FIELDS, as_json=as_json)
+
+
+@app.command()
+def bindings(
+    context: typer.Context,
+    router: Router = ROUTER_DEFAULT,
+    ipv4: Annotated[str | None, typer.Option(help="only this address")] = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+    as_json: AsJson = False,
+) -> None:
+    """List the bindings by which the router forwards."""
+    ask = Access.in_use(context).call
+    answer = ask(router, "bindings", offset=offset, limit=limit, ipv4=ipv4)
+    _print_page(answer, "bindings", BINDING_FIELDS, as_json=as_json)
+
+
+@app.command()
+def ports(context: typer.Context, router: Router = ROUTER_DEFAULT, as_json: AsJson = False) -> None:
+    """Show the router's ports: interface, ring mode, queues, kernel statistics."""
+    answer = Access.in_use(context).call(router, "ports")
+    _print_page(answer, "ports", PORT_FIELDS, as_json=as_json)
+
+
+@app.command()
+def keygen(
+    file: Annotated[Path, typer.Argument(help="secret key file to make; FILE.pub goes beside it")],
+    as_json: AsJson = False,
+) -> None:
+    """Make a CURVE key pair for tcp:// endpoints. Existing files are never overwritten."""
+    pair = KeyPair.generate()
+    public_file = write_keys(pair, file)
+    facts = {
+        "public_key": pair.public,
+        "secret_key_file": str(file),
+        "public_key_file": str(public_file),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        _print_facts("key", facts)
+
+
+@app.command("check-config")
+def check_config(
+    file: Annotated[Path, typer.Argument(help="a router.toml or server.toml")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a configuration file; every problem is one line, exit code 2."""
+    kind = "server" if _is_server(file) else "router"
+    load = load_server if kind == "server" else load_router
+    load(file)
+    if as_json:
+        print_json({"file": str(file), "kind": kind, "ok": True})
+    else:
+        typer.echo(f"{file}: a good configuration of dstm-{kind}")
+
+
+def _is_server(file: Path) -> bool:
+    """By its tables; what cannot be read at all is for the loader to tell."""
+    try:
+        return "server" in tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _print_page(answer: dict[str, Any], rows: str, fields: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+        return
+    shown = answer.get(rows, [])
+    total = answer.get("total", len(shown))
+    Console().print(rows_table(f"{rows}: {len(shown)} of {total}", shown, fields))
+
+
+def _print_facts(title: str, facts: dict[str, Any]) -> None:
+    console = Console()
+    console.print(facts_table(title, facts))
+    for name, value in facts.items():
+        if is_rows(value):
+            console.print(rows_table(f"{title}: {name}", value, ()))
+
+
+def main() -> NoReturn:
+    """Entry point: errors are one line on standard error, exit code 2 for wrong settings."""
+    try:
+        app()
+    except ConfigError as error:
+        _fail(error, EXIT_CONFIG)
+    except DstmError as error:
+        _fail(error, EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    raise AssertionError("typer ends the process")
+
+
+def _fail(error: DstmError, code: int) -> NoReturn:
+    typer.echo(f"dstmctl: {error}", err=True)
+    raise SystemExit(code)
