@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,6 +23,10 @@ class RouterState:
     heard_s: float  # seconds since its last message
     rows: int
     refused: int  # bindings it refused, since its start
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values for a control reply."""
+        return dataclasses.asdict(self) | {"heard_s": round(self.heard_s, 3)}
 
 
 @dataclasses.dataclass(slots=True)
