@@ -1,0 +1,82 @@
+"""dstm-server: lends IPv4 addresses to IPv6-only hosts and tells the routers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dstmrouter import __version__
+from dstmrouter.cli.logs import log_to_stderr
+from dstmrouter.config.load import load_server
+from dstmrouter.daemon import server
+from dstmrouter.errors import ConfigError, DstmError
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 2
+
+app = typer.Typer(
+    name="dstm-server",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Lends IPv4 addresses of its pools to IPv6-only hosts and tells every dstm-router. "
+    "Ask it with dstmctl: `dstmctl status`, `dstmctl leases`, `dstmctl lease grant`.",
+)
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="server.toml; conf/ has an example")
+]
+DEFAULT_CONFIG = Path("/etc/dstm/server.toml")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dstm-server {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+@app.command()
+def run(config: Config = DEFAULT_CONFIG) -> None:
+    """Serve until SIGTERM or Ctrl-C. A kill loses no lease: they are on disk."""
+    found = load_server(config)
+    log_to_stderr(found.server.log_level, found.server.log_format)
+    asyncio.run(server.serve(found))
+
+
+@app.command("check-config")
+def check_config(config: Config = DEFAULT_CONFIG) -> None:
+    """Check a configuration, key file included, and say what it lends."""
+    found = load_server(config)
+    server.curve_server(found.curve)
+    space = server.address_space(found)
+    for pool in space.pools:
+        typer.echo(f"pool {pool.name}: {len(pool)} addresses")
+    typer.echo(f"{config}: good, {space.capacity} addresses in {len(space.pools)} pools")
+
+
+def main() -> None:
+    """Run the command line; expected errors are one line each, without a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        sys.exit(_fail(error, EXIT_CONFIG))
+    except DstmError as error:
+        sys.exit(_fail(error, EXIT_FAILED))
+
+
+def _fail(error: DstmError, code: int) -> int:
+    typer.echo(f"dstm-server: {error}" if code == EXIT_FAILED else str(error), err=True)
+    return code

@@ -1,0 +1,205 @@
+"""`dstm-server`: one process that lends addresses and tells the routers.
+
+Three sockets: the feed (PUB) and its control (ROUTER) for routers, and a control of its own for
+operators, because a router has no business granting leases and the two have other peers and keys.
+
+Start: take the store's lock, load, begin a new epoch; every router asks for a snapshot then. End:
+stop listening, finish what is being settled, close the store. A kill at any time is as good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from dstmrouter.daemon.server_control import LeaseControl
+from dstmrouter.daemon.server_ledger import Ledger
+from dstmrouter.errors import DstmError
+from dstmrouter.leases.bindings import all_bindings
+from dstmrouter.leases.book import LeaseBook
+from dstmrouter.leases.lease import LeaseTerms
+from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.state import BOUND, State
+from dstmrouter.leases.store import LeaseStore
+from dstmrouter.zmqctl.control import ControlServer
+from dstmrouter.zmqctl.keys import CurveServer, load_keys
+from dstmrouter.zmqctl.messages import EPOCH_OCTETS
+from dstmrouter.zmqctl.publisher import FeedPublisher
+
+if TYPE_CHECKING:
+    from dstmrouter.binding import BindingColumns
+    from dstmrouter.config.model import CurveConfig
+    from dstmrouter.config.server import ServerConfig, ServerPool
+    from dstmrouter.leases.lease import Lease
+
+log = structlog.get_logger(__name__)
+
+
+def address_space(config: ServerConfig) -> AddressSpace:
+    """The addresses to lend; the routers' own IPv4 address is never among them."""
+    tep4 = config.tep.tep4
+    return AddressSpace([_pool(pool, (tep4, tep4)) for pool in config.pool])
+
+
+def _pool(pool: ServerPool, *never: tuple[Any, Any]) -> Pool:
+    span = pool.span
+    exclude = [(part.first, part.last) for part in pool.exclude]
+    return Pool.of(pool.name or str(span), [(span.first, span.last)], [*exclude, *never])
+
+
+def lease_terms(config: ServerConfig) -> LeaseTerms:
+    """The terms of section `[lease]`."""
+    return LeaseTerms(**config.lease.model_dump())
+
+
+class LeaseServer:
+    """Everything of one server run; make it inside the event loop, then `run` it once."""
+
+    def __init__(self, config: ServerConfig, store: LeaseStore) -> None:
+        self._config = config
+        self._started = time.monotonic()
+        self._epoch = os.urandom(EPOCH_OCTETS)
+        self._tep6 = config.tep.tep6
+        self._store = store
+        self._book = LeaseBook(address_space(config), lease_terms(config), tep6=self._tep6)
+        self._superseded = self._restore()
+        curve = curve_server(config.curve)
+        with contextlib.ExitStack() as undo:
+            self._routers = ControlServer(config.feed.control, curve=curve, handlers={})
+            undo.callback(self._routers.close)
+            self._feed = FeedPublisher(
+                epoch=self._epoch,
+                feed=config.feed.bind,
+                control=self._routers,
+                curve=curve,
+                snapshot=self._snapshot,
+                heartbeat_s=config.feed.heartbeat_s,
+            )
+            undo.callback(self._feed.close)
+            self._ledger = Ledger(
+                self._book, store, self._feed, tep6=self._tep6, routers=self._removing_routers
+            )
+            control = LeaseControl(
+                self._book,
+                self._ledger,
+                self._feed,
+                required=config.feed.required,
+                ack_timeout_s=config.feed.ack_timeout_s,
+                describe=self._describe,
+            )
+            self._control = ControlServer(
+                config.control.bind, curve=curve, handlers=control.handlers()
+            )
+            undo.callback(self._control.close)
+            self._undo = undo.pop_all()
+
+    def _restore(self) -> list[Lease]:
+        stored = self._store.load()
+        unknown = int((self._book.space.slots(stored.ipv4) < 0).sum())
+        if unknown:
+            log.warning("stored addresses are in no pool any more", count=unknown)
+        return self._book.restore(stored)
+
+    def close(self) -> None:
+        """Close all sockets; a second call does nothing."""
+        self._undo.close()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`; a store that cannot write raises `StoreError`."""
+        async with asyncio.TaskGroup() as tasks:
+            serving = [
+                tasks.create_task(one)
+                for one in (
+                    self._ledger.run_settling(),
+                    self._resume(),
+                    self._ledger.run_removal(),
+                    self._ledger.run_expiry(),
+                    self._feed.run(),
+                    self._routers.run(),
+                    self._control.run(),
+                )
+            ]
+            await stop.wait()
+            self._control.close()  # nothing new is promised from here on
+            await self._ledger.drain()
+            for task in serving:
+                task.cancel()
+
+    async def _resume(self) -> None:
+        """Go on with removals that the last run did not finish."""
+        if self._superseded:
+            log.warning("leases superseded by newer ones", count=len(self._superseded))
+            await self._ledger.settle(self._superseded)
+        table = self._book.table
+        slots = table.in_states(frozenset({State.REMOVING})).tolist()
+        self._ledger.await_removal([table.get(slot) for slot in slots])
+
+    def _snapshot(self) -> tuple[int, BindingColumns]:
+        """Everything routers must have, and the generation it is at least as new as.
+
+        It may show a change that is still on its way to the store and the feed. That change then
+        comes as a delta and says the same again; nothing was promised on it before.
+        """
+        now = time.monotonic()
+        bindings = all_bindings(
+            self._book.table, now, grace_s=self._book.terms.grace_s, tep6=self._tep6
+        )
+        return self._feed.generation, bindings
+
+    def _removing_routers(self) -> frozenset[str]:
+        """Routers that may have a binding: the required ones and all that this run has heard."""
+        heard = (router.name for router in self._feed.routers())
+        return frozenset(self._config.feed.required).union(heard)
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "server": self._config.server.name,
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "epoch": self._epoch.hex(),
+            "generation": self._feed.generation,
+            "bound": len(self._book.table.in_states(BOUND)),
+            "tep6": [str(address) for address in self._tep6],
+            "tep4": str(self._config.tep.tep4),
+            "required": list(self._config.feed.required),
+            "routers": [dataclasses.asdict(router) for router in self._feed.routers()],
+        }
+
+
+def curve_server(config: CurveConfig | None) -> CurveServer | None:
+    """Our keys and whom we let in; ConfigError when the key file cannot be used."""
+    if config is None:
+        return None
+    allowed = {peer.public_key: peer.name for peer in config.allowed}
+    return CurveServer(load_keys(config.secret_key_file), allowed)
+
+
+async def serve(config: ServerConfig) -> None:
+    """Run a server until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with contextlib.ExitStack() as undo:
+        store = LeaseStore(config.store.path)
+        undo.callback(store.close)
+        server = LeaseServer(config, store)
+        undo.callback(server.close)
+        log.info("serving", server=config.server.name, store=str(config.store.path))
+        try:
+            await server.run(stop)
+        except ExceptionGroup as group:  # what a task of the server ended with
+            raise _cause(group) from None
+        log.info("stopped")
+
+
+def _cause(group: ExceptionGroup) -> Exception:
+    """The one expected error in `group`, or all of it."""
+    first = group.exceptions[0]
+    return first if isinstance(first, DstmError) else group

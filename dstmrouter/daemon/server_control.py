@@ -1,0 +1,208 @@
+"""What operators can ask of the lease server: its control methods, docs/zmq-protocol.md.
+
+Parameters come from a stranger, so each is read by a function that refuses what it does not expect
+with `bad-request`.
+"""
+
+from __future__ import annotations
+
+import time
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from dstmrouter.errors import LeaseError
+from dstmrouter.leases.lease import LeaseRequest
+from dstmrouter.leases.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from dstmrouter.daemon.server_ledger import Feed, Ledger
+    from dstmrouter.leases.book import LeaseBook
+    from dstmrouter.leases.lease import Lease
+    from dstmrouter.zmqctl.control import Handler
+
+Params: TypeAlias = dict[str, Any]
+
+PAGE_LIMIT: Final = 1000  # leases in one answer
+LIFETIME_LIMIT_S: Final = 0xFFFFFFFE  # what a binding can carry
+
+
+class LeaseControl:
+    """The control methods over `book`; a lease is answered when `required` routers have it."""
+
+    def __init__(
+        self,
+        book: LeaseBook,
+        ledger: Ledger,
+        feed: Feed,
+        *,
+        required: Collection[str],
+        ack_timeout_s: float,
+        describe: Callable[[], Params],
+    ) -> None:
+        self._book = book
+        self._ledger = ledger
+        self._feed = feed
+        self._required = frozenset(required)
+        self._ack_timeout_s = ack_timeout_s
+        self._describe = describe
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """All methods by name."""
+        return {
+            "status": self.status,
+            "leases": self.leases,
+            "lease.grant": self.grant,
+            "lease.renew": self.renew,
+            "lease.release": self.release,
+            "lease.hold": self.hold,
+            "lease.unhold": self.unhold,
+        }
+
+    async def status(self, _params: Params) -> Params:
+        """Pools with the number of addresses in each state, and what the server says of itself."""
+        space = self._book.space
+        pools = []
+        for pool, slots in zip(space.pools, space.bounds, strict=True):
+            states = self._book.table.state[slots.start : slots.stop]
+            counts = np.bincount(states, minlength=len(State)).tolist()
+            by_state = {state.name.lower(): counts[state] for state in State}
+            pools.append({"name": pool.name, "addresses": len(pool), **by_state})
+        return {**self._describe(), "pools": pools}
+
+    async def leases(self, params: Params) -> Params:
+        """One page of the addresses that are not free, or of those in `state`, by address."""
+        slots = self._book.table.in_states(_states(params))
+        offset = _number(params, "offset", 0, 1 << 32) or 0
+        limit = _number(params, "limit", 0, 1 << 32)
+        end = offset + min(PAGE_LIMIT if limit is None else limit, PAGE_LIMIT)
+        page = [self._row(self._book.table.get(slot)) for slot in slots[offset:end].tolist()]
+        return {"total": len(slots), "leases": page}
+
+    async def grant(self, params: Params) -> Params:
+        """Lend an address to `client6`; the same client gets the same lease again."""
+        request = LeaseRequest(
+            client6=_address6(params),
+            identity=_text(params, "identity"),
+            hint=_address4(params),
+            lifetime_s=_number(params, "lifetime_s", 1, LIFETIME_LIMIT_S),
+        )
+        former = self._book.lease_of(request.client6)
+        lease = self._book.grant(request, time.monotonic())
+        fresh = former is None or former.lease_id != lease.lease_id
+        return await self._promise(lease, take_back=fresh)
+
+    async def renew(self, params: Params) -> Params:
+        """Extend the lease of `client6`."""
+        client6 = _address6(params)
+        lifetime_s = _number(params, "lifetime_s", 1, LIFETIME_LIMIT_S)
+        ipv4 = self._named(params)
+        lease = self._book.renew(ipv4, client6, time.monotonic(), lifetime_s=lifetime_s)
+        return await self._promise(lease, take_back=False)
+
+    async def release(self, params: Params) -> Params:
+        """End a lease now; without `client6` it is the operator who ends it."""
+        client6 = _address6(params) if "client6" in params else None
+        lease = self._book.release(self._named(params), client6)
+        await self._ledger.settle([lease])
+        return self._row(lease)
+
+    async def hold(self, params: Params) -> Params:
+        """Take `ipv4` away from everybody."""
+        lease = self._book.hold(self._named(params))
+        await self._ledger.settle([lease])
+        return self._row(lease)
+
+    async def unhold(self, params: Params) -> Params:
+        """Let a held `ipv4` become free again."""
+        lease = self._book.unhold(self._named(params))
+        await self._ledger.settle([lease])
+        return self._row(lease)
+
+    async def _promise(self, lease: Lease, *, take_back: bool) -> Params:
+        """Answer once the lease is durable and forwarded; else take a new one back."""
+        generation = await self._ledger.settle([lease])
+        missing = await self._feed.wait_acked(generation, self._required, self._ack_timeout_s)
+        if missing:
+            if take_back and self._book.is_current(lease):
+                await self._ledger.settle([self._book.release(lease.ipv4)])
+            names = ", ".join(sorted(missing))
+            text = f"no acknowledgement in {self._ack_timeout_s:g} s by router {names}, try again"
+            raise LeaseError("try-again", text)
+        if not self._book.is_current(lease):
+            raise LeaseError("try-again", f"{lease.ipv4} was taken back meanwhile")
+        return self._row(lease)
+
+    def _named(self, params: Params) -> IPv4Address:
+        """The address that `ipv4` or `lease_id` names."""
+        ipv4 = _address4(params)
+        if ipv4 is not None:
+            return ipv4
+        lease_id = _number(params, "lease_id", 1, 1 << 62)
+        if lease_id is None:
+            raise LeaseError("bad-request", "expected ipv4 or lease_id")
+        return self._book.find(lease_id).ipv4
+
+    def _row(self, lease: Lease) -> Params:
+        return {
+            "lease_id": lease.lease_id,
+            "ipv4": str(lease.ipv4),
+            "client6": str(lease.client6),
+            "identity": lease.identity,
+            "state": lease.state.name.lower(),
+            "expires_in_s": round(lease.until - time.monotonic(), 1),
+        }
+
+
+def _states(params: Params) -> frozenset[State]:
+    wanted = params.get("state")
+    if wanted is None:
+        return frozenset(State) - {State.FREE}
+    for state in State:
+        if wanted == state.name.lower():
+            return frozenset({state})
+    names = ", ".join(state.name.lower() for state in State)
+    raise LeaseError("bad-request", f"state {wanted!r:.40}: expected one of {names}")
+
+
+def _number(params: Params, key: str, low: int, high: int) -> int | None:
+    value = params.get(key)
+    if value is not None and (type(value) is not int or not low <= value <= high):
+        text = f"{key} {value!r:.40}: expected an integer from {low} to {high}"
+        raise LeaseError("bad-request", text)
+    return value
+
+
+def _text(params: Params, key: str) -> str:
+    value = params.get(key) or ""
+    if not isinstance(value, str) or not value.isprintable():
+        raise LeaseError("bad-request", f"{key} {value!r:.40}: expected printable text")
+    return value
+
+
+def _address6(params: Params) -> IPv6Address:
+    value = params.get("client6")
+    try:
+        return IPv6Address(_string(value))
+    except AddressValueError:
+        text = f"client6 {value!r:.60}: expected an IPv6 address"
+        raise LeaseError("bad-request", text) from None
+
+
+def _address4(params: Params) -> IPv4Address | None:
+    value = params.get("ipv4")
+    try:
+        return None if value is None else IPv4Address(_string(value))
+    except AddressValueError:
+        text = f"ipv4 {value!r:.60}: expected an IPv4 address"
+        raise LeaseError("bad-request", text) from None
+
+
+def _string(value: object) -> str:
+    """`value`, which must be text: an address can also be made from an integer or octets."""
+    if not isinstance(value, str):
+        raise AddressValueError
+    return value

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dstmrouter.zmqctl import AsyncControlClient, RefusedError
+from tests.daemon.server_process import (
+    DEADLINE_S,
+    FollowingRouter,
+    ServerProcess,
+    state_of,
+    until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+REQUIRED = 'required = ["gw1"]\nack_timeout_s = 10'
+IMPATIENT = 'required = ["gw1"]\nack_timeout_s = 0.2'
+SHORT = "default_s = 1\nmin_s = 1\ngrace_s = 1\nquarantine_s = 1"
+
+
+def bounded(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 4 * DEADLINE_S))
+
+
+async def refusal(call: Coroutine[Any, Any, dict[str, Any]]) -> str:
+    with pytest.raises(RefusedError) as refused:
+        await call
+    return refused.value.reason
+
+
+def test_lease_is_granted_listed_renewed_and_released() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        async with await server.start() as ctl:
+            lease = await ctl.call("lease.grant", client6="2001:db8::7", identity="ann")
+            assert (lease["ipv4"], lease["state"]) == ("192.0.2.0", "active")
+            assert lease == await ctl.call("lease.grant", client6="2001:db8::7", identity="ann") | {
+                "expires_in_s": lease["expires_in_s"]
+            }
+            second = await ctl.call("lease.grant", client6="2001:db8::8")
+            assert second["ipv4"] == "192.0.2.2"  # .1 is tep4
+            renewed = await ctl.call(
+                "lease.renew", lease_id=lease["lease_id"], client6="2001:db8::7", lifetime_s=5000
+            )
+            assert 4990 < renewed["expires_in_s"] <= 5000
+            listed = await ctl.call("leases", state="active", offset=1, limit=1)
+            assert listed["total"] == 2
+            assert [row["ipv4"] for row in listed["leases"]] == ["192.0.2.2"]
+            gone = await ctl.call("lease.release", ipv4="192.0.2.0", client6="2001:db8::7")
+            assert gone["state"] == "removing"
+            status = await ctl.call("status")
+            assert status["generation"] == 5
+            assert status["pools"] == [
+                {"name": "main", "addresses": 255, "free": 253, "offered": 0, "active": 1}
+                | {"removing": 1, "quarantine": 0, "held": 0}
+            ]
+
+    with ServerProcess() as server:
+        bounded(scenario(server))
+
+
+def test_grant_is_answered_when_the_required_router_forwards() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        router = FollowingRouter(server, "gw1")
+        async with await server.start() as ctl, router.following():
+            lease = await ctl.call("lease.grant", client6="2001:db8::7", lifetime_s=600)
+            assert router.bindings == {lease["ipv4"]: "2001:db8::7"}
+            assert router.lifetimes[lease["ipv4"]] == 630
+            router.deaf = True
+            waiting = asyncio.create_task(ctl.call("lease.grant", client6="2001:db8::8"))
+            released = await ctl.call("lease.release", ipv4=lease["ipv4"])
+            assert released["state"] == "removing"
+            assert await state_of(ctl, "192.0.2.2") == "active"
+            assert not waiting.done()
+            assert await state_of(ctl, lease["ipv4"]) == "removing"
+            router.deaf = False
+            await waiting
+            assert router.bindings["192.0.2.2"] == "2001:db8::8"
+            await until_state(ctl, lease["ipv4"], "quarantine")
+            assert lease["ipv4"] not in router.bindings
+
+    with ServerProcess(feed=REQUIRED) as server:
+        bounded(scenario(server))
+
+
+async def until_state(ctl: AsyncControlClient, ipv4: str, state: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while await state_of(ctl, ipv4) != state:
+            await asyncio.sleep(0.02)
+
+
+def test_grant_without_the_required_router_is_taken_back() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        async with await server.start() as ctl:
+            assert await refusal(ctl.call("lease.grant", client6="2001:db8::7")) == "try-again"
+            assert await state_of(ctl, "192.0.2.0") == "removing"
+            async with FollowingRouter(server, "gw1").following() as router:
+                assert router.bindings == {}
+                lease = await ctl.call("lease.grant", client6="2001:db8::7")
+                assert router.bindings == {lease["ipv4"]: "2001:db8::7"}
+            reason = await refusal(ctl.call("lease.renew", client6="2001:db8::7", **_named(lease)))
+            assert reason == "try-again"
+            assert await state_of(ctl, lease["ipv4"]) == "active"  # a promise made earlier
+
+    with ServerProcess(feed=IMPATIENT) as server:
+        bounded(scenario(server))
+
+
+def _named(lease: dict[str, Any]) -> dict[str, Any]:
+    return {"ipv4": lease["ipv4"]}
+
+
+def test_lease_ends_at_the_router_then_rests_then_is_free() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        async with await server.start() as ctl, FollowingRouter(server, "gw1").following() as gw1:
+            lease = await ctl.call("lease.grant", client6="2001:db8::7")
+            assert gw1.bindings == {lease["ipv4"]: "2001:db8::7"}
+            await until(lambda: not gw1.bindings, "removal at the router")
+            await until_state(ctl, lease["ipv4"], "quarantine")
+            await until_state(ctl, lease["ipv4"], "free")
+
+    with ServerProcess(lease=SHORT, feed=REQUIRED) as server:
+        bounded(scenario(server))
+
+
+def test_kill_and_restart_keep_promises_and_finish_removals() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        async with FollowingRouter(server, "gw1").following_later() as gw1:
+            async with await server.start() as ctl:
+                await until(lambda: gw1.epochs, "a first snapshot")
+                grants = [ctl.call("lease.grant", client6=f"2001:db8::{n}") for n in range(1, 50)]
+                leases = await asyncio.gather(*grants)
+                promised = {lease["ipv4"]: lease["client6"] for lease in leases}
+                assert len(promised) == 49
+                assert gw1.bindings == promised
+                gw1.deaf = True
+                await ctl.call("lease.release", ipv4="192.0.2.5")
+                server.kill()
+            del promised["192.0.2.5"]
+            gw1.deaf = False
+            async with await server.start() as ctl:
+                await until(lambda: len(gw1.epochs) == 2, "a snapshot of the new run")
+                await until_state(ctl, "192.0.2.5", "quarantine")
+                assert gw1.bindings == promised
+                fresh = await ctl.call("lease.grant", client6="2001:db8::ffff")
+                assert fresh["ipv4"] not in promised | {"192.0.2.5": ""}
+                same = await ctl.call("lease.grant", client6="2001:db8::9")
+                assert promised[same["ipv4"]] == "2001:db8::9"
+
+    with ServerProcess(feed=REQUIRED) as server:
+        bounded(scenario(server))
+
+
+def test_held_address_is_removed_and_comes_back_by_unhold() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        async with await server.start() as ctl, FollowingRouter(server, "gw1").following() as gw1:
+            lease = await ctl.call("lease.grant", client6="2001:db8::7")
+            held = await ctl.call("lease.hold", ipv4=lease["ipv4"])
+            assert held["state"] == "held"
+            await until(lambda: not gw1.bindings, "removal at the router")
+            assert await refusal(ctl.call("lease.release", ipv4=lease["ipv4"])) == "no-lease"
+            await ctl.call("lease.unhold", ipv4=lease["ipv4"])
+            await until_state(ctl, lease["ipv4"], "quarantine")
+
+    with ServerProcess() as server:
+        bounded(scenario(server))
+
+
+def test_sigterm_ends_in_order() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        async with await server.start() as ctl:
+            await ctl.call("lease.grant", client6="2001:db8::7")
+        code, log = await asyncio.to_thread(server.stop)
+        assert code == 0, log
+        assert "stopped" in log
+        assert "Traceback" not in log
+
+    with ServerProcess() as server:
+        bounded(scenario(server))
+
+
+def test_second_server_on_the_store_is_refused() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        async with await server.start() as ctl:
+            second = server.popen()
+            log = (await asyncio.to_thread(second.communicate, None, DEADLINE_S))[1]
+            assert second.returncode == 1
+            assert "leases.sqlite: in use by another dstm-server" in log
+            assert "Traceback" not in log
+            assert (await ctl.call("status"))["server"] == "leases1"
+
+    with ServerProcess() as server:
+        bounded(scenario(server))
+
+
+def test_server_that_cannot_write_ends_and_promises_nothing() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        async with await server.start() as ctl:
+            blocker = sqlite3.connect(server.home / "leases.sqlite", isolation_level=None)
+            blocker.execute("BEGIN IMMEDIATE")
+            grant = asyncio.create_task(ctl.call("lease.grant", 60.0, client6="2001:db8::7"))
+            assert server.process is not None
+            log = (await asyncio.to_thread(server.process.communicate, None, DEADLINE_S))[1]
+            blocker.close()
+            assert server.process.returncode == 1
+            assert "leases.sqlite: database is locked" in log
+            assert "Traceback" not in log
+            assert not grant.done()
+
+    with ServerProcess() as server:
+        bounded(scenario(server))
