@@ -21,9 +21,7 @@ from dstmrouter.errors import ConfigError
 
 DESC: Final = np.dtype([("addr", "<u8"), ("len", "<u4"), ("options", "<u4")])  # struct xdp_desc
 Descs: TypeAlias = npt.NDArray[np.void]
-"""Descriptors, shape (n,), dtype DESC: where in the UMEM a packet starts, and its length in octets..
-
-"""
+"""Descriptors, shape (n,), dtype DESC: where a packet starts in the UMEM, and its length."""
 Addrs: TypeAlias = npt.NDArray[np.uint64]
 """Octet positions in the UMEM, shape (n,)."""
 
@@ -41,8 +39,11 @@ class Umem:
             raise ConfigError(f"frames must be positive, not {frames}")
         self.frames = frames
         self.chunk_size = chunk_size
-        self.memory = mmap.mmap(-1, frames * chunk_size)
-        self.octets: npt.NDArray[np.uint8] = np.frombuffer(self.memory, np.uint8)
+        self.size = frames * chunk_size
+        # One page more than is registered: a header that is read before its length is checked may
+        # lie partly behind the last chunk.
+        self.memory = mmap.mmap(-1, self.size + mmap.PAGESIZE)
+        self.octets: npt.NDArray[np.uint8] = np.frombuffer(self.memory, np.uint8, self.size)
         self.pool = FramePool(frames, chunk_size)
 
     @property

@@ -1,0 +1,80 @@
+"""IPv4 packets out of the tunnels of their clients (R11, R1, R12, R14)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dstmrouter.pipeline import ecn, inner
+from dstmrouter.pipeline.bindings import BindingTable, RowKind
+from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.outer import OuterReader
+from dstmrouter.pipeline.verdict import Verdict
+
+if TYPE_CHECKING:
+    from dstmrouter.pipeline.decide import Checks
+    from dstmrouter.pipeline.inner import Inner
+    from dstmrouter.pipeline.link import Packets
+    from dstmrouter.pipeline.memory import FrameMemory, Index
+    from dstmrouter.pipeline.rules import TunnelRules
+
+_BY_JUDGEMENT: Final = np.zeros(256, np.uint8)
+_BY_JUDGEMENT[ecn.USUAL] = Verdict.DECAPSULATED
+_BY_JUDGEMENT[ecn.UNUSUAL] = Verdict.DECAPSULATED_ECN_ODD
+_BY_JUDGEMENT[ecn.DROP] = Verdict.DROP_ECN_CE
+
+
+_BOUND: Final = np.uint8(RowKind.BOUND)
+_SHARED: Final = np.uint8(RowKind.SHARED)
+_DROP_ECN_CE: Final = np.uint8(Verdict.DROP_ECN_CE)
+
+
+class Decapsulator:
+    """Checks tunnel packets and takes them apart; holds views and tables only."""
+
+    def __init__(self, memory: FrameMemory, bindings: BindingTable, rules: TunnelRules) -> None:
+        self._memory = memory
+        self._bindings = bindings
+        self._outer = OuterReader(memory, rules.tep6)
+        self._tos_at_exit, judged = ecn.exit_table(dscp_uniform=rules.dscp_uniform)
+        self._verdict_at_exit = _BY_JUDGEMENT[judged]
+
+    def open(
+        self, packets: Packets, now_s: int, verdicts: npt.NDArray[np.uint8]
+    ) -> tuple[Index, Inner]:
+        """Rows and inner packets of what may leave its tunnel, TOS as it leaves.
+
+        All others have their verdict then, and these have one that says how their ECN was judged.
+        """
+        outer, outer_checks = self._outer.read(packets.at, packets.room)
+        inners, inner_checks = inner.read(self._memory, outer.inner_at, outer.inner_room)
+        tos_pair = outer.traffic_class << 8 | inners.header["tos"]
+        exit_verdicts = self._verdict_at_exit.take(tos_pair)
+        checks = (
+            *outer_checks,
+            *inner_checks,
+            *self._spoof_checks(inners, outer.header["src"], now_s),
+            (exit_verdicts == _DROP_ECN_CE, Verdict.DROP_ECN_CE),
+        )
+        rows = packets.rows
+        keep = survivors(checks, verdicts, rows)
+        if keep is not None:
+            rows, inners = rows[keep], inners.take(keep)
+            tos_pair, exit_verdicts = tos_pair[keep], exit_verdicts[keep]
+        verdicts[rows] = exit_verdicts
+        inner.set_tos(inners, self._tos_at_exit.take(tos_pair))
+        return rows, inners
+
+    def _spoof_checks(self, packets: Inner, src6: npt.NDArray[np.uint64], now_s: int) -> Checks:
+        """R12: the inner source must be leased to the outer source."""
+        holders = self._bindings.look_up(packets.src)
+        kind, client6 = holders["kind"], holders["client6"]
+        unbound = (kind < _BOUND) | (holders["expires"] <= np.uint32(now_s))
+        foreign = (client6[:, 0] != src6[:, 0]) | (client6[:, 1] != src6[:, 1])
+        return (
+            (unbound, Verdict.DROP_SPOOF_ADDRESS),
+            (kind == _SHARED, Verdict.DROP_SHARED_ADDRESS),
+            (foreign, Verdict.DROP_SPOOF_CLIENT),
+        )

@@ -1,0 +1,52 @@
+"""Flow labels: a keyed hash of the inner flow (RFC 6438 section 3, RFC 6437; rule R8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dstmrouter.wire import ipv4
+
+if TYPE_CHECKING:
+    from dstmrouter.pipeline.inner import Inner
+
+# Odd multipliers with well-spread bits (the first is 2^64 / golden ratio): multiplying and taking
+# the upper bits is universal hashing, here with a secret added before each multiplication.
+_MULTIPLIER_1: Final = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLIER_2: Final = np.uint64(0xD6E8FEB86659FD93)
+_HALF: Final = np.uint64(32)
+_LABEL_SHIFT: Final = np.uint64(44)  # 20 bits stay
+_LEAST: Final = np.uint32(1)
+# What the ports count: differently for each protocol that has them, nothing for the others.
+_PORT_WEIGHTS: Final = np.zeros(256, np.uint64)
+for _protocol in ipv4.PROTOCOLS_WITH_PORTS:
+    _PORT_WEIGHTS[_protocol] = (0xA0761D6478BD642F * (2 * _protocol + 1)) & 0xFFFFFFFFFFFFFFFF
+
+
+class FlowLabels:
+    """Makes flow labels; `key` is two secret 64-bit numbers."""
+
+    def __init__(self, key: tuple[int, int]) -> None:
+        self._key_1, self._key_2 = (np.uint64(part) for part in key)
+
+    def of(self, packets: Inner) -> npt.NDArray[np.uint32]:
+        """One label a packet, shape (n,), 1..0xFFFFF; the same for all packets of a flow.
+
+        A flow is addresses, protocol and ports for TCP, UDP, DCCP and SCTP. For other protocols and
+        for fragments (of which only the first has ports) it is the pair of addresses.
+        """
+        flow = packets.header.view(ipv4.FLOW)
+        ports = flow["ports"] * _PORT_WEIGHTS.take(flow["protocol"])
+        fragments = flow["fragment"] & ipv4.FRAGMENT_BITS
+        if np.count_nonzero(fragments):
+            ports[fragments != 0] = 0
+        mixed = flow["addresses"] + self._key_1
+        mixed *= _MULTIPLIER_1
+        mixed ^= mixed >> _HALF
+        mixed += ports
+        mixed += self._key_2
+        mixed *= _MULTIPLIER_2
+        mixed >>= _LABEL_SHIFT
+        return np.maximum(mixed.astype(np.uint32), _LEAST)

@@ -1,0 +1,115 @@
+"""What happens to a burst: the order of the steps, and nothing else.
+
+IPv4 frames are encapsulated towards the client that holds their destination. IPv6 frames are
+decapsulated and routed, sent back to another client (hairpin, R16), or answered when they are a
+client's ping to tep4 (R15). The result is a verdict for every frame, and the packets to send.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dstmrouter.pipeline import echo, inner
+from dstmrouter.pipeline.bindings import RowKind
+from dstmrouter.pipeline.decap import Decapsulator
+from dstmrouter.pipeline.egress import PortWriter
+from dstmrouter.pipeline.encap import Encapsulator
+from dstmrouter.pipeline.link import Packets, split
+from dstmrouter.pipeline.outcome import Outcome, Tables
+from dstmrouter.pipeline.route import Router4
+from dstmrouter.pipeline.verdict import Verdict
+
+if TYPE_CHECKING:
+    from dstmrouter.pipeline.inner import Inner
+    from dstmrouter.pipeline.memory import FrameMemory, Index
+    from dstmrouter.pipeline.rules import TunnelRules
+
+
+_NOT_POOL: Final = np.uint8(RowKind.NOT_POOL)
+_LOCAL: Final = np.uint8(RowKind.LOCAL)
+
+
+class Forwarder:
+    """Steps over bursts; holds views and templates, no state of any packet."""
+
+    def __init__(self, memory: FrameMemory, tables: Tables, rules: TunnelRules) -> None:
+        self._memory = memory
+        self._tables = tables
+        self._rules = rules
+        self._encap = Encapsulator(memory, tables, rules)
+        self._decap = Decapsulator(memory, tables.bindings, rules)
+        self._route = Router4(memory, tables)
+        self._port_generation = -1
+        self._vlans: list[int] = []
+
+    def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
+        """Work on the frames that start at `at` (octets of frame memory) and came in by `port`.
+
+        `length` has their octets; `now_s` is the router's clock in seconds. Frames that are in no
+        `Send` of the outcome have been dropped. All frames stay the caller's.
+        """
+        self._follow_ports()
+        outcome = Outcome(np.zeros(len(at), np.uint8))
+        if not len(at):
+            return outcome
+        plain, tunnelled = split(self._memory, at, length, self._vlans[port], outcome.verdicts)
+        if plain is not None:
+            self._from_internet(plain, now_s, outcome)
+        if tunnelled is not None:
+            self._from_clients(tunnelled, now_s, outcome)
+        return outcome
+
+    def _follow_ports(self) -> None:
+        if self._tables.ports.generation == self._port_generation:
+            return
+        seen = self._tables.ports.read()
+        if seen is None:
+            return
+        self._port_generation, ports = seen
+        writers = [PortWriter(self._memory, port, self._rules) for port in ports]
+        self._encap.writers = self._route.writers = writers
+        self._route.mtus = ports["mtu"].astype(np.int64)
+        self._vlans = [int(vlan) for vlan in ports["vlan"]]
+
+    def _from_internet(self, packets: Packets, now_s: int, outcome: Outcome) -> None:
+        headers, checks = inner.read(self._memory, packets.at, packets.room)
+        outcome.verdicts[packets.rows] = Verdict.ENCAPSULATED
+        self._encap.forward(packets.rows, headers, checks, now_s, outcome)
+
+    def _from_clients(self, packets: Packets, now_s: int, outcome: Outcome) -> None:
+        rows, inners = self._decap.open(packets, now_s, outcome.verdicts)
+        if not len(rows):
+            return
+        kind = self._tables.bindings.look_up(inners.dst)["kind"]
+        elsewhere = kind == _NOT_POOL
+        if np.count_nonzero(elsewhere) == len(rows):
+            self._route.forward(rows, inners, outcome)
+            return
+        to_us = kind == _LOCAL
+        hairpin = ~(elsewhere | to_us)
+        if elsewhere.any():
+            self._route.forward(rows[elsewhere], inners.take(elsewhere.nonzero()[0]), outcome)
+        if to_us.any():
+            self._answer(rows[to_us], inners.take(to_us.nonzero()[0]), now_s, outcome)
+        if hairpin.any():
+            self._hairpin(rows[hairpin], inners.take(hairpin.nonzero()[0]), now_s, outcome)
+
+    def _hairpin(self, rows: Index, inners: Inner, now_s: int, outcome: Outcome) -> None:
+        """R16: never to the Internet router, whether the destination is bound or not."""
+        if not self._rules.hairpin:
+            outcome.verdicts[rows] = Verdict.DROP_HAIRPIN_OFF
+            return
+        outcome.verdicts[rows] = Verdict.HAIRPINNED
+        self._encap.forward(rows, inners, (), now_s, outcome)
+
+    def _answer(self, rows: Index, inners: Inner, now_s: int, outcome: Outcome) -> None:
+        """R15: pings to tep4 are answered, all else to it is dropped."""
+        asked = echo.requests(self._memory, inners)
+        outcome.verdicts[rows] = np.where(asked, Verdict.ECHO_ANSWERED, Verdict.DROP_LOCAL)
+        keep = np.flatnonzero(asked)
+        if len(keep):
+            answers = echo.answer(self._memory, inners.take(keep))
+            self._encap.answer(rows[keep], answers, now_s, outcome)

@@ -1,0 +1,58 @@
+"""What a worker hands to the steps, and what it gets back for a burst."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dstmrouter.pipeline.bindings import BindingTable
+    from dstmrouter.pipeline.hops import HopTable
+    from dstmrouter.pipeline.memory import Index
+    from dstmrouter.pipeline.ports import PortTable
+    from dstmrouter.pipeline.routes4 import Routes4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tables:
+    """What a worker reads: all of it shared memory, written by the supervisor."""
+
+    bindings: BindingTable
+    routes4: Routes4
+    hops: HopTable
+    ports: PortTable
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Send:
+    """Packets that leave by one port."""
+
+    port: int
+    rows: Index  # which frames of the burst
+    at: Index  # where the frames start now, octets of frame memory
+    length: npt.NDArray[np.int64]  # octets
+
+
+@dataclasses.dataclass(slots=True)
+class Outcome:
+    """What became of a burst of n frames."""
+
+    verdicts: npt.NDArray[np.uint8]  # shape (n,), Verdict numbers
+    sends: list[Send] = dataclasses.field(default_factory=list)
+    gleaned: list[npt.NDArray[np.uint32]] = dataclasses.field(default_factory=list)
+    """IPv4 destinations on our links whose neighbour is unknown: the kernel is to be asked."""
+
+
+def by_port(ports: npt.NDArray[np.uint8]) -> Iterator[tuple[int, Index | slice]]:
+    """Group packets by the port they leave by; normally that is one group, and no copy."""
+    first = ports[0]
+    if not np.count_nonzero(ports != first):
+        yield int(first), slice(None)
+        return
+    for port in np.unique(ports):
+        yield int(port), np.flatnonzero(ports == port)

@@ -1,0 +1,120 @@
+"""The IPv6 headers of tunnel packets that arrive: rule R11."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.wire import ipv6
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ipaddress import IPv6Address
+
+    from dstmrouter.pipeline.decide import Checks, Mask
+    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
+
+MAX_EXTENSIONS: Final = 4  # options headers that are skipped; more are nobody's honest traffic
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)
+_OPTIONS: Final = (ipv6.NEXT_HOP_BY_HOP, ipv6.NEXT_DESTINATION_OPTIONS)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outer:
+    """Columns of n IPv6 packets that carry IPv4."""
+
+    header: Records  # dtype ipv6.HEADER
+    traffic_class: npt.NDArray[np.uint32]
+    inner_at: Index  # where the inner packet starts, octets of frame memory
+    inner_room: npt.NDArray[np.int64]  # octets from there to the end of the IPv6 packet
+
+    def take(self, keep: Index) -> Outer:
+        """The packets at the positions `keep`."""
+        return Outer(
+            self.header[keep], self.traffic_class[keep], self.inner_at[keep], self.inner_room[keep]
+        )
+
+
+_HEADER_LEN: Final = np.int64(ipv6.HEADER_LEN)
+_VERSION: Final = np.uint32(6)
+_VERSION_SHIFT: Final = np.uint32(ipv6.VERSION_SHIFT)
+_CLASS_SHIFT: Final = np.uint32(ipv6.TRAFFIC_CLASS_SHIFT)
+_CLASS_MASK: Final = np.uint32(0xFF)
+_IPV4: Final = np.uint8(ipv6.NEXT_IPV4)
+_NO_NEXT_HEADER: Final = np.uint8(59)
+_NOT_TUNNEL: Final = np.full(256, Verdict.DROP_NOT_TUNNEL, np.uint8)
+_NOT_TUNNEL[ipv6.NEXT_FRAGMENT] = Verdict.DROP_OUTER_FRAGMENT
+_NOT_TUNNEL[ipv6.NEXT_ICMPV6] = Verdict.DROP_ICMPV6
+
+
+class OuterReader:
+    """Reads and checks outer headers; knows the tunnel end points."""
+
+    def __init__(self, memory: FrameMemory, tep6: Sequence[IPv6Address]) -> None:
+        self._memory = memory
+        teps = np.frombuffer(b"".join(a.packed for a in tep6), "<u8").reshape(-1, 2)
+        self._keys, order = np.unique(_mixed(teps), return_index=True)
+        assert len(order) == len(teps), "two tunnel end points have one key"
+        self._teps = teps[order]
+
+    def read(self, at: Index, room: npt.NDArray[np.int64]) -> tuple[Outer, Checks]:
+        """Read the IPv6 headers at `at`, each with `room` octets up to the end of its frame."""
+        header = self._memory.read(at, ipv6.HEADER)
+        first = header["vtc_flow"].astype(np.uint32)
+        end = header["payload_len"] + _HEADER_LEN
+        malformed = (first >> _VERSION_SHIFT != _VERSION) | (end > room)
+        next_header = header["next_header"]
+        no_tunnel = next_header != _IPV4
+        skip: Index | np.int64 = _HEADER_LEN
+        if np.count_nonzero(no_tunnel):
+            next_header = next_header.copy()
+            skip = self._skip_options(at, np.where(malformed, 0, end), next_header)
+            no_tunnel = next_header != _IPV4
+        traffic_class = ((first >> _CLASS_SHIFT) & _CLASS_MASK).astype(np.uint32)
+        return Outer(header, traffic_class, at + skip, end - skip), (
+            (malformed, Verdict.DROP_V6_MALFORMED),
+            (self._not_tep6(header["dst"]), Verdict.DROP_NOT_TEP6),
+            (no_tunnel, _NOT_TUNNEL.take(next_header)),
+        )
+
+    def _skip_options(
+        self, at: Index, end: npt.NDArray[np.int64], next_header: npt.NDArray[np.uint8]
+    ) -> Index:
+        """Walk over hop-by-hop and destination options; return the octets before what follows.
+
+        `next_header` is changed to what follows. A header that is not all there ends the walk: it
+        is then no tunnel packet.
+        """
+        skip = np.full(len(at), ipv6.HEADER_LEN, np.intp)
+        for _ in range(MAX_EXTENSIONS):
+            rows = np.flatnonzero(np.isin(next_header, _OPTIONS) & (skip + 8 <= end))
+            if not len(rows):
+                break
+            extension = self._memory.read(at[rows] + skip[rows], ipv6.EXTENSION)
+            behind = skip[rows] + (extension["len8"].astype(np.intp) + 1) * 8
+            whole = behind <= end[rows]
+            rows, extension, behind = rows[whole], extension[whole], behind[whole]
+            # Hop-by-hop options stand directly behind the fixed header or nowhere (RFC 8200 4.1).
+            misplaced = extension["next_header"] == ipv6.NEXT_HOP_BY_HOP
+            next_header[rows] = np.where(misplaced, _NO_NEXT_HEADER, extension["next_header"])
+            skip[rows] = behind
+        return skip
+
+    def _not_tep6(self, dst: npt.NDArray[np.uint64]) -> Mask:
+        if len(self._teps) == 1:
+            ours = self._teps
+        else:
+            found = self._keys.searchsorted(_mixed(dst))
+            ours = self._teps.take(found, axis=0, mode="clip")
+        differ: Mask = (dst[:, 0] != ours[:, 0]) | (dst[:, 1] != ours[:, 1])
+        return differ
+
+
+def _mixed(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """One word out of the two of an address, to search by; equality is still to be checked."""
+    mixed: npt.NDArray[np.uint64] = words[:, 0] * _MIX + words[:, 1]
+    return mixed

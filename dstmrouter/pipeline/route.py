@@ -1,0 +1,61 @@
+"""Routing of packets that left their tunnel: longest prefix, next hop, Ethernet header (R15)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.pipeline import inner, reasons
+from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.hops import HOP, HopState
+from dstmrouter.pipeline.outcome import Outcome, Send, Tables, by_port
+from dstmrouter.pipeline.verdict import Verdict
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from dstmrouter.pipeline.egress import PortWriter
+    from dstmrouter.pipeline.inner import Inner
+    from dstmrouter.pipeline.memory import FrameMemory, Index
+
+
+_RESOLVED: Final = np.uint8(HopState.RESOLVED)
+
+
+class Router4:
+    """Sends IPv4 packets towards the Internet; holds views only."""
+
+    def __init__(self, memory: FrameMemory, tables: Tables) -> None:
+        self._memory = memory
+        self._tables = tables
+        self.writers: list[PortWriter] = []
+        self.mtus: npt.NDArray[np.int64]
+
+    def forward(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
+        """Decrement the TTL of packets and send them to their next hops."""
+        hops = self._tables.hops.words.take(self._tables.routes4.lookup(packets.dst)).view(HOP)
+        state = hops["state"]
+        unusable = state != _RESOLVED
+        if np.count_nonzero(unusable):
+            outcome.gleaned.append(packets.dst[state == np.uint8(HopState.GLEAN)])
+        checks = (
+            inner.ttl_check(packets),
+            (unusable, reasons.NO_HOP.take(state)),
+            (packets.total_len > self.mtus.take(hops["port"]), Verdict.DROP_TOO_BIG_V4),
+        )
+        keep = survivors(checks, outcome.verdicts, rows)
+        if keep is not None:
+            rows, packets, hops = rows[keep], packets.take(keep), hops[keep]
+        if not len(rows):
+            return
+        inner.decrement_ttl(packets)
+        inner.write_back(self._memory, packets)
+        for port, part in by_port(hops["port"]):
+            writer = self.writers[port]
+            at = packets.at[part]
+            writer.write_link(at, hops["mac"][part])
+            before = writer.link_len
+            outcome.sends.append(
+                Send(port, rows[part], at - before, packets.total_len[part] + before)
+            )

@@ -1,0 +1,64 @@
+"""Every outcome of a packet: the decision, its counter, and its text, in one table.
+
+The number of a verdict is the index of its counters; it is part of no protocol and may change with
+a version. Names starting with DROP_ end the packet. A verdict whose text says "not yet" marks
+traffic that a later version handles; until then it is dropped and counted here.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Self
+
+
+class Verdict(IntEnum):
+    """What became of a packet; `help` is the text for people."""
+
+    help: str
+
+    def __new__(cls, value: int, text: str) -> Self:
+        """Make a member out of its number and text."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.help = text
+        return member
+
+    ENCAPSULATED = 0, "IPv4 packet sent to its client inside IPv6"
+    DECAPSULATED = 1, "IPv4 packet of a client taken out of IPv6 and routed"
+    DECAPSULATED_ECN_ODD = 2, "as DECAPSULATED, with an ECN pair that RFC 6040 4.2 calls unusual"
+    HAIRPINNED = 3, "packet from client to client, sent back into the access network (R16)"
+    ECHO_ANSWERED = 4, "echo request of a client to tep4, answered through the tunnel (R15)"
+
+    DROP_NOT_IP = 5, "neither IPv4 nor IPv6"
+    DROP_VLAN = 6, "802.1Q tag missing or not that of the port"
+
+    DROP_V4_MALFORMED = 7, "IPv4 version, header length or total length is wrong (R1)"
+    DROP_V4_CHECKSUM = 8, "IPv4 header checksum is wrong (R1)"
+    DROP_V4_MARTIAN = 9, "IPv4 source or destination that must not be on the Internet (R1)"
+    DROP_NOT_POOL = 10, "IPv4 destination from outside that is in no pool of ours"
+    DROP_NO_BINDING = 11, "no lease binds this IPv4 destination (R3, R30)"
+    DROP_SHARED_ADDRESS = 12, "port set of a shared address: not yet (R2, R27)"
+    DROP_TTL = 13, "TTL used up; time exceeded: not yet (R4)"
+    DROP_TOO_BIG = 14, "larger than the tunnel, DF set; fragmentation needed: not yet (R18)"
+    DROP_FRAGMENT_OUTER = 15, "larger than the tunnel, DF clear; IPv6 fragments: not yet (R18)"
+    DROP_TOO_BIG_V4 = 16, "larger than the IPv4 link: not yet (R18)"
+
+    DROP_V6_MALFORMED = 17, "IPv6 version or lengths are wrong (R11)"
+    DROP_NOT_TEP6 = 18, "IPv6 destination is not one of our tunnel end points (R11)"
+    DROP_NOT_TUNNEL = 19, "IPv6 payload is not IPv4, or too many extension headers (R11)"
+    DROP_OUTER_FRAGMENT = 20, "IPv6 fragment of a tunnel packet: not yet (R19)"
+    DROP_ICMPV6 = 21, "ICMPv6 error about a tunnel packet: not yet (R22)"
+    DROP_SPOOF_ADDRESS = 22, "inner IPv4 source is not leased (R12)"
+    DROP_SPOOF_CLIENT = 23, "inner IPv4 source is leased to another IPv6 address (R12)"
+    DROP_ECN_CE = 24, "congestion mark outside, no ECN inside (RFC 6040 4.2)"
+    DROP_HAIRPIN_OFF = 25, "packet from client to client while hairpinning is off (R16)"
+
+    DROP_LOCAL = 26, "for one of the router's own IPv4 addresses, and no echo request to tep4"
+    DROP_UNREACHABLE = 27, "no route, or the link of the route is down"
+    DROP_NEIGHBOUR = 28, "the next hop's MAC address is not known yet; the kernel was asked"
+    DROP_TX_FULL = 29, "the port could not take more packets"
+
+    @property
+    def forwarded(self) -> bool:
+        """Whether the packet went on its way."""
+        return not self.name.startswith("DROP_")

@@ -1,0 +1,66 @@
+"""IPv4: the fixed header and the first octets behind it (RFC 791 section 3.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+HEADER: Final = np.dtype(
+    [
+        ("version_ihl", "u1"),
+        ("tos", "u1"),  # DSCP and ECN
+        ("total_len", ">u2"),
+        ("id", ">u2"),
+        ("fragment", "<u2"),  # reserved, DF, MF, 13 bits of offset; octets not swapped, see below
+        ("ttl", "u1"),
+        ("protocol", "u1"),
+        ("checksum", ">u2"),
+        ("src", ">u4"),
+        ("dst", ">u4"),
+    ]
+)
+HEADER_LEN: Final = 20
+MAX_HEADER_LEN: Final = 60
+
+HEADER_AND_PORTS: Final = np.dtype([*HEADER.descr, ("ports", ">u4")])
+"""The header without options, and what then stands in the place of source and destination port."""
+
+FLOW: Final = np.dtype(
+    {
+        "names": ["fragment", "protocol", "src_upper", "dst_upper", "addresses", "ports"],
+        "formats": ["<u2", "u1", "<u2", "<u2", "<u8", "<u4"],
+        "offsets": [6, 9, 12, 16, 12, 20],
+        "itemsize": HEADER_AND_PORTS.itemsize,
+    }
+)
+"""The same octets in the words that tell flows and networks apart; compared, never ordered."""
+
+VERSION_IHL: Final = np.uint8(0x45)  # version 4, five words, no options
+# Only ever tested for bits, so the masks are swapped once instead of the column for every burst.
+FLAG_DF: Final = np.uint16(0x0040)
+FRAGMENT_BITS: Final = np.uint16(0xFF3F)  # MF and offset: not zero in every fragment
+
+PROTOCOL_ICMP: Final = 1
+PROTOCOLS_WITH_PORTS: Final = (6, 17, 33, 132)  # TCP, UDP, DCCP, SCTP
+
+ICMP_ECHO_REPLY: Final = 0  # RFC 792
+ICMP_ECHO_REQUEST: Final = 8
+
+assert HEADER.itemsize == HEADER_LEN
+
+
+def _martian_networks() -> npt.NDArray[np.bool_]:
+    """Mark the /16 blocks that must be neither source nor destination on the Internet."""
+    martian = np.zeros(1 << 16, np.bool_)
+    martian[0x0000:0x0100] = True  # 0.0.0.0/8
+    martian[0x7F00:0x8000] = True  # 127.0.0.0/8
+    martian[0xA9FE] = True  # 169.254.0.0/16
+    martian[0xE000:] = True  # 224.0.0.0/4, 240.0.0.0/4 and 255.255.255.255
+    upper = np.arange(1 << 16, dtype=np.uint16)
+    return martian[upper.byteswap()]
+
+
+MARTIAN: Final = _martian_networks()
+"""Indexed by FLOW's src_upper or dst_upper, shape (65536,), bool (RFC 1812 section 5.3.7)."""

@@ -1,0 +1,162 @@
+"""Packets per second through the pipeline on one core, in memory: all checks, counters included.
+
+    python -m perf.pipeline [--json] [--runs N] [--quick]
+
+Frames lie in frame memory as AF_XDP leaves them. A run walks over all frames in bursts, as a worker
+does; before each run the frames are laid out afresh, because forwarding changes them. Only the
+walk is timed. Nothing is sent: what a port costs is measured by `perf.wire`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.binding import full_address_columns
+from dstmrouter.counters import Counters
+from dstmrouter.pipeline.binding_writer import BindingWriter
+from dstmrouter.pipeline.bindings import BLOCK, FIXED_ROWS, BindingTable, covered_blocks
+from dstmrouter.pipeline.forward import Forwarder
+from dstmrouter.pipeline.hops import FIXED_HOPS, HopState, HopTable
+from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.outcome import Tables
+from dstmrouter.pipeline.ports import PortTable
+from dstmrouter.pipeline.quiescence import Turns
+from dstmrouter.pipeline.routes4 import Routes4
+from dstmrouter.pipeline.rules import TunnelRules
+from dstmrouter.pipeline.verdict import Verdict
+from perf.figures import Figure, show
+from perf.packets import client6_of, decap_frames, encap_frames
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+CHUNK: Final = 2048
+START: Final = 256  # XDP_PACKET_HEADROOM
+FRAMES: Final = 4096  # a worker's frames in rotation: 8 MiB
+POOL: Final = IPv4Network("10.0.0.0/12")  # 1,048,576 addresses
+TEP6: Final = IPv6Address("2001:db8:ffff::1")
+TEP4: Final = IPv4Address("192.0.2.1")
+BURSTS: Final = (1, 16, 64, 256, 1024)
+BINDINGS: Final = (1, 65_536, 1_000_000)
+
+
+def build(bindings: int) -> Tables:
+    """Tables with `bindings` leases, a default route, and resolved next hops."""
+    blocks = len(covered_blocks([POOL], int(TEP4))) + 1
+    rows = bindings + FIXED_ROWS
+    table = BindingTable(bytearray(sum(BindingTable.sizes(blocks, rows))), blocks, rows)
+    table.lay_out([POOL], int(TEP4))
+    hops = HopTable(np.zeros(16, np.uint64))
+    hops.lay_out()
+    for number, port in ((FIXED_HOPS, 0), (FIXED_HOPS + 1, 1)):
+        hops.set(number, bytes.fromhex(f"02000000010{port}"), port, HopState.RESOLVED)
+    routes4 = Routes4(bytearray(Routes4.size(16)), 16)
+    routes4.publish(np.zeros(1, np.uint32), np.full(1, FIXED_HOPS, np.uint32))
+    ports = PortTable(bytearray(PortTable.SIZE))
+    for port in (0, 1):
+        ports.set(port, mac=bytes.fromhex(f"02000000000{port}"), mtu=1500, vlan=None)
+    turns = Turns(bytearray(Turns.size(1)), 1)
+    to_client = FIXED_HOPS + 1
+    writer = BindingWriter(
+        table, turns, [TEP6], lambda words: np.full(len(words), to_client, np.uint32)
+    )
+    ipv4 = np.uint32(int(POOL.network_address)) + np.arange(bindings, dtype=np.uint32)
+    columns = full_address_columns(ipv4, client6_of(ipv4), lifetime_s=3600, tep6=[TEP6])
+    applied = writer.apply("perf", columns, 0)
+    assert applied.applied == bindings, applied
+    return Tables(table, routes4, hops, ports)
+
+
+class Bench:
+    """One kind of work on one set of frames."""
+
+    def __init__(self, tables: Tables, work: str, bindings: int, inner_len: int) -> None:
+        self._octets = np.zeros(FRAMES * CHUNK + CHUNK, np.uint8)
+        self._forwarder = Forwarder(FrameMemory(self._octets), tables, TunnelRules(tep6=(TEP6,)))
+        self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
+        rng = np.random.default_rng(7)
+        held = rng.integers(0, bindings, FRAMES, dtype=np.uint32)
+        ipv4 = np.uint32(int(POOL.network_address)) + held
+        make = encap_frames if work == "encap" else decap_frames
+        self._packets = make(ipv4, TEP6, inner_len, rng)
+        self._port = 0 if work == "encap" else 1
+        self._expected = Verdict.ENCAPSULATED if work == "encap" else Verdict.DECAPSULATED
+        order = rng.permutation(FRAMES).astype(np.intp)  # as frames come out of a busy pool
+        self._at = order * CHUNK + START
+        self._length = np.full(FRAMES, self._packets.shape[1], np.int64)
+
+    def lay_out(self) -> None:
+        """Put the packets into the frames as they arrive."""
+        frames = self._octets[: FRAMES * CHUNK].reshape(FRAMES, CHUNK)
+        frames[:, START : START + self._packets.shape[1]] = self._packets
+
+    def run(self, burst: int) -> float:
+        """Nanoseconds a packet over all frames (fewer for small bursts)."""
+        self.lay_out()
+        frames = min(FRAMES, burst * 256)
+        before = int(self._counters.totals()[0, self._expected])
+        start = time.process_time_ns()
+        for first in range(0, frames, burst):
+            at = self._at[first : first + burst]
+            length = self._length[first : first + burst]
+            outcome = self._forwarder.process(at, length, self._port, 1)
+            self._counters.count(0, outcome.verdicts, length)
+        elapsed = time.process_time_ns() - start
+        done = int(self._counters.totals()[0, self._expected]) - before
+        assert done == frames, f"{done} of {frames} packets forwarded"
+        return elapsed / frames
+
+
+def measure(
+    works: tuple[str, ...], inner_len: int, runs: int, bindings: tuple[int, ...]
+) -> list[Figure]:
+    """All figures; the works take turns, so that a slow moment of the machine hits both."""
+    figures = []
+    for leases in bindings:
+        tables = build(leases)
+        benches = {work: Bench(tables, work, leases, inner_len) for work in works}
+        for burst in BURSTS:
+            times: dict[str, list[float]] = {work: [] for work in works}
+            for bench in benches.values():
+                bench.run(burst)
+            for _ in range(runs):
+                for work, bench in benches.items():
+                    times[work].append(bench.run(burst))
+            for work, ns in times.items():
+                common = {
+                    "bench": "pipeline",
+                    "work": work,
+                    "burst": burst,
+                    "bindings": leases,
+                    "frame": inner_len,
+                }
+                figures.append(Figure(**common, unit="Mpps", runs=[1000 / t for t in ns]))
+                figures.append(Figure(**common, unit="ns/packet", runs=ns))
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
+    parser.add_argument("--runs", type=int, default=15, help="runs per figure (default 15)")
+    parser.add_argument(
+        "--size", type=int, default=64, help="octets of the inner packet (default 64)"
+    )
+    parser.add_argument("--quick", action="store_true", help="65,536 bindings only")
+    args = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    figures = measure(
+        ("encap", "decap"), args.size, args.runs, BINDINGS[1:2] if args.quick else BINDINGS
+    )
+    show("pipeline, one core, in memory", figures, as_json=args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
