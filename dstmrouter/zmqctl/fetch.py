@@ -60,8 +60,8 @@ class SnapshotFetch:
         return due
 
     def accept(self, part: SnapshotPart, now: float) -> bool:
-        """Take `part` if it is the next one of this snapshot."""
-        if part.epoch != self.epoch or part.part != self.received or part.part >= part.parts:
+        """Take `part` if it is the next one of this snapshot and was asked for."""
+        if part.epoch != self.epoch or part.part != self.received or part.part >= self._asked:
             return False
         if part.part == 0:
             if part.generation < self._at_least:

@@ -28,6 +28,9 @@ class BindingUpdate:
     first: bool = True
     last: bool = True
 
+    def __post_init__(self) -> None:
+        assert self.replace or (self.first and self.last), "only snapshots come in parts"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
