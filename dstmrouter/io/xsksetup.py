@@ -78,8 +78,8 @@ def asking_kernel(tried: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        number = error.errno or 0
-        raise SystemCallError(tried, number, os.strerror(number)) from error
+        number = error.errno or 0  # if_nametoindex gives none, but a text
+        raise SystemCallError(tried, number, error.strerror or str(error)) from error
 
 
 def register_umem(sock: socket.socket, umem: Umem) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import json
 import os
 import select
 import socket
@@ -82,10 +83,22 @@ def drain(tap: socket.socket) -> list[bytes]:
     return frames
 
 
+def collect(tap: socket.socket, count: int) -> list[bytes]:
+    """Wait for `count` frames at a tap; return these and what else has come."""
+    frames: list[bytes] = []
+
+    def enough() -> bool:
+        frames.extend(drain(tap))
+        return len(frames) >= count
+
+    wait_for(enough, f"{count} frames")
+    return frames
+
+
 def mac_of(interface: str) -> bytes:
     """The hardware address of an interface."""
-    with open(f"/sys/class/net/{interface}/address") as text:
-        return bytes.fromhex(text.read().strip().replace(":", ""))
+    address: str = json.loads(ip(f"-json link show {interface}"))[0]["address"]
+    return bytes.fromhex(address.replace(":", ""))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ def ethernet(ethertype: int, payload: bytes, *, vid: int | None = None, dst: byt
 
 
 def ones_complement(octets: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
+    total: int = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

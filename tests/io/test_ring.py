@@ -4,6 +4,7 @@ import mmap
 from collections import deque
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,8 +21,8 @@ U32 = 1 << 32
 class Ring:
     """Both ends of one ring over the same memory, as the kernel and we have them."""
 
-    def __init__(self, start: int = 0, entry: np.dtype[np.void] = DESC) -> None:
-        self.memory = mmap.mmap(-1, OFFSETS.entries + SLOTS * entry.itemsize)
+    def __init__(self, start: int = 0, entry: npt.DTypeLike = DESC) -> None:
+        self.memory = mmap.mmap(-1, OFFSETS.entries + SLOTS * np.dtype(entry).itemsize)
         self.words = memoryview(self.memory).cast("I")
         self.words[0] = self.words[16] = start
         self.producer = ProducerRing(self.memory, OFFSETS, SLOTS, entry)
@@ -105,7 +106,7 @@ def test_a_ring_is_a_bounded_queue(start: int, steps: list[tuple[bool, int]]) ->
 
 
 def test_addresses_travel_through_a_ring_of_addresses() -> None:
-    ring = Ring(62, np.dtype(np.uint64))
+    ring = Ring(62, np.uint64)
     addrs = np.arange(5, dtype=np.uint64) * 4096
     assert ring.producer.submit(addrs) == 5
     assert ring.consumer.take(5).tolist() == addrs.tolist()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dstmrouter.io import uapi
+
+if TYPE_CHECKING:
+    import enum
 
 INCLUDE = Path("/usr/include/linux")
 NEWER_THAN_HEADERS = {"XDP_MAX_TX_SKB_BUDGET", "TCX_INGRESS"}  # those of Linux 6.1 may be installed
