@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TABLE_MAIN: Final = 254  # linux/rtnetlink.h, RT_TABLE_MAIN
+RTPROT_UNSPEC: Final = 0
 RTPROT_KERNEL: Final = 2  # routes that an address brings along
 RT_SCOPE_LINK: Final = 253
+RT_SCOPE_NOWHERE: Final = 255  # in a deletion: any scope
 IFF_UP: Final = 1
 
 # linux/ip6_tunnel.h
@@ -167,13 +169,15 @@ class Host:
         )
 
     def _change_route(self, step: ChangeRoute) -> None:
+        how: dict[str, int | str] = {"scope": RT_SCOPE_LINK, "prefsrc": str(step.source)}
+        if step.verb == "del":  # whoever added it, and with whatever scope
+            how = {"scope": RT_SCOPE_NOWHERE, "proto": RTPROT_UNSPEC}
         self._netlink.route(
             step.verb,
             dst=str(step.prefix),
             oif=self._index(step.name),
-            prefsrc=str(step.source),
-            scope=RT_SCOPE_LINK,
             table=TABLE_MAIN,
+            **how,
         )
 
     def _link(self, message: Any) -> Link:

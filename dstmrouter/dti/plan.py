@@ -121,7 +121,7 @@ class ChangeAddress:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ChangeRoute:
-    """Add or delete a route through the interface; `source` is the preferred source address."""
+    """Add a route through the interface that prefers `source`, or delete one."""
 
     verb: Verb
     name: str

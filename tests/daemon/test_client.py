@@ -1,0 +1,316 @@
+"""Real clients in namespaces; the gateway is another client, mirrored (a tunnel has two ends)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dstmrouter.daemon import client
+from dstmrouter.dti.tunnel import Kind, Tunnel
+from dstmrouter.errors import DstmError
+from lab.netns import Lab, Namespace, stop, veth, wait_until
+from lab.transfer import download, random_file, serve
+from lab.uml import Uml
+from tests.dti.conftest import CLIENT4, CLIENT6, TEP4, TEP6, Wire, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["wire"]  # a fixture
+
+PROGRAM = Path(sys.executable).with_name("dstm-client")
+DOWNLOAD_LEN = 3_000_000  # octets
+LEASE = ("--client4", CLIENT4, "--client6", CLIENT6, "--tep6", TEP6, "--tep4", TEP4)
+MIRROR = ("--client4", TEP4, "--client6", TEP6, "--tep6", CLIENT6, "--tep4", CLIENT4)
+WANTED = Tunnel(
+    client4=CLIENT4, client6=CLIENT6, tep6=TEP6, tep4=TEP4, routes=(IPv4Network("0.0.0.0/0"),)
+)
+
+pytestmark = pytest.mark.netns
+
+
+class Process:
+    """A started `dstm-client`, up or refused."""
+
+    def __init__(self, space: Namespace, run_dir: Path, *options: object) -> None:
+        words = [str(word) for word in ("--run-dir", run_dir, *options)]
+        self.log = run_dir.with_name(f"{run_dir.name}.log")
+        with self.log.open("w") as log:
+            self.process = space.popen(PROGRAM, "--static", *words, stdout=log, stderr=log)
+        wait_until(self._settled, "client up or ended", timeout_s=30)
+
+    def _settled(self) -> bool:
+        return " up " in self.said() or self.process.poll() is not None
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def is_up(self) -> bool:
+        return self.process.poll() is None
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+
+def start_ours(wire: Wire, tmp_path: Path, *options: object) -> Process:
+    return Process(wire.client, tmp_path / "run", *LEASE, "--route", "default", *options)
+
+
+@pytest.fixture
+def gateway(wire: Wire, tmp_path: Path) -> Process:
+    mirrored = Process(wire.tep, tmp_path / "gateway", *MIRROR, "--backend", "tun")
+    assert mirrored.is_up(), mirrored.said()
+    return mirrored
+
+
+def nothing_left(wire: Wire, run_dir: Path) -> bool:
+    links = wire.client.ip("link", "show")
+    routes = wire.client.ip("-4", "route", "show")
+    return "dti0" not in links and not routes.strip() and not list(run_dir.iterdir())
+
+
+@pytest.mark.usefixtures("gateway")
+def test_ping_and_tcp_both_ways_then_a_clean_stop(wire: Wire, tmp_path: Path) -> None:
+    # no default route: the HTTP server inside would ask the DNS for its name
+    ours = Process(wire.client, tmp_path / "run", *LEASE, "--route", "198.51.100.0/24")
+    assert ours.is_up(), ours.said()
+    assert "mtu 1460" in wire.client.ip("link", "show", "dti0")
+    wire.client.run("ping", "-c", "2", "-i", "0.2", str(TEP4))
+    wire.tep.run("ping", "-c", "1", "-s", "1472", "-M", "dont", str(CLIENT4))  # in fragments
+    files = tmp_path / "files"
+    files.mkdir()
+    digest = random_file(files / "data", DOWNLOAD_LEN)
+    for ours_serves, space, fetcher, address in (
+        (False, wire.tep, wire.client, TEP4),
+        (True, wire.client, wire.tep, CLIENT4),
+    ):
+        url = serve(space, files, str(address))
+        assert download(fetcher, f"{url}/data", tmp_path / f"got{ours_serves}") == digest
+    assert ours.end() == 0
+    assert "in_delivered=" in ours.said()
+    assert nothing_left(wire, tmp_path / "run")
+
+
+@pytest.mark.usefixtures("gateway")
+def test_segments_joined_by_receive_offload_are_not_lost(wire: Wire, tmp_path: Path) -> None:
+    """GRO joins tunnelled TCP segments and leaves their checksum open; the host must accept it."""
+    ours = start_ours(wire, tmp_path, "--backend", "tun")
+    assert ours.is_up(), ours.said()
+    wire.client.run("ethtool", "-K", "eth0", "gro", "on")
+    # packets wait 2 ms for company, so that some is sure to come
+    wire.client.run("sh", "-c", "echo 2000000 > /sys/class/net/eth0/gro_flush_timeout")
+    files = tmp_path / "files"
+    files.mkdir()
+    digest = random_file(files / "data", DOWNLOAD_LEN)
+    url = serve(wire.tep, files, str(TEP4))
+    assert download(wire.client, f"{url}/data", tmp_path / "got", timeout_s=20) == digest
+    counters = client.status("dti0", tmp_path / "run")["counters"]["in_delivered"]
+    assert counters["octets"] > 3000 * counters["packets"]  # else nothing was joined
+
+
+def test_after_kill_9_a_new_start_works_and_stops_clean(wire: Wire, tmp_path: Path) -> None:
+    first = start_ours(wire, tmp_path)
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    assert (tmp_path / "run" / "dti0.json").exists()
+    assert client.status("dti0", tmp_path / "run")["running"] is False
+    second = start_ours(wire, tmp_path)
+    assert second.is_up(), second.said()
+    assert wire.client.ip("-4", "address", "show", "dev", "dti0").count("inet ") == 1
+    assert wire.client.ip("-4", "route", "show").count("default") == 1
+    assert second.end(signal.SIGINT) == 0
+    assert nothing_left(wire, tmp_path / "run")
+
+
+def test_a_second_client_of_the_name_is_refused(wire: Wire, tmp_path: Path) -> None:
+    first = start_ours(wire, tmp_path)
+    (tmp_path / "run.log").rename(tmp_path / "first.log")
+    second = start_ours(wire, tmp_path)
+    assert second.process.wait(10) == 1
+    assert second.said().splitlines() == [
+        f"dstm-client: dti0 is in use by another dstm-client ({tmp_path}/run/dti0.json)"
+    ]
+    elsewhere = Process(wire.client, tmp_path / "other", *LEASE)
+    assert elsewhere.process.wait(10) == 1
+    assert "interface dti0 is in use by another client" in elsewhere.said()
+    assert first.is_up()
+    assert "dti0" in wire.client.ip("link", "show")
+
+
+def test_an_interface_of_others_is_refused_and_not_touched(wire: Wire, tmp_path: Path) -> None:
+    wire.client.ip("tuntap", "add", "mode", "tun", "name", "dti0")
+    wire.client.address("dti0", "203.0.113.1/32")
+    before = wire.client.ip("address", "show", "dev", "dti0")
+    ours = start_ours(wire, tmp_path)
+    assert ours.process.wait(10) == 1
+    assert "dti0 exists and is not ours" in ours.said()
+    assert wire.client.ip("address", "show", "dev", "dti0") == before
+    with wire.client.entered():
+        assert client.down("dti0", tmp_path / "run") == "dti0: nothing to remove"
+    assert wire.client.ip("address", "show", "dev", "dti0") == before
+
+
+def test_what_fails_halfway_is_undone(wire: Wire, tmp_path: Path) -> None:
+    wire.client.ip("link", "set", "eth0", "down")
+    wire.client.sysctl({"net.ipv6.conf.eth0.keep_addr_on_down": "1"})
+    ours = start_ours(wire, tmp_path, "--backend", "tun", "--interface", "none0")
+    assert ours.process.wait(10) == 1
+    assert ours.said().count("dstm-client: ") == 1
+    assert nothing_left(wire, tmp_path / "run")
+
+
+def test_native_ipv4_is_not_replaced(wire: Wire, tmp_path: Path) -> None:
+    wire.client.address("eth0", "198.51.100.7/24")
+    wire.client.route("default", "via", "198.51.100.1")
+    ours = start_ours(wire, tmp_path)
+    assert ours.process.wait(10) == 1
+    assert "a route to 0.0.0.0/0 through eth0 exists" in ours.said()
+    assert "via 198.51.100.1" in wire.client.ip("route", "show", "default")
+
+
+def test_down_stops_a_running_client(wire: Wire, tmp_path: Path) -> None:
+    ours = start_ours(wire, tmp_path)
+    status = client.status("dti0", tmp_path / "run")
+    assert (status["running"], status["pid"]) == (True, ours.process.pid)
+    said = client.down("dti0", tmp_path / "run")
+    assert said == f"dti0: client {ours.process.pid} stopped"
+    assert ours.process.wait(10) == 0
+    assert nothing_left(wire, tmp_path / "run")
+    with pytest.raises(DstmError, match="no dstm-client has dti0"):
+        client.status("dti0", tmp_path / "run")
+
+
+def test_a_rehearsal_changes_nothing(wire: Wire, tmp_path: Path) -> None:
+    with wire.client.entered():
+        steps = client.rehearse(WANTED, [Kind.TUN], tmp_path)
+    assert steps[0].startswith("create tun dti0")
+    assert steps[-1] == "add route 0.0.0.0/0 through dti0"
+    assert "dti0" not in wire.client.ip("link", "show")
+    ours = start_ours(wire, tmp_path)
+    assert ours.is_up(), ours.said()
+    with pytest.raises(DstmError, match="in use"):
+        client.rehearse(WANTED, [Kind.TUN], tmp_path / "run")
+
+
+def test_run_in_this_process(wire: Wire, tmp_path: Path) -> None:
+    """The loop ends by a signal that arrived even before it began."""
+    with wire.client.entered():
+        former = signal.getsignal(signal.SIGTERM)
+        other = subprocess.Popen(
+            [sys.executable, "-c", WHEN_UP, str(os.getpid()), str(tmp_path / "run" / "dti0.json")],
+        )
+        try:
+            client.run(WANTED, client.AUTO, tmp_path / "run")
+        finally:
+            assert stop(other) == 0
+        assert signal.getsignal(signal.SIGTERM) is former
+    assert nothing_left(wire, tmp_path / "run")
+
+
+WHEN_UP = """
+import os, signal, sys, time
+from pathlib import Path
+deadline = time.monotonic() + 20
+while not (Path(sys.argv[2]).exists() and Path(sys.argv[2]).read_text()):
+    assert time.monotonic() < deadline
+    time.sleep(0.01)
+os.kill(int(sys.argv[1]), signal.SIGTERM)
+"""
+
+
+@pytest.fixture
+def foreign_kernel(tmp_path: Path) -> Iterator[tuple[Uml, Namespace]]:
+    """A user-mode Linux as the client's host, and the gateway's namespace."""
+    with Lab() as lab:
+        host, tep = lab.namespace("uml"), lab.namespace("tep")
+        host.sysctl({"net.ipv6.conf.default.disable_ipv6": "1"})
+        veth((host, "eth0"), (tep, "port6"))
+        tep.address("port6", "2001:db8::1/64")
+        tep.address("lo", f"{TEP6}/128")
+        mirrored = Process(tep, tmp_path / "gateway", *MIRROR, "--backend", "tun")
+        assert mirrored.is_up(), mirrored.said()
+        with Uml(host, "eth0") as uml:
+            uml.address(f"{CLIENT6}/64", "2001:db8::1")
+            yield uml, tep
+
+
+def in_uml(*options: object) -> str:
+    return f"{PROGRAM} " + " ".join(str(word) for word in options)
+
+
+def start_in_uml(uml: Uml, *options: object) -> None:
+    """Start a client inside, and wait until it is up; its process id is in /run/pid."""
+    command = in_uml("--static", *LEASE, "--route", "default", *options)
+    uml.run(
+        f"{command} >/run/log 2>&1 & echo $! >/run/pid\n"
+        "until grep -q ' up ' /run/log; do\n"
+        "  kill -0 $(cat /run/pid) || { cat /run/log; exit 1; }\n"
+        "  sleep 0.1\n"
+        "done",
+        timeout_s=90,
+    )
+
+
+def uml_facts(uml: Uml) -> list[dict[str, Any]]:
+    facts: list[dict[str, Any]] = json.loads(uml.run("ip -j -d address show"))
+    return [link for link in facts if link.get("ifname") == "dti0"]
+
+
+@pytest.mark.uml
+@pytest.mark.parametrize("limit", [False, True])
+def test_the_kernels_own_tunnel(
+    foreign_kernel: tuple[Uml, Namespace], tmp_path: Path, limit: bool
+) -> None:
+    uml, tep = foreign_kernel
+    start_in_uml(uml, *(["--encap-limit"] if limit else []))
+    (link,) = uml_facts(uml)
+    assert (link["linkinfo"]["info_kind"], link["mtu"], link["ifalias"]) == (
+        "ip6tnl",
+        1460,
+        "dstm-client",
+    )
+    assert [a["local"] for a in link["addr_info"]] == [str(CLIENT4)]  # and no IPv6 address
+    uml.run(f"ping -c 2 -i 0.2 {TEP4}")
+    tep.run("ping", "-c", "2", "-i", "0.2", str(CLIENT4))
+    files = tmp_path / "files"
+    files.mkdir()
+    digest = random_file(files / "data", DOWNLOAD_LEN)
+    url = serve(tep, files, str(TEP4))
+    assert digest in uml.run(f"curl -sSf --noproxy '*' {url}/data | sha256sum", timeout_s=60)
+    status = json.loads(uml.run(in_uml("status", "--json"), timeout_s=60))
+    assert status["kind"] == "ip6tnl"
+    assert status["counters"]["in_delivered"]["octets"] > DOWNLOAD_LEN
+    assert "client" in uml.run(in_uml("down"), timeout_s=60)
+    assert uml_facts(uml) == []
+    assert uml.run("ip -4 route; ls /run/dstm-client").strip() == ""
+
+
+@pytest.mark.uml
+def test_a_killed_clients_kernel_tunnel_is_repaired(
+    foreign_kernel: tuple[Uml, Namespace],
+) -> None:
+    uml, _ = foreign_kernel
+    start_in_uml(uml)
+    uml.run("kill -9 $(cat /run/pid)")
+    uml.run("ip link set dti0 mtu 1300; ip route add 198.51.100.0/24 dev dti0")
+    uml.run("ip address add 192.0.2.99/32 dev dti0")
+    assert len(uml_facts(uml)) == 1, "the kernel's tunnel outlives its client"
+    start_in_uml(uml)
+    (link,) = uml_facts(uml)
+    assert link["mtu"] == 1460
+    assert [a["local"] for a in link["addr_info"]] == [str(CLIENT4)]
+    routes = json.loads(uml.run("ip -j -4 route show dev dti0"))
+    assert sorted(r["dst"] for r in routes) == [str(TEP4), "default"]
+    uml.run(f"ping -c 2 -i 0.2 {TEP4}")
+    uml.run("kill -9 $(cat /run/pid)")
+    assert "removed" in uml.run(in_uml("down"), timeout_s=60)
+    assert uml_facts(uml) == []
+    assert uml.run("ip -4 route; ls /run/dstm-client").strip() == ""
