@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 AUTO: Final = (Kind.IP6TNL, Kind.TUN)  # the kernel's own tunnel first: it is faster
-NOT_IN_KERNEL: Final = frozenset({errno.EOPNOTSUPP, errno.ENODEV, errno.ENOENT, errno.ENXIO})
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_WITHIN_S: Final = 10.0
 
@@ -105,7 +104,7 @@ def _bring_up(host: Host, tunnel: Tunnel, kinds: Sequence[Kind], claim: Claim) -
             try:
                 host.carry_out(step)
             except SystemCallError as error:
-                missing = isinstance(step, CreateLink) and error.errno in NOT_IN_KERNEL
+                missing = isinstance(step, CreateLink) and error.errno == errno.EOPNOTSUPP
                 if not missing or kind is kinds[-1]:
                     raise
                 log.info("backend not in this kernel", backend=str(kind), reason=str(error))

@@ -16,6 +16,7 @@ from dstmrouter.dti.packet import (
 )
 from dstmrouter.dti.tun import PLAIN, VNET, needs_checksum
 from dstmrouter.dti.verdict import Verdict
+from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -54,12 +55,18 @@ class Pump:
                     key.data()
 
     def outward(self) -> None:
-        """Send up to BATCH packets that the host routed into the device."""
+        """Send up to BATCH packets that the host routed into the device.
+
+        Raises SystemCallError when the device is gone.
+        """
         for _ in range(BATCH):
             try:
                 size = os.readv(self._tun, [self._buffer])
             except BlockingIOError:
                 return
+            except OSError as error:  # EBADFD: somebody deleted the interface
+                tried = "read from the tunnel interface"
+                raise SystemCallError(tried, error.errno or 0, error.strerror or "") from error
             packet = self._buffer[VNET.size : size]
             verdict = check_outward(packet, self._client4)
             if verdict is Verdict.OUT_SENT:

@@ -18,7 +18,11 @@ NAME_MAX: Final = 15  # IFNAMSIZ less the closing zero
 
 
 class Kind(StrEnum):
-    """Who carries the packets; the value is the kernel's link kind."""
+    """Who carries the packets; the value is the kernel's link kind.
+
+    TUN is our own loop, with all checks of RFC 7596 section 5.2. IP6TNL is the kernel's ip6_tunnel:
+    faster; it checks the outer addresses and leaves the inner ones to the host's routing.
+    """
 
     TUN = "tun"
     IP6TNL = "ip6tnl"

@@ -159,11 +159,19 @@ def test_an_interface_of_others_is_refused_and_not_touched(wire: Wire, tmp_path:
 
 
 def test_what_fails_halfway_is_undone(wire: Wire, tmp_path: Path) -> None:
-    wire.client.ip("link", "set", "eth0", "down")
-    wire.client.sysctl({"net.ipv6.conf.eth0.keep_addr_on_down": "1"})
-    ours = start_ours(wire, tmp_path, "--backend", "tun", "--interface", "none0")
+    ours = start_ours(wire, tmp_path, "--verbose", "--backend", "tun", "--interface", "none0")
     assert ours.process.wait(10) == 1
-    assert ours.said().count("dstm-client: ") == 1
+    assert "add route 0.0.0.0/0" in ours.said()
+    assert "2001:db8:f::1: No such device" in ours.said().splitlines()[-1]
+    assert nothing_left(wire, tmp_path / "run")
+
+
+def test_a_deleted_interface_ends_the_client(wire: Wire, tmp_path: Path) -> None:
+    ours = start_ours(wire, tmp_path)
+    assert ours.is_up(), ours.said()
+    wire.client.ip("link", "delete", "dti0")
+    assert ours.process.wait(10) == 1
+    assert ours.said().splitlines()[-1].startswith("dstm-client: read from the tunnel interface")
     assert nothing_left(wire, tmp_path / "run")
 
 

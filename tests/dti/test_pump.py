@@ -17,6 +17,7 @@ from dstmrouter.dti.host import Host
 from dstmrouter.dti.plan import QuietLink
 from dstmrouter.dti.pump import BATCH, Pump
 from dstmrouter.dti.tun import open_tun
+from dstmrouter.errors import SystemCallError
 from tests.dti.conftest import CLIENT4, CLIENT6, STRANGER6, TEP4, TEP6
 
 if TYPE_CHECKING:
@@ -119,6 +120,12 @@ def test_a_device_that_is_down_refuses(ends: Ends, wire: Wire) -> None:
     wire.client.ip("link", "set", "dti0", "down")
     ends.send(answer())
     assert ends.counted() == {"in_refused": 1}
+
+
+def test_a_deleted_device_is_an_error(ends: Ends, wire: Wire) -> None:
+    wire.client.ip("link", "delete", "dti0")
+    with pytest.raises(SystemCallError, match="read from the tunnel interface"):
+        ends.pump.outward()
 
 
 def test_another_address_of_the_host_does_not_leave(ends: Ends, wire: Wire) -> None:
