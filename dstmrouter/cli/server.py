@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,8 +15,11 @@ from dstmrouter.config.load import load_server
 from dstmrouter.daemon import server
 from dstmrouter.errors import ConfigError, DstmError
 
-EXIT_FAILED = 1
-EXIT_CONFIG = 2
+if TYPE_CHECKING:
+    from dstmrouter.config.server import ServerConfig
+
+EXIT_FAILED: Final = 1
+EXIT_CONFIG: Final = 2
 
 app = typer.Typer(
     name="dstm-server",
@@ -29,7 +32,7 @@ app = typer.Typer(
 Config = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="server.toml; conf/ has an example")
 ]
-DEFAULT_CONFIG = Path("/etc/dstm/server.toml")
+DEFAULT_CONFIG: Final = Path("/etc/dstm/server.toml")
 
 
 def _show_version(wanted: bool) -> None:
@@ -51,7 +54,7 @@ def options(
 @app.command()
 def run(config: Config = DEFAULT_CONFIG) -> None:
     """Serve until SIGTERM or Ctrl-C. A kill loses no lease: they are on disk."""
-    found = load_server(config)
+    found = _load(config)
     log_to_stderr(found.server.log_level, found.server.log_format)
     asyncio.run(server.serve(found))
 
@@ -59,12 +62,21 @@ def run(config: Config = DEFAULT_CONFIG) -> None:
 @app.command("check-config")
 def check_config(config: Config = DEFAULT_CONFIG) -> None:
     """Check a configuration, key file included, and say what it lends."""
-    found = load_server(config)
+    found = _load(config)
     server.curve_server(found.curve)
     space = server.address_space(found)
     for pool in space.pools:
         typer.echo(f"pool {pool.name}: {len(pool)} addresses")
     typer.echo(f"{config}: good, {space.capacity} addresses in {len(space.pools)} pools")
+
+
+def _load(path: Path) -> ServerConfig:
+    found = load_server(path)
+    try:
+        server.address_space(found)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return found
 
 
 def main() -> None:

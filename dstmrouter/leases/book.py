@@ -121,7 +121,7 @@ class LeaseBook:
             raise LeaseError("not-held", f"{ipv4} is not held")
         return self._end(slot, Input.UNHOLD)
 
-    def expire(self, now: float, *, limit: int = 10_000) -> list[Lease]:
+    def expire(self, now: float, *, limit: int = 2_000) -> list[Lease]:
         """Move at most `limit` addresses on whose state has ended by itself at `now`.
 
         `next_timer` tells whether more are waiting.

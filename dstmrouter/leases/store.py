@@ -66,9 +66,9 @@ class LeaseStore:
         self._wall = wall
         self._monotonic = monotonic
         with ExitStack() as undo:
-            lock = _lock(path)
-            undo.callback(os.close, lock)
+            undo.callback(os.close, _lock(path))
             try:
+                os.close(_open(path))  # who holds which address is nobody else's business
                 self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
                 undo.callback(self._db.close)
                 self._prepare()
@@ -113,16 +113,13 @@ class LeaseStore:
             for lease in leases
         ]
         try:
-            with self._transaction():
+            with _Transaction(self._db):
                 self._db.executemany(WRITE, rows)
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 
     def _unix_offset(self) -> float:
         return self._wall() - self._monotonic()
-
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db)
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
@@ -154,14 +151,21 @@ class _Transaction:
 def _lock(path: Path) -> int:
     """Hold `PATH.lock`: SQLite's own locks would also keep readers (a backup) out."""
     lock_path = path.with_name(path.name + ".lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"{lock_path}: {error.strerror}") from None
+    fd = _open(lock_path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(fd)
-        raise StoreError(f"{path}: in use by another dstm-server") from None
+        busy = isinstance(error, BlockingIOError)
+        why = "in use by another dstm-server" if busy else error.strerror
+        raise StoreError(f"{path}: {why}") from None
     return fd
+
+
+def _open(path: Path) -> int:
+    """A descriptor of `path`; a file that is made is for its owner alone, like SQLite's others."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None

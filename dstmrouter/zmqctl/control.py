@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from dstmrouter.zmqctl.update import Apply
 
 CALLS_MAX: Final = 64  # calls at work at the same time; more are told to try again
-SEND_QUEUE: Final = 16  # messages waiting for one peer; 16 snapshot parts are 32 MB
+# Messages waiting for one peer: the calls it made may all be answered in one moment. A peer that
+# only asks for snapshot parts and never reads can make us keep 80 of them, 190 MB.
+SEND_QUEUE: Final = CALLS_MAX + 16
 
 Handler: TypeAlias = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 """Takes the params of a call, returns its result; a DstmError becomes the error reply."""

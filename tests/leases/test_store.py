@@ -77,6 +77,15 @@ def test_restored_book_remembers_order_numbers_and_former_holders(tmp_path: Path
     assert after.grant(wish(10), 1000.0).lease_id == 7
 
 
+def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    store = LeaseStore(tmp_path / "leases.sqlite")
+    store.write([book_of(1).grant(wish(1), 0.0)])
+    modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert set(modes) >= {"leases.sqlite", "leases.sqlite-wal", "leases.sqlite.lock"}
+    assert set(modes.values()) == {0o600}
+    store.close()
+
+
 def test_second_server_on_the_file_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "leases.sqlite"
     first = LeaseStore(path)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from dstmrouter.cli.logs import log_to_stderr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def unconfigured() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def test_json_is_one_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr("info", "json")
+    log = structlog.get_logger()
+    log.info("serving", server="leases1")
+    try:
+        int("two\nlines")
+    except ValueError:
+        log.exception("failed")
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (first["event"], first["server"], first["level"]) == ("serving", "leases1", "info")
+    assert "invalid literal" in second["exception"][0]["exc_value"]
+
+
+def test_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr("warning", "console")
+    log = structlog.get_logger()
+    log.info("quiet")
+    log.warning("loud")
+    shown = capsys.readouterr().err
+    assert "loud" in shown
+    assert "quiet" not in shown

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dstmrouter import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = "from dstmrouter.cli.server import main; main()"
+GOOD = """
+[server]
+name = "leases1"
+[[pool]]
+name = "main"
+prefix = "192.0.2.0/28"
+exclude = ["192.0.2.0"]
+[tep]
+tep6 = ["2001:db8:f::1"]
+tep4 = "192.0.2.1"
+"""
+
+
+def dstm_server(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "server.toml"
+    file.write_text(GOOD)
+    return file
+
+
+def test_help_names_the_commands() -> None:
+    shown = dstm_server("--help")
+    assert shown.returncode == 0
+    for word in ("run", "check-config", "--version", "dstmctl"):
+        assert word in shown.stdout
+
+
+def test_version() -> None:
+    assert dstm_server("--version").stdout == f"dstm-server {__version__}\n"
+
+
+def test_check_config_says_what_is_lent(config: Path) -> None:
+    shown = dstm_server("check-config", "--config", str(config))
+    assert shown.returncode == 0
+    assert shown.stdout.splitlines() == [
+        "pool main: 14 addresses",  # 16 without the excluded one and tep4
+        f"{config}: good, 14 addresses in 1 pools",
+    ]
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ('name = "leases1"', "nam = 1", "[server] nam = 1: unknown key, expected name"),
+        ("192.0.2.0/28", "192.0.2.1/28", "expected a prefix without host bits, 192.0.2.0/28"),
+        ("2001:db8:f::1", "fe80::1", '[tep] tep6 #1 = "fe80::1": expected a global'),
+    ],
+)
+def test_wrong_configuration_is_told_in_lines_with_exit_code_2(
+    config: Path, command: str, before: str, after: str, problem: str
+) -> None:
+    config.write_text(GOOD.replace(before, after))
+    shown = dstm_server(command, "--config", str(config))
+    assert shown.returncode == 2
+    assert problem in shown.stderr
+    assert all(line.startswith(f"{config}: ") for line in shown.stderr.splitlines())
+
+
+def test_pool_with_no_address_left_is_a_configuration_error(config: Path) -> None:
+    config.write_text(GOOD.replace("/28", "/31"))
+    shown = dstm_server("check-config", "--config", str(config))
+    assert shown.returncode == 2
+    assert shown.stderr == f"{config}: pool main: no address is left\n"
+
+
+def test_missing_file_is_one_line() -> None:
+    shown = dstm_server("run", "--config", "/nonexistent/server.toml")
+    assert shown.returncode == 2
+    assert shown.stderr == "/nonexistent/server.toml: No such file or directory\n"
+
+
+def test_missing_key_file_is_found_by_check_config(config: Path) -> None:
+    config.write_text(f'{GOOD}[curve]\nsecret_key_file = "/nonexistent/key"\n')
+    shown = dstm_server("check-config", "--config", str(config))
+    assert shown.returncode == 2
+    assert shown.stderr == "/nonexistent/key: No such file or directory\n"
