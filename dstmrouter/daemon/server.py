@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from dstmrouter.config.fields import is_remote
 from dstmrouter.daemon.server_control import LeaseControl
 from dstmrouter.daemon.server_ledger import Ledger
 from dstmrouter.errors import DstmError
@@ -28,12 +29,14 @@ from dstmrouter.leases.lease import LeaseTerms
 from dstmrouter.leases.pool import AddressSpace, Pool
 from dstmrouter.leases.state import BOUND, State
 from dstmrouter.leases.store import LeaseStore
-from dstmrouter.zmqctl.control import ControlServer
+from dstmrouter.zmqctl.control import ControlServer, Handler
 from dstmrouter.zmqctl.keys import CurveServer, load_keys
 from dstmrouter.zmqctl.messages import EPOCH_OCTETS
 from dstmrouter.zmqctl.publisher import FeedPublisher
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dstmrouter.binding import BindingColumns
     from dstmrouter.config.model import CurveConfig
     from dstmrouter.config.server import ServerConfig, ServerPool
@@ -70,15 +73,15 @@ class LeaseServer:
         self._store = store
         self._book = LeaseBook(address_space(config), lease_terms(config), tep6=self._tep6)
         self._superseded = self._restore()
-        curve = curve_server(config.curve)
+        keys = curve_server(config.curve)
         with contextlib.ExitStack() as undo:
-            self._routers = ControlServer(config.feed.control, curve=curve, handlers={})
+            self._routers = _control(config.feed.control, keys, {})
             undo.callback(self._routers.close)
             self._feed = FeedPublisher(
                 epoch=self._epoch,
                 feed=config.feed.bind,
                 control=self._routers,
-                curve=curve,
+                curve=_curve_for(config.feed.bind, keys),
                 snapshot=self._snapshot,
                 heartbeat_s=config.feed.heartbeat_s,
             )
@@ -94,9 +97,7 @@ class LeaseServer:
                 ack_timeout_s=config.feed.ack_timeout_s,
                 describe=self._describe,
             )
-            self._control = ControlServer(
-                config.control.bind, curve=curve, handlers=control.handlers()
-            )
+            self._control = _control(config.control.bind, keys, control.handlers())
             undo.callback(self._control.close)
             self._undo = undo.pop_all()
 
@@ -178,6 +179,17 @@ def curve_server(config: CurveConfig | None) -> CurveServer | None:
         return None
     allowed = {peer.public_key: peer.name for peer in config.allowed}
     return CurveServer(load_keys(config.secret_key_file), allowed)
+
+
+def _curve_for(endpoint: str, keys: CurveServer | None) -> CurveServer | None:
+    """The keys for `endpoint`: an ipc socket is guarded by the mode of its file."""
+    return keys if is_remote(endpoint) else None
+
+
+def _control(
+    endpoint: str, keys: CurveServer | None, handlers: Mapping[str, Handler]
+) -> ControlServer:
+    return ControlServer(endpoint, curve=_curve_for(endpoint, keys), handlers=handlers)
 
 
 async def serve(config: ServerConfig) -> None:

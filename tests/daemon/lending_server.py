@@ -12,7 +12,7 @@ from dstmrouter.config.load import load_server
 from dstmrouter.daemon.server import LeaseServer
 from dstmrouter.leases.store import LeaseStore
 from dstmrouter.zmqctl import AsyncControlClient
-from tests.daemon.server_process import CONFIG
+from tests.daemon.server_process import config_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ async def lending_server(*, lease: str = "", feed: str = "") -> AsyncIterator[As
     with contextlib.ExitStack() as undo:
         home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="dstm")))
         file = home / "server.toml"
-        file.write_text(CONFIG.format(home=home, lease=lease, feed=feed))
+        file.write_text(config_text(home, lease=lease, feed=feed))
         config = load_server(file)
         store = LeaseStore(config.store.path)
         undo.callback(store.close)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from dstmrouter.binding import OP_PUT, address4, address6
 from dstmrouter.errors import ControlError
@@ -18,6 +18,9 @@ from dstmrouter.zmqctl import ApplyResult, AsyncControlClient, BindingUpdate, Fe
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from dstmrouter.zmqctl import CurveClient
+
+Endpoints: TypeAlias = tuple[str, str]
 DEADLINE_S = 15.0
 PROGRAM = "from dstmrouter.cli.server import main; main()"
 CONFIG = """
@@ -34,13 +37,31 @@ tep4 = "192.0.2.1"
 [store]
 path = "{home}/leases.sqlite"
 [feed]
-bind = "ipc://{home}/feed"
-control = "ipc://{home}/feed-control"
+{sockets}
 heartbeat_s = 0.2
 {feed}
 [control]
 bind = "ipc://{home}/control"
+{curve}
 """
+
+
+def config_text(
+    home: Path,
+    *,
+    lease: str = "",
+    feed: str = "",
+    endpoints: Endpoints | None = None,
+    curve: str = "",
+) -> str:
+    """A server.toml for a server in `home`; `endpoints` are feed and feed control."""
+    bind, control = endpoints or local_endpoints(home)
+    sockets = f'bind = "{bind}"\ncontrol = "{control}"'
+    return CONFIG.format(home=home, lease=lease, feed=feed, sockets=sockets, curve=curve)
+
+
+def local_endpoints(home: Path) -> Endpoints:
+    return f"ipc://{home}/feed", f"ipc://{home}/feed-control"
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
@@ -54,12 +75,21 @@ async def until(condition: Callable[[], object], what: str) -> None:
 class ServerProcess:
     """A server in a directory of its own; `start` again after `kill` or `stop`."""
 
-    def __init__(self, *, lease: str = "", feed: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        lease: str = "",
+        feed: str = "",
+        endpoints: Endpoints | None = None,
+        curve: str = "",
+    ) -> None:
         # Not pytest's directory: the path of an ipc socket has 107 octets at most.
         self._directory = tempfile.TemporaryDirectory(prefix="dstm")
         self.home = Path(self._directory.name)
         self.config = self.home / "server.toml"
-        self.config.write_text(CONFIG.format(home=self.home, lease=lease, feed=feed))
+        self.endpoints = endpoints or local_endpoints(self.home)
+        text = config_text(self.home, lease=lease, feed=feed, endpoints=endpoints, curve=curve)
+        self.config.write_text(text.replace("{home}", str(self.home)))
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -108,7 +138,7 @@ class ServerProcess:
 class FollowingRouter:
     """Keeps the bindings of a server as a dict, as its feed says; `deaf` applies nothing."""
 
-    def __init__(self, server: ServerProcess, name: str) -> None:
+    def __init__(self, server: ServerProcess, name: str, curve: CurveClient | None = None) -> None:
         self.bindings: dict[str, str] = {}
         self.lifetimes: dict[str, int] = {}
         self.epochs: list[bytes] = []
@@ -116,9 +146,9 @@ class FollowingRouter:
         self.follower = FeedFollower(
             name=name,
             source="leases1",
-            feed=f"ipc://{server.home}/feed",
-            control=f"ipc://{server.home}/feed-control",
-            curve=None,
+            feed=server.endpoints[0],
+            control=server.endpoints[1],
+            curve=curve,
             apply=self._apply,
         )
 

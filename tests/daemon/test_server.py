@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dstmrouter.zmqctl import AsyncControlClient, RefusedError
+from dstmrouter.zmqctl import (
+    AsyncControlClient,
+    CurveClient,
+    KeyPair,
+    RefusedError,
+    write_keys,
+)
 from tests.daemon.server_process import (
     DEADLINE_S,
     FollowingRouter,
@@ -153,6 +160,65 @@ def test_kill_and_restart_keep_promises_and_finish_removals() -> None:
 
     with ServerProcess(feed=REQUIRED) as server:
         bounded(scenario(server))
+
+
+def test_kill_amid_grants_keeps_every_answered_one() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        answered: dict[str, str] = {}
+
+        async def keep_asking(ctl: AsyncControlClient, block: int) -> None:
+            for n in range(30):
+                lease = await ctl.call("lease.grant", client6=f"2001:db8:{block}::{n:x}")
+                answered[lease["client6"]] = lease["ipv4"]
+
+        async with await server.start() as ctl:
+            asking = [asyncio.create_task(keep_asking(ctl, block)) for block in range(1, 9)]
+            await until(lambda: len(answered) >= 40, "40 answers")
+            server.kill()
+            for task in asking:
+                task.cancel()
+        assert len(set(answered.values())) == len(answered) < 240
+        async with await server.start() as ctl:
+            held = {row["client6"]: row["ipv4"] for row in (await ctl.call("leases"))["leases"]}
+            assert len(set(held.values())) == len(held)
+            assert answered.items() <= held.items()
+
+    with ServerProcess() as server:
+        bounded(scenario(server))
+
+
+def test_router_on_the_network_proves_its_key() -> None:
+    server_keys, router_keys = KeyPair.generate(), KeyPair.generate()
+    curve = f"""
+[curve]
+secret_key_file = "{{home}}/key"
+[[curve.allowed]]
+name = "gw1"
+public_key = "{router_keys.public}"
+"""
+
+    async def scenario(server: ServerProcess) -> None:
+        write_keys(server_keys, server.home / "key")
+        async with await server.start() as ctl:
+            ours = CurveClient(router_keys, server_keys.public)
+            foreign = CurveClient(KeyPair.generate(), server_keys.public)
+            intruder = FollowingRouter(server, "gw1", foreign)
+            gw1 = FollowingRouter(server, "gw1", ours)
+            async with intruder.following_later(), gw1.following():
+                lease = await ctl.call("lease.grant", client6="2001:db8::7")
+                assert gw1.bindings == {lease["ipv4"]: "2001:db8::7"}
+                assert intruder.epochs == []
+
+    endpoints = (f"tcp://127.0.0.1:{free_port()}", f"tcp://127.0.0.1:{free_port()}")
+    with ServerProcess(feed=REQUIRED, endpoints=endpoints, curve=curve) as server:
+        bounded(scenario(server))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def test_held_address_is_removed_and_comes_back_by_unhold() -> None:
