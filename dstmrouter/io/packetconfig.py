@@ -29,7 +29,8 @@ class PacketMmapConfig:
     """Sizes of the rings; the receive ring takes `block_size * blocks` octets of locked memory.
 
     The defaults, 16 MiB, hold 90,000 small packets: 90 ms at 1 Mpps. A packet waits at most
-    `retire_ms` for its block to be handed over.
+    `retire_ms` for its block to be handed over, full or not; so at low rates the ring bridges
+    `blocks * retire_ms` in which nobody receives.
     """
 
     block_size: int = 1 << 18  # octets

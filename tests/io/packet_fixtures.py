@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from dstmrouter.io.packetmmap import PacketMmapConfig, PacketMmapPort
 from dstmrouter.io.umem import Umem
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from dstmrouter.io.port import Port
     from dstmrouter.io.umem import Addrs, Descs
 
+SIZES = [42, 59, 60, 61, 64, 255, 256, 257, 511, 512, 513, 1024, 1025, 1500, 1513, 1514]
+# On a busy machine each packet may get a block for itself, so there are more blocks than packets
+# are ever sent before one is received.
+SMALL = PacketMmapConfig(block_size=1 << 16, blocks=32, tx_slots=32, fill_slots=256)
 CLONE_NEWNET = 0x40000000
 PATIENCE_S = 10.0
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
@@ -74,6 +79,18 @@ def raw_socket(interface: str) -> Iterator[socket.socket]:
         sock.bind((interface, 3))  # ETH_P_ALL
         sock.settimeout(PATIENCE_S)
         yield sock
+
+
+@pytest.fixture
+def port(veth: tuple[str, str], umem: Umem) -> Iterator[PacketMmapPort]:
+    with contextlib.closing(PacketMmapPort.open(veth[0], umem, SMALL)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def far(veth: tuple[str, str]) -> Iterator[socket.socket]:
+    with raw_socket(veth[1]) as opened:
+        yield opened
 
 
 def frame(number: int, size: int) -> bytes:
