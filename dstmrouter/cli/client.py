@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, TypeVar
 
-import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from dstmrouter import __version__
+from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.daemon import client
 from dstmrouter.dti.state import RUN_DIR
 from dstmrouter.dti.tunnel import MTU_DEFAULT, Kind, Tunnel, check_name
@@ -126,7 +125,7 @@ def run(
     )
     if not static:
         raise ConfigError("no lease server is asked yet: give --static with the lease's addresses")
-    _log_to_stderr(logging.DEBUG if verbose else logging.INFO)
+    log_to_stderr("debug" if verbose else "info", "console")
     if ctx.command.name == "check-config":
         for step in client.rehearse(tunnel, BACKENDS[backend], run_dir):
             typer.echo(step)
@@ -189,13 +188,6 @@ def _counter_table(counters: dict[str, dict[str, int]]) -> Table:
     for name, counted in counters.items():
         table.add_row(name, str(counted["packets"]), str(counted["octets"]), helps.get(name, ""))
     return table
-
-
-def _log_to_stderr(level: int) -> None:
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _fail(error: DstmError, code: int) -> NoReturn:
