@@ -51,10 +51,6 @@ class SlotRing:
         self._next = (self._next + n) % self._slots
         return n
 
-    def waiting(self) -> int:
-        """How many packets the kernel has not sent yet."""
-        return int(np.count_nonzero(self._status != TP_STATUS_AVAILABLE))
-
     def close(self) -> None:
         """Drop the views of the memory, so that it can be unmapped; nothing works afterwards."""
         self._copy.close()
