@@ -1,6 +1,6 @@
 """Packets per second through the pipeline on one core, in memory: all checks, counters included.
 
-    python -m perf.pipeline [--json] [--runs N] [--quick]
+    python -m perf.pipeline [--json] [--runs N] [--size OCTETS] [--quick]
 
 Frames lie in frame memory as AF_XDP leaves them. A run walks over all frames in bursts, as a worker
 does; before each run the frames are laid out afresh, because forwarding changes them. Only the
@@ -10,18 +10,18 @@ walk is timed. Nothing is sent: what a port costs is measured by `perf.wire`.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
-import sys
 import time
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from dstmrouter.binding import full_address_columns
 from dstmrouter.counters import Counters
 from dstmrouter.pipeline.binding_writer import BindingWriter
-from dstmrouter.pipeline.bindings import BLOCK, FIXED_ROWS, BindingTable, covered_blocks
+from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, covered_blocks
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.hops import FIXED_HOPS, HopState, HopTable
 from dstmrouter.pipeline.memory import FrameMemory
@@ -33,9 +33,6 @@ from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from perf.figures import Figure, show
 from perf.packets import client6_of, decap_frames, encap_frames
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 CHUNK: Final = 2048
 START: Final = 256  # XDP_PACKET_HEADROOM
@@ -130,19 +127,22 @@ def measure(
                 for work, bench in benches.items():
                     times[work].append(bench.run(burst))
             for work, ns in times.items():
-                common = {
-                    "bench": "pipeline",
-                    "work": work,
-                    "burst": burst,
-                    "bindings": leases,
-                    "frame": inner_len,
-                }
-                figures.append(Figure(**common, unit="Mpps", runs=[1000 / t for t in ns]))
-                figures.append(Figure(**common, unit="ns/packet", runs=ns))
+                figure = Figure(
+                    bench="pipeline",
+                    work=work,
+                    burst=burst,
+                    bindings=leases,
+                    frame=inner_len,
+                    unit="ns/packet",
+                    runs=ns,
+                )
+                mpps = [1000 / t for t in ns]
+                figures += [dataclasses.replace(figure, unit="Mpps", runs=mpps), figure]
     return figures
 
 
 def main() -> None:
+    """Parse options, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
     parser.add_argument("--runs", type=int, default=15, help="runs per figure (default 15)")
@@ -159,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

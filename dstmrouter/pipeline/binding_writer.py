@@ -141,6 +141,10 @@ class BindingWriter:
         names = {number: name for name, number in self._sources.items()}
         return [names.get(int(number), "") for number in self._owners[slots]]
 
+    def owned_by(self, source: str) -> int:
+        """How many bindings belong to `source`."""
+        return int(np.count_nonzero(self._owners == self._owner(source)))
+
     def bound_slots(self) -> npt.NDArray[np.uint32]:
         """Slots of all bindings, ascending within a /24."""
         return np.flatnonzero(self._owners).astype(np.uint32)

@@ -106,7 +106,11 @@ class BindingTable:
 
     def look_up(self, ipv4: npt.NDArray[np.uint32]) -> npt.NDArray[np.void]:
         """Copy the rows of addresses; shape (n,), dtype ROW. Never fails: see RowKind."""
-        return self._opaque_rows.take(self.slots.take(self.slot_of(ipv4))).view(ROW)
+        return self.rows_of(self.slot_of(ipv4))
+
+    def rows_of(self, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.void]:
+        """Copy the rows that slots name; shape (n,), dtype ROW."""
+        return self._opaque_rows.take(self.slots.take(slots)).view(ROW)
 
 
 def covered_blocks(pools: Sequence[IPv4Network], tep4: int | None) -> list[int]:

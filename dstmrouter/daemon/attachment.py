@@ -1,0 +1,126 @@
+"""Steering programs of all ports: loaded, attached, and gone with this process.
+
+The mode of a port is decided here as far as the interface decides it: native XDP where the driver
+can, else generic, else packet_mmap. Whether a native socket copies is found out by the workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from dstmrouter.daemon.plan import PortPlan
+from dstmrouter.errors import DstmError, SystemCallError
+from dstmrouter.io.steering import (
+    SteeringMaps,
+    XdpMode,
+    XskMap,
+    attach_tcx,
+    attach_xdp,
+    load_tc,
+    load_xdp,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ipaddress import IPv4Network, IPv6Address
+
+    from dstmrouter.config.router import PortConfig
+
+PACKET_MMAP: Final = "packet_mmap"
+BUSY_POLL_US: Final = 20  # long enough to find the next burst at 50,000 bursts/s
+_XDP_MODES: Final = {
+    "auto": None,
+    "native-zerocopy": XdpMode.NATIVE,
+    "native-copy": XdpMode.NATIVE,
+    "generic": XdpMode.GENERIC,
+}
+_log = structlog.get_logger(__name__)
+
+
+class Attachment:
+    """Holds maps, programs and links; the links in this process alone."""
+
+    def __init__(self, tep6: Sequence[IPv6Address], pools: Sequence[IPv4Network]) -> None:
+        with contextlib.ExitStack() as undo:
+            self._maps = undo.enter_context(SteeringMaps())
+            self._maps.set_tep6(tep6)
+            self._maps.set_pools(pools)
+            self._undo = undo.pop_all()
+
+    def attach(self, number: int, port: PortConfig, workers: int) -> PortPlan:
+        """Steer our packets on a port to its workers; say how they are to open it."""
+        queues = receive_queues(port.interface)
+        if queues > workers and port.mode != PACKET_MMAP:
+            _log.warning(
+                "more receive queues than workers: what the others receive stays with the kernel",
+                port=port.interface,
+                queues=queues,
+                workers=workers,
+                remedy=f"ethtool -L {port.interface} combined {workers}",
+            )
+        if port.mode == PACKET_MMAP:
+            return self._attach_tc(number, port, workers)
+        try:
+            return self._attach_xdp(port)
+        except SystemCallError as error:
+            if port.mode != "auto":
+                raise
+            _log.warning("no XDP here, taking packet_mmap", port=port.interface, why=str(error))
+            return self._attach_tc(number, port, workers)
+
+    def close(self) -> None:
+        """Detach everything; harmless when repeated."""
+        self._undo.close()
+
+    def _attach_xdp(self, port: PortConfig) -> PortPlan:
+        xskmap = self._undo.enter_context(XskMap.create())
+        program = self._undo.enter_context(load_xdp(self._maps, xskmap, port.vlan))
+        link = attach_xdp(_ifindex(port.interface), program, _XDP_MODES[port.mode])
+        self._undo.enter_context(link)
+        _log.info(
+            "steering program attached",
+            port=port.interface,
+            xdp=link.mode.value,
+            refused=link.notes or None,
+        )
+        generic = link.mode is XdpMode.GENERIC
+        return PortPlan(
+            interface=port.interface,
+            mode="generic" if generic else port.mode,
+            xskmap_fd=xskmap.fileno(),
+            fanout_group=None,
+            busy_poll_us=BUSY_POLL_US if port.busy_poll else 0,
+        )
+
+    def _attach_tc(self, number: int, port: PortConfig, workers: int) -> PortPlan:
+        program = self._undo.enter_context(load_tc(self._maps, port.vlan))
+        self._undo.enter_context(attach_tcx(_ifindex(port.interface), program))
+        _log.info("steering program attached", port=port.interface, tc="ingress, drops our packets")
+        group = (os.getpid() * 8 + number) & 0xFFFF  # per port and router, in one namespace
+        return PortPlan(
+            interface=port.interface,
+            mode=PACKET_MMAP,
+            xskmap_fd=None,
+            fanout_group=group if workers > 1 else None,
+            busy_poll_us=0,
+        )
+
+
+def receive_queues(interface: str) -> int:
+    """How many receive queues the interface has; 1 if the kernel does not say."""
+    with contextlib.suppress(OSError):
+        queues = os.listdir(f"/sys/class/net/{interface}/queues")
+        return sum(name.startswith("rx-") for name in queues) or 1
+    return 1
+
+
+def _ifindex(interface: str) -> int:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        raise DstmError(f"port {interface}: there is no such interface") from None

@@ -1,0 +1,106 @@
+"""The forwarding loop of one worker: receive, process, send, give frames back, refill.
+
+The same engine runs over AF_XDP, packet_mmap, memory and pcap ports. Who calls `turn` decides when
+to wait; the engine never does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.io.umem import DESC
+from dstmrouter.pipeline.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from dstmrouter.counters import Counters
+    from dstmrouter.io.port import Port
+    from dstmrouter.io.umem import Descs, Umem
+    from dstmrouter.pipeline.forward import Forwarder
+    from dstmrouter.pipeline.outcome import Outcome
+
+BURST: Final = 1024  # frames; a larger one would only push its headers out of the L2 cache
+REFILL_STEP: Final = 64  # frames; fewer are not worth a ring update
+DROPPED: Final = np.array([not verdict.forwarded for verdict in Verdict])
+_DROP_TX_FULL: Final = np.uint8(Verdict.DROP_TX_FULL)
+
+
+class Engine:
+    """Moves frames between the ports of one worker; `worker` is the line of its counters."""
+
+    def __init__(
+        self,
+        umem: Umem,
+        ports: Sequence[Port],
+        forwarder: Forwarder,
+        counters: Counters,
+        worker: int = 0,
+    ) -> None:
+        self.umem = umem
+        self.ports = ports
+        self._forwarder = forwarder
+        self._counters = counters
+        self._worker = worker
+        self.on_glean: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
+
+    def turn(self, now_s: int) -> int:
+        """Give every port one burst of work; return how many packets were received.
+
+        `now_s` is the router's clock in seconds.
+        """
+        received = 0
+        pool = self.umem.pool
+        for number, port in enumerate(self.ports):
+            sent = port.reclaim()
+            if len(sent):
+                pool.give(sent)
+            room = port.refill_room()
+            if room >= REFILL_STEP and len(pool):
+                self._refill(port, room)
+            descs = port.receive(BURST)
+            if len(descs):
+                received += len(descs)
+                self._forward(number, descs, now_s)
+        for port in self.ports:
+            port.flush()
+        return received
+
+    def missing(self) -> int:
+        """Frames that are neither in the pool nor at a port: 0, or the ledger is broken."""
+        held = sum(port.held().total for port in self.ports)
+        return self.umem.frames - len(self.umem.pool) - held
+
+    def sending(self) -> bool:
+        """Whether frames wait to be sent, so that `turn` must be called again soon."""
+        return any(port.held().tx for port in self.ports)
+
+    def _refill(self, port: Port, room: int) -> None:
+        frames = self.umem.pool.take(room)
+        taken = port.refill(frames)
+        if taken < len(frames):
+            self.umem.pool.give(frames[taken:])
+
+    def _forward(self, number: int, descs: Descs, now_s: int) -> None:
+        length = descs["len"].astype(np.int64)
+        at = descs["addr"].astype(np.intp)
+        outcome = self._forwarder.process(at, length, number, now_s)
+        self._send(outcome)
+        dropped = DROPPED.take(outcome.verdicts)
+        if np.count_nonzero(dropped):
+            self.umem.pool.give(descs["addr"][dropped])
+        self._counters.count(self._worker, outcome.verdicts, length)
+        for destinations in outcome.gleaned:
+            self.on_glean(destinations)
+
+    def _send(self, outcome: Outcome) -> None:
+        for send in outcome.sends:
+            descs = np.zeros(len(send.rows), DESC)
+            descs["addr"], descs["len"] = send.at, send.length
+            taken = self.ports[send.port].transmit(descs)
+            if taken < len(descs):
+                outcome.verdicts[send.rows[taken:]] = _DROP_TX_FULL

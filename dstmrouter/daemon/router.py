@@ -1,0 +1,253 @@
+"""The supervisor of dstm-router: the control plane of one gateway, and the parent of its workers.
+
+It is the single writer of the shared tables. The workers need it for nothing while it lives and
+the kernel kills them when it dies; bindings end by their own expiry when the servers are away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from dstmrouter.daemon.attachment import Attachment
+from dstmrouter.daemon.background import Background
+from dstmrouter.daemon.intake import Intake
+from dstmrouter.daemon.plan import PortPlan, UmemPlan, WorkerPlan
+from dstmrouter.daemon.router_control import RouterControl
+from dstmrouter.daemon.routing import Routing
+from dstmrouter.daemon.shared import SharedTables, Sizes
+from dstmrouter.daemon.workerpool import WorkerPool
+from dstmrouter.errors import DstmError
+from dstmrouter.io.blackholes import add_blackhole, remove_blackhole
+from dstmrouter.io.netlink import KernelMirror
+from dstmrouter.pipeline.binding_writer import BindingWriter
+from dstmrouter.pipeline.bindings import covered_blocks
+from dstmrouter.pipeline.rules import TunnelRules
+from dstmrouter.zmqctl import ControlServer, CurveClient, CurveServer, FeedFollower, load_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dstmrouter.config.router import FeedSource, RouterConfig
+    from dstmrouter.io.kernelstate import Changes
+
+TICK_S: Final = 0.05  # gleaning, soliciting and route changes: far within the second they may take
+EXPIRE_S: Final = 1.0
+RETAIN_S: Final = 60.0
+READY_S: Final = 10.0
+_log = structlog.get_logger(__name__)
+
+
+def tunnel_rules(config: RouterConfig) -> TunnelRules:
+    """The rules for workers, with a fresh secret for flow labels."""
+    tunnel = config.tunnel
+    return TunnelRules(
+        tep6=tuple(tunnel.tep6),
+        tep4=tunnel.tep4,
+        hop_limit=tunnel.hop_limit,
+        dscp_uniform=tunnel.dscp == "uniform",
+        flow_label=None if tunnel.flow_label == "hash" else tunnel.flow_label,
+        flow_key=(secrets.randbits(64), secrets.randbits(64)),
+        hairpin=tunnel.hairpin,
+        path_mtu=tunnel.mtu,
+    )
+
+
+class Supervisor:
+    """Everything of one router but the forwarding itself; make it inside the event loop."""
+
+    def __init__(self, config: RouterConfig) -> None:
+        self.config = config
+        self.clock_zero = time.monotonic()
+        self.pools = [pool.prefix for pool in config.pool]
+        blocks = len(covered_blocks(self.pools, int(config.tunnel.tep4))) + 1
+        sizes = Sizes(
+            workers=config.router.workers,
+            blocks=blocks,
+            leases=config.table.leases,
+            hops=config.table.hops,
+            routes=config.table.routes,
+        )
+        self.shared = SharedTables.create(sizes)
+        tables = self.shared.tables
+        tables.bindings.lay_out(self.pools, int(config.tunnel.tep4))
+        tables.hops.lay_out()
+        self.mirror = KernelMirror(self._kernel_changed)
+        ports = {port.addressed_interface: number for number, port in enumerate(config.port)}
+        self.routing = Routing(
+            self.mirror.state, ports, tables.hops, tables.routes4, self.shared.turns
+        )
+        self.writer = BindingWriter(
+            tables.bindings,
+            self.shared.turns,
+            config.tunnel.tep6,
+            lambda client6: self.routing.resolve6(client6, time.monotonic()),
+        )
+        self.intake = Intake(
+            tables.bindings, self.writer, self.shared.turns, sizes.spare_rows // 2, self.now_s
+        )
+        self.followers = [self._follower(feed) for feed in config.feed]
+        self.workers: WorkerPool | None = None
+        self._generation6 = self.routing.generation6
+
+    def now_s(self) -> int:
+        """The router's clock: seconds since it started."""
+        return int(time.monotonic() - self.clock_zero)
+
+    async def run(self) -> None:
+        """Route until SIGTERM or SIGINT; then undo everything in reverse order."""
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with contextlib.AsyncExitStack() as undo:
+            background = Background(undo, stop)
+            await self._start(undo, background)
+            _log.info("forwarding", router=self.config.router.name, pid=os.getpid())
+            await stop.wait()
+            _log.info("stopping", router=self.config.router.name)
+            background.check()
+
+    # Start, in order --------------------------------------------------------------------------
+
+    async def _start(self, undo: contextlib.AsyncExitStack, background: Background) -> None:
+        """Discard routes first, traffic last; whatever fails undoes what was done before."""
+        for pool in self.pools:
+            if add_blackhole(pool):
+                undo.callback(remove_blackhole, pool)
+        background.run(self.mirror.run())
+        await asyncio.wait_for(self.mirror.ready.wait(), READY_S)
+        self._check_ports()
+        self._tick()
+        control = self._control()
+        undo.callback(control.close)
+        background.run(control.run())
+        attachment = Attachment(self.config.tunnel.tep6, self.pools)
+        undo.callback(attachment.close)
+        count = self.config.router.workers
+        ports = [
+            attachment.attach(number, port, count) for number, port in enumerate(self.config.port)
+        ]
+        self.workers = WorkerPool(self._plans(ports), self.shared)
+        background.run(self.workers.run())
+        await self._workers_ready(self.workers)
+        for follower in self.followers:
+            background.run(follower.run())
+        background.run(self._keep_up())
+        background.run(self._expire())
+
+    async def _workers_ready(self, workers: WorkerPool) -> None:
+        """Wait for the first notice of every worker, and tell how they opened their ports."""
+        deadline = time.monotonic() + READY_S
+        for worker in range(self.config.router.workers):
+            while not (notice := self.shared.noticeboard.read(worker)):
+                if workers.deaths or time.monotonic() > deadline:
+                    raise DstmError(f"worker {worker} did not start, see the log above")
+                await asyncio.sleep(TICK_S / 10)
+            for port, about in zip(self.config.port, notice["ports"], strict=True):
+                _log.info(
+                    "port open",
+                    port=port.interface,
+                    worker=worker,
+                    mode=about["mode"],
+                    refused=about["notes"] or None,
+                )
+
+    def _check_ports(self) -> None:
+        links = self.routing.port_links()
+        for number, port in enumerate(self.config.port):
+            if number not in links:
+                raise DstmError(
+                    f"[[port]] #{number + 1} {port.addressed_interface}: no such interface"
+                )
+
+    def _plans(self, ports: Sequence[PortPlan]) -> list[WorkerPlan]:
+        config = self.config
+        cpus = config.router.cpus or sorted(os.sched_getaffinity(0))
+        umem = UmemPlan(**config.umem.model_dump())
+        rules = tunnel_rules(config)
+        return [
+            WorkerPlan(
+                worker=worker,
+                cpu=cpus[worker % len(cpus)],
+                parent=os.getpid(),
+                clock_zero=self.clock_zero,
+                tables_fd=self.shared.fd,
+                sizes=self.shared.sizes,
+                ports=tuple(ports),
+                umem=umem,
+                rules=rules,
+            )
+            for worker in range(config.router.workers)
+        ]
+
+    def _control(self) -> ControlServer:
+        config = self.config
+        curve = None
+        if config.curve is not None and not config.router.control.startswith("ipc:"):
+            allowed = {entry.public_key: entry.name for entry in config.curve.allowed}
+            curve = CurveServer(load_keys(config.curve.secret_key_file), allowed)
+        return ControlServer(
+            config.router.control,
+            curve=curve,
+            handlers=RouterControl(self).handlers(),
+            on_push=self.intake.apply,
+        )
+
+    def _follower(self, feed: FeedSource) -> FeedFollower:
+        curve = None
+        if feed.server_key is not None and self.config.curve is not None:
+            curve = CurveClient(load_keys(self.config.curve.secret_key_file), feed.server_key)
+        return FeedFollower(
+            name=self.config.router.name,
+            source=feed.server,
+            feed=feed.feed,
+            control=feed.control,
+            curve=curve,
+            apply=self.intake.apply,
+        )
+
+    # Keeping up with the kernel and with time --------------------------------------------------
+
+    def _kernel_changed(self, changes: Changes) -> None:
+        self.routing.apply(changes, time.monotonic())
+        self._describe_ports()
+
+    def _describe_ports(self) -> None:
+        for number, link in self.routing.port_links().items():
+            vlan = self.config.port[number].vlan
+            self.shared.tables.ports.set(number, mac=link.mac, mtu=link.mtu, vlan=vlan)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._describe_ports()
+        self.routing.refresh(now)
+        if self.routing.generation6 != self._generation6:
+            self._generation6 = self.routing.generation6
+            self.writer.resolve_again()
+        self.routing.glean(self.shared.noticeboard.take_gleaned())
+        for ifindex, address in self.routing.to_solicit(now):
+            self.mirror.solicit(ifindex, address)
+        self.writer.reclaim()
+
+    async def _keep_up(self) -> None:
+        retain_at = time.monotonic() + RETAIN_S
+        while True:
+            self._tick()
+            if time.monotonic() >= retain_at:
+                retain_at += RETAIN_S
+                self.routing.retain6(self.writer.hops_in_use())
+            await asyncio.sleep(TICK_S)
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_S)
+            ended = await self.intake.expire()
+            if ended:
+                _log.info("bindings expired", count=ended)

@@ -1,0 +1,94 @@
+"""The memory that supervisor and workers share: one memfd, cut into the tables.
+
+A memfd has no name in any file system: when the last process is gone, however it ended, nothing is
+left. Workers inherit the descriptor and map the same layout, which follows from `Sizes` alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import mmap
+import os
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.counters import Counters
+from dstmrouter.daemon.noticeboard import Noticeboard
+from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable
+from dstmrouter.pipeline.hops import HOP_SIZE, HopTable
+from dstmrouter.pipeline.outcome import Tables
+from dstmrouter.pipeline.ports import PortTable
+from dstmrouter.pipeline.quiescence import Turns
+from dstmrouter.pipeline.routes4 import Routes4
+from dstmrouter.pipeline.verdict import Verdict
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_PAGE: Final = 4096
+_SPARE_ROWS_MIN: Final = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What the layout follows from."""
+
+    workers: int
+    blocks: int  # /24 blocks of pools, and block 0
+    leases: int
+    hops: int
+    routes: int
+
+    @property
+    def spare_rows(self) -> int:
+        """Rows for changes whose predecessors a worker may still hold."""
+        return max(_SPARE_ROWS_MIN, self.leases // 8)
+
+    @property
+    def rows(self) -> int:
+        """All rows of the binding table."""
+        return FIXED_ROWS + self.leases + self.spare_rows
+
+
+class SharedTables:
+    """Views of all tables over one mapping; `close` is left to the end of the process."""
+
+    def __init__(self, fd: int, sizes: Sizes) -> None:
+        self.fd = fd
+        self.sizes = sizes
+        segments = (
+            Turns.size(sizes.workers),
+            PortTable.SIZE,
+            Noticeboard.size(sizes.workers),
+            Counters.size(sizes.workers, len(Verdict)),
+            sizes.hops * HOP_SIZE,
+            Routes4.size(sizes.routes),
+            sum(BindingTable.sizes(sizes.blocks, sizes.rows)),
+        )
+        spans = [-(-size // _PAGE) * _PAGE for size in segments]
+        if os.fstat(fd).st_size == 0:
+            os.ftruncate(fd, sum(spans))
+        memory = mmap.mmap(fd, sum(spans))
+        # A look-up of a million leases touches 36 MiB at random: with pages of 4 KiB, each of its
+        # loads would miss the TLB as well.
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        octets: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
+        parts = [
+            octets[end - span : end] for span, end in zip(spans, np.cumsum(spans), strict=True)
+        ]
+        turns, ports, notices, counters, hops, routes, bindings = parts
+        self.turns = Turns(turns, sizes.workers)
+        self.noticeboard = Noticeboard(notices, sizes.workers)
+        self.counters = Counters(counters, sizes.workers, len(Verdict))
+        self.tables = Tables(
+            BindingTable(bindings, sizes.blocks, sizes.rows),
+            Routes4(routes, sizes.routes),
+            HopTable(hops[: sizes.hops * HOP_SIZE].view(np.uint64)),
+            PortTable(ports),
+        )
+
+    @classmethod
+    def create(cls, sizes: Sizes) -> SharedTables:
+        """Make zeroed memory for `sizes`. Pages are only taken when they are written."""
+        return cls(os.memfd_create("dstm-router", os.MFD_CLOEXEC), sizes)

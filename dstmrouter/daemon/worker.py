@@ -1,0 +1,176 @@
+"""A worker process: owns queue `worker` of every port, and one CPU.
+
+It reads shared tables, writes its own counters and notices, and talks to nobody. When the
+supervisor dies, the kernel kills it (PR_SET_PDEATHSIG), its sockets are closed, and the traffic is
+the kernel's again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from dstmrouter.daemon.engine import Engine
+from dstmrouter.daemon.plan import PortPlan, WorkerPlan, read_plan
+from dstmrouter.daemon.shared import SharedTables
+from dstmrouter.errors import DstmError
+from dstmrouter.io.afxdp import XskConfig, XskMode, open_sockets
+from dstmrouter.io.packetconfig import PacketMmapConfig
+from dstmrouter.io.packetmmap import PacketMmapPort
+from dstmrouter.io.steering import XskMap
+from dstmrouter.io.umem import Umem
+from dstmrouter.pipeline.forward import Forwarder
+from dstmrouter.pipeline.memory import FrameMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dstmrouter.io.port import Port
+
+PACKET_MMAP: Final = "packet_mmap"
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+IDLE_TURNS: Final = 16  # turns without a packet before the worker sleeps in poll()
+POLL_MS: Final = 100  # also how late a stop is seen at worst
+SENDING_POLL_MS: Final = 1  # while frames wait for the kernel to send them
+NOTICE_S: Final = 1.0
+
+
+class Worker:
+    """Runs an engine until told to stop."""
+
+    def __init__(self, plan: WorkerPlan, shared: SharedTables, engine: Engine) -> None:
+        self._plan = plan
+        self._shared = shared
+        self._engine = engine
+        self._stop = False
+        self._next_notice = 0.0
+        self._poll = select.poll()
+        for port in engine.ports:
+            self._poll.register(port.fileno(), select.POLLIN)
+        engine.on_glean = lambda found: shared.noticeboard.glean(plan.worker, found)
+
+    def stop(self, *_: object) -> None:
+        """End after the present turn; a signal handler."""
+        self._stop = True
+
+    def run(self) -> None:
+        """Forward until stopped."""
+        turns, worker = self._shared.turns, self._plan.worker
+        idle = 0
+        while not self._stop:
+            now = time.monotonic()
+            turns.begin(worker)
+            received = self._engine.turn(int(now - self._plan.clock_zero))
+            turns.end(worker)
+            idle = 0 if received else idle + 1
+            if now >= self._next_notice:
+                self._post(now)
+            if idle > IDLE_TURNS:
+                self._wait()
+
+    def _wait(self) -> None:
+        timeout = SENDING_POLL_MS if self._engine.sending() else POLL_MS
+        self._poll.poll(timeout)
+
+    def _post(self, now: float) -> None:
+        self._next_notice = now + NOTICE_S
+        self._shared.noticeboard.post(
+            self._plan.worker,
+            {
+                "pid": os.getpid(),
+                "frames": self._engine.umem.frames,
+                "pool": len(self._engine.umem.pool),
+                "missing": self._engine.missing(),
+                "ports": [self._about(port) for port in self._engine.ports],
+            },
+        )
+
+    @staticmethod
+    def _about(port: Port) -> dict[str, Any]:
+        held = port.held()
+        return {
+            "mode": str(getattr(port, "mode_taken", PACKET_MMAP)),
+            "notes": getattr(port, "mode_notes", []),
+            "held": {name: getattr(held, name) for name in ("fill", "rx", "tx", "completion")},
+            "statistics": port.statistics(),
+        }
+
+
+def open_ports(plan: WorkerPlan, umem: Umem, undo: contextlib.ExitStack) -> list[Port]:
+    """Open the worker's queue of all ports, AF_XDP ones together; they share `umem`."""
+    opened: dict[str, Port] = {}
+    xdp = [port for port in plan.ports if port.mode != PACKET_MMAP]
+    if xdp:
+        configs = [_xsk_config(plan, port) for port in xdp]
+        names = [port.interface for port in xdp]
+        for port, sock in zip(xdp, open_sockets(names, plan.worker, umem, configs), strict=True):
+            undo.callback(sock.close)
+            opened[port.interface] = sock
+            assert port.xskmap_fd is not None
+            XskMap.from_fd(port.xskmap_fd).set(plan.worker, sock.fileno())
+    for port in plan.ports:
+        if port.mode == PACKET_MMAP:
+            config = PacketMmapConfig(
+                tx_slots=plan.umem.tx_slots,
+                fill_slots=plan.umem.fill_slots,
+                fanout_group=port.fanout_group,
+            )
+            opened[port.interface] = PacketMmapPort.open(port.interface, umem, config)
+            undo.callback(opened[port.interface].close)
+    return [opened[port.interface] for port in plan.ports]
+
+
+def _xsk_config(plan: WorkerPlan, port: PortPlan) -> XskConfig:
+    return XskConfig(
+        mode=XskMode(port.mode),
+        fill_slots=plan.umem.fill_slots,
+        rx_slots=plan.umem.rx_slots,
+        tx_slots=plan.umem.tx_slots,
+        completion_slots=plan.umem.completion_slots,
+        busy_poll_us=port.busy_poll_us,
+    )
+
+
+def forward(plan: WorkerPlan) -> None:
+    """Open everything, forward until SIGTERM, close everything."""
+    shared = SharedTables(plan.tables_fd, plan.sizes)
+    with contextlib.ExitStack() as undo:
+        umem = Umem(plan.umem.frames, plan.umem.chunk_size)
+        undo.callback(umem.close)
+        forwarder = Forwarder(FrameMemory(umem.memory), shared.tables, plan.rules)
+        ports = open_ports(plan, umem, undo)
+        engine = Engine(umem, ports, forwarder, shared.counters, plan.worker)
+        worker = Worker(plan, shared, engine)
+        signal.signal(signal.SIGTERM, worker.stop)
+        worker.run()
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, also if that is so already."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Start by the supervisor: the only argument is the descriptor of the plan."""
+    plan = read_plan(int(arguments[0]))
+    die_with(plan.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the supervisor, which stops us
+    os.sched_setaffinity(0, {plan.cpu})
+    try:
+        forward(plan)
+    except DstmError as error:
+        print(f"dstm-router worker {plan.worker}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
