@@ -155,8 +155,12 @@ class LeaseServer:
         return self._feed.generation, bindings
 
     def _removing_routers(self) -> frozenset[str]:
-        """Routers that may have a binding: the required ones and all that this run has heard."""
-        heard = (router.name for router in self._feed.routers())
+        """Routers that may have a binding: the required ones, and all that this run has heard of.
+
+        One that was silent for longer than any binding lives has none any more.
+        """
+        longest_s = self._config.lease.max_s + self._config.lease.grace_s
+        heard = (router.name for router in self._feed.routers() if router.heard_s < longest_s)
         return frozenset(self._config.feed.required).union(heard)
 
     def _describe(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dstmrouter.errors import LeaseError
 from dstmrouter.leases.lease import LeaseRequest
-from dstmrouter.leases.state import State
+from dstmrouter.leases.state import TIMED, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -147,13 +147,15 @@ class LeaseControl:
         return self._book.find(lease_id).ipv4
 
     def _row(self, lease: Lease) -> Params:
+        timed = lease.state in TIMED
+        expires_in_s = round(lease.until - time.monotonic(), 1) if timed else None
         return {
             "lease_id": lease.lease_id,
             "ipv4": str(lease.ipv4),
             "client6": str(lease.client6),
             "identity": lease.identity,
             "state": lease.state.name.lower(),
-            "expires_in_s": round(lease.until - time.monotonic(), 1),
+            "expires_in_s": expires_in_s,  # the end of this state
         }
 
 

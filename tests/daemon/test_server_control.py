@@ -78,6 +78,7 @@ def test_pages_are_complete_and_bounded() -> None:
             assert (await ctl.call("leases", offset=1 << 31))["leases"] == []
             free = await ctl.call("leases", state="free")
             assert free["total"] == 255 - 120
+            assert {row["expires_in_s"] for row in free["leases"]} == {None}
 
     asyncio.run(scenario())
 
