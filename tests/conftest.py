@@ -1,0 +1,38 @@
+"""What all tests share: root tests say why they are skipped, hypothesis is repeatable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from lab import uml
+
+# Deadlines would make results depend on how busy the machine is; the same examples every time make
+# a failure repeatable. HYPOTHESIS_PROFILE=search looks for new ones.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("search", deadline=None, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+PROGRAMS = ("ip", "ping", "ethtool", "curl")
+
+
+def why_no_netns() -> str | None:
+    """Why tests in network namespaces cannot run here, or None."""
+    if os.geteuid() != 0:
+        return "needs root"
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    return f"needs {', '.join(missing)} (tools/setup.sh installs them)" if missing else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what cannot run here, with the reason."""
+    reasons = {"netns": why_no_netns(), "uml": why_no_netns() or uml.why_not()}
+    for marker, reason in reasons.items():
+        for item in items:
+            if reason is not None and item.get_closest_marker(marker) is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
