@@ -1,0 +1,45 @@
+# Each target makes what it needs first: on a bare Debian 12, as root, `make demo` is enough.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.complete
+PERF := pipeline bindings wire
+COVERAGE_MIN := 85
+
+.PHONY: help demo test lint perf venv clean
+
+help:
+	@echo "make demo    an IPv6-only host leases an IPv4 address and uses it, in namespaces"
+	@echo "make test    style, types, layers, all tests with coverage; what CI runs"
+	@echo "make lint    style, types and layers only"
+	@echo "make perf    measure: $(PERF)"
+	@echo "make venv    install what the others need (they do it themselves)"
+	@echo "make clean   remove what make made"
+
+venv: $(READY)
+
+$(READY): pyproject.toml tools/setup.sh
+	tools/setup.sh
+
+demo: $(READY)
+	$(BIN)/python -m lab.demo
+
+lint: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --durations=10
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --fail-under=$(COVERAGE_MIN)
+
+perf: $(READY)
+	for script in $(PERF); do $(BIN)/python -m perf.$$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

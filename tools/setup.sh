@@ -1,0 +1,63 @@
+#!/bin/sh
+# Make what `make demo` and `make test` need on a Debian 12: packages, and .venv with dstmrouter and
+# its developer tools. Run as often as you like; nothing is installed twice, nothing is started.
+set -eu
+cd "$(dirname "$0")/.."
+
+# program : package that brings it
+NEEDED='
+bridge:iproute2
+curl:curl
+ethtool:ethtool
+insmod:kmod
+ip:iproute2
+linux.uml:user-mode-linux
+ping:iputils-ping
+sysctl:procps
+tcpdump:tcpdump
+'
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+missing_packages() {
+  for pair in $NEEDED; do
+    command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
+  done | sort -u
+  [ -n "$(find_python)" ] || printf '%s\n' python3 python3-venv
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates  # pip speaks HTTPS
+}
+
+# The first Python of 3.11 or later that can make environments.
+find_python() {
+  for python in ${PYTHON:-python3.11 python3 /usr/bin/python3}; do
+    if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+    then
+      echo "$python"
+      return
+    fi
+  done
+}
+
+missing=$(missing_packages | tr '\n' ' ')
+if [ -n "$missing" ]; then
+  command -v apt-get >/dev/null || fail "this is no Debian; please install: $missing"
+  [ "$(id -u)" = 0 ] || fail "not root; please run: apt-get install $missing"
+  echo "setup: installing $missing"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -qq update
+  # shellcheck disable=SC2086  # a list of words
+  apt-get -qq install -y --no-install-recommends $missing >/dev/null
+fi
+
+python=$(find_python)
+[ -n "$python" ] || fail "no Python 3.11 or later with venv and ensurepip"
+# A moved or copied tree has an environment that points elsewhere; pip's own shebang tells.
+.venv/bin/pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
+echo "setup: installing Python packages into .venv"
+.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+touch .venv/.complete
+echo "setup: done"
