@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.routes4 import Routes4
 
 REBUILD_S: Final = 0.05  # at least, between two compilations, plus
-REBUILD_PER_ROUTE_S: Final = 1e-5  # twice what compiling takes: never more than half a core
+REBUILD_PER_ROUTE_S: Final = 1e-5  # a little more than compiling takes: at most half a core
 SOLICIT_LIMIT: Final = 100  # neighbours in one answer of `to_solicit`
 GLEAN_LIMIT: Final = 256  # addresses looked at in one call of `glean`
 

@@ -189,10 +189,14 @@ class KernelMirror:
 
 
 def _objects(part: Part) -> tuple[list[KernelObject], bool]:
-    """Dump and decode `part` (in a thread: a large routing table takes seconds)."""
-    messages, complete = rtnetlink.dump(part)
+    """Dump and decode `part` (in a thread: a large routing table takes seconds).
+
+    The second is false if the kernel's tables changed meanwhile, so that something may be missing.
+    """
     objects: list[KernelObject] = []
-    for message in messages:
+    complete = True
+    for message in rtnetlink.dump(part):
+        complete &= not message["header"]["flags"] & rtnetlink.NLM_F_DUMP_INTR
         try:
             notice = rtdecode.decode(message)
         except ValueError:

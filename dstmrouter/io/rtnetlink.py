@@ -100,15 +100,16 @@ class Decoder:
         yield from self._marshal.parse(datagram)
 
 
-def dump(part: Part) -> tuple[list[Message], bool]:
-    """All messages of `part`, and whether they are one consistent picture.
+def dump(part: Part) -> Iterator[Message]:
+    """Ask for all objects of `part`; the last message is NLMSG_DONE.
 
-    Blocks; some 70 us a message. Raises SystemCallError.
+    If one of the messages has NLM_F_DUMP_INTR, they are not one consistent picture. Blocks; some 70
+    us a message. Raises SystemCallError.
     """
     kind, number, family = _DUMPS[part]
     request = kind()
     request["family"] = family
-    return _dump(f"dump of {part.value}", request, number)
+    yield from _dump(f"dump of {part.value}", request, number)
 
 
 def solicitation(ifindex: int, ip: IpAddress) -> bytes:
@@ -132,13 +133,13 @@ def remove_discard_route(prefix: IPv4Network, protocol: int) -> None:
     _change(f"remove blackhole {prefix}", _discard_route(prefix, protocol), RTM_DELROUTE, 0)
 
 
-def dump_routes_of_kind(kind: RouteKind) -> list[Message]:
-    """The IPv4 routes of one kind in the main table, chosen by the kernel (strict checking)."""
+def dump_routes_of_kind(kind: RouteKind) -> Iterator[Message]:
+    """Like `dump`, the IPv4 routes of one kind in the main table (the kernel chooses)."""
     request = rtmsg()
     request["family"] = socket.AF_INET
     request["table"] = Table.MAIN
     request["type"] = kind
-    return _dump(f"dump of {kind.name.lower()} routes", request, RTM_GETROUTE, strict=True)[0]
+    yield from _dump(f"dump of {kind.name.lower()} routes", request, RTM_GETROUTE, strict=True)
 
 
 def _discard_route(prefix: IPv4Network, protocol: int) -> Message:
@@ -166,11 +167,7 @@ def _request_socket() -> socket.socket:
     return sock
 
 
-def _dump(
-    tried: str, request: Message, number: int, *, strict: bool = False
-) -> tuple[list[Message], bool]:
-    found: list[Message] = []
-    consistent = True
+def _dump(tried: str, request: Message, number: int, *, strict: bool = False) -> Iterator[Message]:
     decoder = Decoder()
     try:
         with _request_socket() as sock:
@@ -180,10 +177,9 @@ def _dump(
             while True:
                 for message in decoder.messages(sock.recv(RECEIVE_LEN)):
                     _check(tried, message)
-                    consistent &= not message["header"]["flags"] & NLM_F_DUMP_INTR
+                    yield message
                     if message["header"]["type"] == NLMSG_DONE:
-                        return found, consistent
-                    found.append(message)
+                        return
     except OSError as error:
         raise SystemCallError(tried, error.errno or 0, str(error)) from error
 

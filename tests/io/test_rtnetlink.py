@@ -19,12 +19,13 @@ def test_a_dump_is_complete_and_of_its_part_only() -> None:
         run("ip link set lo up")
         for number in range(300):  # several datagrams
             run(f"ip route add 198.51.{100 + number // 250}.{number % 250}/32 dev lo")
-        messages, consistent = rtnetlink.dump(Part.ROUTES4)
-        assert consistent
+        *messages, done = rtnetlink.dump(Part.ROUTES4)
+        assert done["header"]["type"] == rtnetlink.NLMSG_DONE
+        assert not any(m["header"]["flags"] & rtnetlink.NLM_F_DUMP_INTR for m in messages)
         hosts = {m.get_attr("RTA_DST") for m in messages if m["table"] == 254}
         assert len(hosts) == 300
         assert {m["family"] for m in messages} == {socket.AF_INET}
-        links, _ = rtnetlink.dump(Part.LINKS)
+        *links, _ = rtnetlink.dump(Part.LINKS)
         assert [link.get_attr("IFLA_IFNAME") for link in links] == ["lo"]
 
     in_own_namespace(main)
@@ -36,7 +37,7 @@ def test_the_kernel_chooses_routes_of_one_kind() -> None:
         run("ip route add 198.51.100.0/24 dev lo")
         run("ip route add blackhole 203.0.113.0/24")
         run("ip route add unreachable 203.0.114.0/24")
-        found = rtnetlink.dump_routes_of_kind(RouteKind.BLACKHOLE)
+        *found, _ = rtnetlink.dump_routes_of_kind(RouteKind.BLACKHOLE)
         assert [m.get_attr("RTA_DST") for m in found] == ["203.0.113.0"]
 
     in_own_namespace(main)
