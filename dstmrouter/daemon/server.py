@@ -115,26 +115,24 @@ class LeaseServer:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`; a store that cannot write raises `StoreError`."""
         async with asyncio.TaskGroup() as tasks:
-            serving = [
-                tasks.create_task(one)
-                for one in (
-                    self._ledger.run_settling(),
-                    self._resume(),
-                    self._ledger.run_removal(),
-                    self._ledger.run_expiry(),
-                    self._feed.run(),
-                    self._routers.run(),
-                    self._control.run(),
-                )
-            ]
+            settling = (self._ledger.run_settling(), self._feed.run(), self._routers.run())
+            settlers = [tasks.create_task(one) for one in settling]
+            await self._resume()
+            changing = (self._ledger.run_removal(), self._ledger.run_expiry(), self._control.run())
+            changers = [tasks.create_task(one) for one in changing]
             await stop.wait()
             self._control.close()  # nothing new is promised from here on
+            for task in changers:
+                task.cancel()
             await self._ledger.drain()
-            for task in serving:
+            for task in settlers:
                 task.cancel()
 
     async def _resume(self) -> None:
-        """Go on with removals that the last run did not finish."""
+        """Go on with removals that the last run did not finish, before anything else changes.
+
+        No snapshot of this run holds them, so acknowledging any is acknowledging the removal.
+        """
         if self._superseded:
             log.warning("leases superseded by newer ones", count=len(self._superseded))
             await self._ledger.settle(self._superseded)

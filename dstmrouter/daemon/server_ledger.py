@@ -93,6 +93,7 @@ class Ledger:
                 await asyncio.to_thread(self._store.write, leases)
             generation = await self._tell(leases)
             self.await_removal(leases)
+            log.debug("settled", changes=len(leases), generation=generation)
             for _, settled in batch:
                 if not settled.done():  # else: whoever asked has gone
                     settled.set_result(generation)

@@ -187,6 +187,26 @@ def test_kill_amid_grants_keeps_every_answered_one() -> None:
         bounded(scenario(server))
 
 
+def test_pool_that_comes_back_does_not_give_a_client_two_leases() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        text = server.config.read_text()
+        elsewhere = text.replace("192.0.2.0/24", "198.51.100.0/24")
+        both = text.replace("[tep]", '[[pool]]\nprefix = "198.51.100.0/24"\n[tep]')
+        async with FollowingRouter(server, "gw1").following_later() as gw1:
+            for config in (text, elsewhere, both):
+                server.config.write_text(config)
+                async with await server.start() as ctl:
+                    lease = await ctl.call("lease.grant", client6="2001:db8::7")
+                    assert gw1.bindings == {lease["ipv4"]: "2001:db8::7"}
+                    if config is both:
+                        assert lease["ipv4"] == "198.51.100.0"
+                        await until_state(ctl, "192.0.2.0", "quarantine")
+                assert (await asyncio.to_thread(server.stop))[0] == 0
+
+    with ServerProcess(feed=REQUIRED) as server:
+        bounded(scenario(server))
+
+
 def test_router_on_the_network_proves_its_key() -> None:
     server_keys, router_keys = KeyPair.generate(), KeyPair.generate()
     curve = f"""
