@@ -219,30 +219,31 @@ def open_sockets(
     """
     fixed = {config.mode.zero_copy for config in configs if config.mode is not XskMode.AUTO}
     autos = [mode for mode in AUTO_ORDER if not fixed or mode.zero_copy in fixed]
+    wanted = list(zip(interfaces, configs, strict=True))
     notes: list[str] = []
-    for auto in autos:
-        plan = [
-            (interface, dataclasses.replace(config, mode=auto))
-            if config.mode is XskMode.AUTO
-            else (interface, config)
-            for interface, config in zip(interfaces, configs, strict=True)
-        ]
+    for auto in autos[:-1]:
         try:
-            sockets = _open_shared(plan, queue, umem)
+            return _open_all(_with_auto(wanted, auto), queue, umem)
         except SystemCallError as error:
-            if auto is autos[-1]:
-                raise
             notes.append(str(error))
-        else:
-            sockets[0].mode_notes += notes
-            return sockets
-    raise AssertionError("no mode to try")
+    sockets = _open_all(_with_auto(wanted, autos[-1]), queue, umem)
+    sockets[0].mode_notes += notes
+    return sockets
 
 
-def _open_shared(plan: list[tuple[str, XskConfig]], queue: int, umem: Umem) -> list[XskSocket]:
+def _with_auto(wanted: list[tuple[str, XskConfig]], mode: XskMode) -> list[tuple[str, XskConfig]]:
+    """The same with `mode` in the place of auto."""
+    return [
+        (interface, dataclasses.replace(c, mode=mode) if c.mode is XskMode.AUTO else c)
+        for interface, c in wanted
+    ]
+
+
+def _open_all(wanted: list[tuple[str, XskConfig]], queue: int, umem: Umem) -> list[XskSocket]:
+    """Open all or none."""
     sockets: list[XskSocket] = []
     with ExitStack() as undo:
-        for interface, config in plan:
+        for interface, config in wanted:
             first = sockets[0] if sockets else None
             sock = XskSocket.open(interface, queue, umem, config, first)
             sockets.append(undo.enter_context(sock))

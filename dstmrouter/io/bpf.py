@@ -31,15 +31,22 @@ SYS_BPF: Final = 321  # arch/x86/entry/syscalls/syscall_64.tbl
 LOG_LEN: Final = 1 << 20  # octets for the verifier's report; our programs need a few thousand
 MAX_FRAME_OUT: Final = 1 << 16  # octets a test run may give back
 
-# union bpf_attr of bpf.h, one format for each command used here.
-_MAP_CREATE: Final = struct.Struct(f"=IIIIIII{BPF_OBJ_NAME_LEN}s")
-_MAP_ELEM: Final = struct.Struct("=IxxxxQQQ")  # fd, key, value or next key, flags
-_PROG_LOAD: Final = struct.Struct(f"=IIQQIIQII{BPF_OBJ_NAME_LEN}sII")
-_TEST_RUN: Final = struct.Struct("=IIIIQQIIIIQQIII")
-_LINK_CREATE: Final = struct.Struct("=IIII32x")
-_INFO: Final = struct.Struct("=IIQ")
+# union bpf_attr of bpf.h: one format for each command, fields that stay zero as padding.
+_MAP_CREATE: Final = struct.Struct(f"=IIIII8x{BPF_OBJ_NAME_LEN}s")  # MapSpec, name
+_MAP_ELEM: Final = struct.Struct("=i4xQQQ")  # fd, key, value or next key, flags
+_PROG_LOAD: Final = (
+    struct.Struct(  # type, instructions, code, licence, log level, length, log, name
+        f"=IIQQIIQ8x{BPF_OBJ_NAME_LEN}s8x"
+    )
+)
+_TEST_RUN: Final = struct.Struct("=iIIIQQI40x")  # fd, result, length in, out, data in, out, repeat
+_TEST_RUN_LIVE: Final = struct.Struct(  # fd, length, data, repeat, context length, context, flags,
+    "=i4xI4xQ8xI4xI4xQ8xI4xI"  # batch
+)
+_LINK_CREATE: Final = struct.Struct("=iIII32x")  # program, interface, attach type, flags
+_INFO: Final = struct.Struct("=iIQ")  # fd, length, address
 _MAP_INFO: Final = struct.Struct("=IIIII")  # the start of struct bpf_map_info
-_XDP_MD: Final = struct.Struct("=IIIIII")
+_XDP_MD: Final = struct.Struct("=IIIIII")  # data, its end, metadata, interface, queue, egress
 
 _Buffer: TypeAlias = ctypes.Array[ctypes.c_char]
 
@@ -111,11 +118,8 @@ class Map(BpfObject):
     @classmethod
     def create(cls, spec: MapSpec, name: str) -> Self:
         """Make a new, empty map; `name` has at most 15 letters, digits, underscores."""
-        kind, key_len, value_len, max_entries, flags = spec
-        attributes = _MAP_CREATE.pack(
-            kind, key_len, value_len, max_entries, flags, 0, 0, name.encode()
-        )
-        fd = _call(f"create BPF map {name} ({kind.name})", BpfCommand.MAP_CREATE, attributes)
+        attributes = _MAP_CREATE.pack(*spec, name.encode())
+        fd = _call(f"create BPF map {name} ({spec.kind.name})", BpfCommand.MAP_CREATE, attributes)
         return cls(fd, spec, name)
 
     @classmethod
@@ -134,53 +138,47 @@ class Map(BpfObject):
     def get(self, key: bytes) -> bytes | None:
         """The value at `key`, or None."""
         value = ctypes.create_string_buffer(self.spec.value_len)
-        if not self._element("look up", BpfCommand.MAP_LOOKUP_ELEM, key, value):
-            return None
-        return value.raw
+        return value.raw if self._found("look up", BpfCommand.MAP_LOOKUP_ELEM, key, value) else None
 
     def set(self, key: bytes, value: bytes) -> None:
         """Write the value at `key`."""
         assert len(value) == self.spec.value_len, f"value of {len(value)} octets"
         buffer = ctypes.create_string_buffer(value, len(value))
-        if not self._element("set", BpfCommand.MAP_UPDATE_ELEM, key, buffer):
-            raise SystemCallError(
-                f"set {key.hex()} in BPF map {self.name}", errno.ENOENT, "no such key"
-            )
+        self._element("set", BpfCommand.MAP_UPDATE_ELEM, key, buffer)
 
     def delete(self, key: bytes) -> bool:
         """Remove `key`; False if it was not there."""
-        return self._element("delete", BpfCommand.MAP_DELETE_ELEM, key, None)
+        return self._found("delete", BpfCommand.MAP_DELETE_ELEM, key, None)
 
     def keys(self) -> Iterator[bytes]:
         """All keys; the map must not change meanwhile."""
         key: bytes | None = None
         following = ctypes.create_string_buffer(self.spec.key_len)
-        while self._element("list", BpfCommand.MAP_GET_NEXT_KEY, key, following):
+        while self._found("list", BpfCommand.MAP_GET_NEXT_KEY, key, following):
             key = following.raw
             yield key
 
-    def _element(
-        self,
-        verb: str,
-        command: BpfCommand,
-        key: bytes | None,
-        value: _Buffer | None,
+    def _found(
+        self, verb: str, command: BpfCommand, key: bytes | None, value: _Buffer | None
     ) -> bool:
-        """Run a command on one element; False for a key that is not there."""
-        assert key is None or len(key) == self.spec.key_len, f"key {key!r} of the wrong length"
-        at = ctypes.create_string_buffer(key, len(key)) if key is not None else None
-        attributes = _MAP_ELEM.pack(self._fd, _address(at), _address(value), BPF_ANY)
+        """Run a command on one element; False if there is none."""
         try:
-            _call(
-                f"{verb} {key.hex() if key else 'keys'} in BPF map {self.name}",
-                command,
-                attributes,
-            )
+            self._element(verb, command, key, value)
         except SystemCallError as error:
             if error.errno != errno.ENOENT:
                 raise
             return False
         return True
+
+    def _element(
+        self, verb: str, command: BpfCommand, key: bytes | None, value: _Buffer | None
+    ) -> None:
+        """Run a command on one element."""
+        assert key is None or len(key) == self.spec.key_len, f"key {key!r} of the wrong length"
+        at = None if key is None else ctypes.create_string_buffer(key, len(key))
+        attributes = _MAP_ELEM.pack(self._fd, _address(at), _address(value), BPF_ANY)
+        what = "keys" if key is None else key.hex()
+        _call(f"{verb} {what} in BPF map {self.name}", command, attributes)
 
 
 class RunResult(NamedTuple):
@@ -216,13 +214,8 @@ class Program(BpfObject):
         """Run the program once on `frame` (Ethernet header first, at least 14 octets)."""
         data = ctypes.create_string_buffer(frame, len(frame))
         out = ctypes.create_string_buffer(MAX_FRAME_OUT)
-        attributes = ctypes.create_string_buffer(
-            _TEST_RUN.pack(
-                self._fd, 0, len(frame), len(out), _address(data), _address(out), 1,
-                *(0, 0, 0), *(0, 0), *(0, 0, 0),
-            ),
-            _TEST_RUN.size,
-        )  # fmt: skip
+        asked = _TEST_RUN.pack(self._fd, 0, len(frame), len(out), _address(data), _address(out), 1)
+        attributes = ctypes.create_string_buffer(asked, len(asked))
         result = _bpf(BpfCommand.PROG_TEST_RUN, attributes)
         if result < 0:
             tried = f"run BPF program on a frame of {len(frame)} octets"
@@ -240,10 +233,16 @@ class Program(BpfObject):
         context = ctypes.create_string_buffer(
             _XDP_MD.pack(0, len(frame), 0, ifindex, 0, 0), _XDP_MD.size
         )
-        attributes = _TEST_RUN.pack(
-            self._fd, 0, len(frame), 0, _address(data), 0, count,
-            *(0, len(context), 0), *(_address(context), 0), *(BPF_F_TEST_XDP_LIVE_FRAMES, 0, batch),
-        )  # fmt: skip
+        attributes = _TEST_RUN_LIVE.pack(
+            self._fd,
+            len(frame),
+            _address(data),
+            count,
+            len(context),
+            _address(context),
+            BPF_F_TEST_XDP_LIVE_FRAMES,
+            batch,
+        )
         _call(f"send {count} live frames", BpfCommand.PROG_TEST_RUN, attributes)
 
 
@@ -269,11 +268,16 @@ def _load(
     """Return the program's descriptor, or -errno with the verifier's report in `log`."""
     text = ctypes.create_string_buffer(license_text.encode())
     instructions = ctypes.create_string_buffer(code, len(code))
-    log_len = 0 if log is None else len(log)
     attributes = _PROG_LOAD.pack(
-        kind, len(code) // 8, _address(instructions), _address(text), int(log_len > 0), log_len,
-        _address(log), 0, 0, name.encode(), 0, 0,
-    )  # fmt: skip
+        kind,
+        len(code) // 8,
+        _address(instructions),
+        _address(text),
+        0 if log is None else 1,
+        0 if log is None else len(log),
+        _address(log),
+        name.encode(),
+    )
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
     return _bpf(BpfCommand.PROG_LOAD, buffer)
 

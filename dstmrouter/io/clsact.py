@@ -7,13 +7,14 @@ start replaces what a killed router left there, and a clean stop removes it.
 from __future__ import annotations
 
 import errno
-import socket
-from typing import TYPE_CHECKING, Any, Final, Self
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from dstmrouter.errors import SystemCallError
+from dstmrouter.io.interface import interface_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,10 @@ PRIORITY: Final = 0xD571
 HANDLE: Final = 1
 NAME: Final = "dstm_steer"
 ETH_P_ALL: Final = 0x0003  # include/uapi/linux/if_ether.h
-CLSACT: Final = 0xFFFFFFF1  # TC_H_CLSACT, include/uapi/linux/pkt_sched.h
-CLSACT_INGRESS: Final = 0xFFFFFFF2  # TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
+CLSACT_INGRESS: Final = 0xFFFFFFF2  # include/uapi/linux/pkt_sched.h: TC_H_CLSACT's ingress
+
+Result = TypeVar("Result")
+
 _ABSENT: Final = (errno.ENOENT, errno.EINVAL, errno.ENODEV)  # no filter, no qdisc, no interface
 
 
@@ -39,67 +42,70 @@ class ClsactFilter:
 
     @classmethod
     def attach(cls, ifindex: int, program: Program) -> Self:
-        """Put `program` in place, making the qdisc if there is none.
-
-        Not to be called from a running event loop: pyroute2's IPRoute runs its own.
-        """
-        where = socket.if_indextoname(ifindex)
-        with IPRoute() as route:
-            leftover = PRIORITY in _priorities(route, ifindex)
-            made = _ask(
-                f"add clsact to {where}",
-                (errno.EEXIST,),
-                lambda: route.tc("add", "clsact", index=ifindex),
-            )
-            _ask(
-                f"add TC filter to {where}",
-                (),
-                lambda: route.tc(
-                    "replace-filter",
-                    "bpf",
-                    index=ifindex,
-                    handle=HANDLE,
-                    fd=program.fileno(),
-                    name=NAME,
-                    parent=CLSACT_INGRESS,
-                    protocol=ETH_P_ALL,
-                    prio=PRIORITY,
-                    direct_action=True,
-                ),
-            )
-        return cls(ifindex, qdisc_is_ours=made or leftover)
+        """Put `program` in place, making the qdisc if there is none."""
+        return cls(ifindex, qdisc_is_ours=_in_thread(lambda: _place(ifindex, program)))
 
     def close(self) -> None:
         """Remove the filter, and the qdisc if it is ours and empty; harmless when repeated."""
-        if not self._attached:
-            return
-        self._attached = False
-        with IPRoute() as route:
-            _ask(
-                f"remove TC filter of interface {self._ifindex}",
-                _ABSENT,
-                lambda: route.tc(
-                    "del-filter",
-                    "bpf",
-                    index=self._ifindex,
-                    handle=HANDLE,
-                    parent=CLSACT_INGRESS,
-                    protocol=ETH_P_ALL,
-                    prio=PRIORITY,
-                ),
-            )
-            if self._qdisc_is_ours and not _priorities(route, self._ifindex):
-                _ask(
-                    f"remove clsact of interface {self._ifindex}",
-                    _ABSENT,
-                    lambda: route.tc("del", "clsact", index=self._ifindex),
-                )
+        if self._attached:
+            self._attached = False
+            _in_thread(lambda: _remove(self._ifindex, qdisc_too=self._qdisc_is_ours))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _in_thread(work: Callable[[], Result]) -> Result:
+    """Run `work` where no event loop runs: pyroute2's IPRoute brings its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
+
+
+def _place(ifindex: int, program: Program) -> bool:
+    """Add or replace the filter; True if the qdisc is ours, from now or from a killed router."""
+    where = interface_name(ifindex)
+    with IPRoute() as route:
+        leftover = PRIORITY in _priorities(route, ifindex)
+        made = _ask(
+            f"add clsact to {where}",
+            (errno.EEXIST,),
+            lambda: route.tc("add", "clsact", index=ifindex),
+        )
+        options = {"fd": program.fileno(), "name": NAME, "direct_action": True}
+        _ask(
+            f"add TC filter to {where}",
+            (),
+            lambda: route.tc("replace-filter", "bpf", **_place_of_filter(ifindex), **options),
+        )
+    return made or leftover
+
+
+def _remove(ifindex: int, *, qdisc_too: bool) -> None:
+    with IPRoute() as route:
+        _ask(
+            f"remove TC filter of interface {ifindex}",
+            _ABSENT,
+            lambda: route.tc("del-filter", "bpf", **_place_of_filter(ifindex)),
+        )
+        if qdisc_too and not _priorities(route, ifindex):
+            _ask(
+                f"remove clsact of interface {ifindex}",
+                _ABSENT,
+                lambda: route.tc("del", "clsact", index=ifindex),
+            )
+
+
+def _place_of_filter(ifindex: int) -> dict[str, int]:
+    return {
+        "index": ifindex,
+        "parent": CLSACT_INGRESS,
+        "protocol": ETH_P_ALL,
+        "prio": PRIORITY,
+        "handle": HANDLE,
+    }
 
 
 def _priorities(route: IPRoute, ifindex: int) -> set[int]:

@@ -12,8 +12,8 @@ accesses keep the compiler from moving them. That is all the ordering there is h
 to open on any other machine, and no other module may rely on it.
 
 Entries are moved as octets: numpy copies structured entries field by field (10 ns each), while a
-slice of a `memoryview` is one memcpy. Measured, descriptors of 16 octets: 1.5 us a burst of one,
-2.6 us a burst of 1,024.
+slice of a `memoryview` is one memcpy. Measured, descriptors of 16 octets, submitted or taken:
+1.7 us a burst of one, 3 us a burst of 1,024.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class _Ring:
         self.slots = slots
         self._entry = np.dtype(entry)
         self._entry_len = self._entry.itemsize
+        self._nothing = np.empty(0, self._entry)
         self._memory = memory
         whole = memoryview(memory)
         self._producer = whole[offsets.producer : offsets.producer + 4].cast("I")
@@ -128,7 +129,7 @@ class ConsumerRing(_Ring):
         """Take up to `limit` entries, oldest first; the result is a writable copy of shape (n,)."""
         n = min(len(self), limit)
         if n <= 0:
-            return np.empty(0, self._entry)
+            return self._nothing
         start = self._consumer[0]
         at = (start & (self.slots - 1)) * self._entry_len
         end = at + n * self._entry_len

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import enum
 import errno
-import socket
 import struct
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
-from dstmrouter.errors import SystemCallError
+from dstmrouter.errors import DstmError, SystemCallError
 from dstmrouter.io.bpf import Link, Map, MapSpec, Program
 from dstmrouter.io.clsact import ClsactFilter
+from dstmrouter.io.interface import interface_name
 from dstmrouter.io.patience import while_busy
 from dstmrouter.io.steering_program import Tc, Xdp, assemble
 from dstmrouter.io.uapi import (
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 TEP6_MAP: Final = MapSpec(BpfMapType.HASH, 16, 1, 256)
 POOL_MAP: Final = MapSpec(BpfMapType.LPM_TRIE, 8, 1, 65536, BPF_F_NO_PREALLOC)
 MAX_QUEUES: Final = 64  # as many as there can be workers
+XSK_MAP: Final = MapSpec(BpfMapType.XSKMAP, 4, 4, MAX_QUEUES)
 
 _MEMBER: Final = b"\1"  # the maps are sets
 _LPM_KEY: Final = struct.Struct("=I4s")  # struct bpf_lpm_trie_key: prefix length, address
@@ -77,17 +78,42 @@ class SteeringMaps:
         self.close()
 
 
-class XskMap(Map):
+class XskMap:
     """The sockets of one port, by receive queue."""
 
-    @classmethod
-    def new(cls, name: str = "dstm_xsks") -> XskMap:
-        """Make an empty map; the kernel takes a socket out when it is closed."""
-        return cls.create(MapSpec(BpfMapType.XSKMAP, 4, 4, MAX_QUEUES), name)
+    def __init__(self, table: Map) -> None:
+        """Own `table`; see `create` and `from_fd`."""
+        if table.spec.kind is not BpfMapType.XSKMAP:
+            raise DstmError(f"{table.name} is a {table.spec.kind.name} map, no XSKMAP")
+        self._table = table
 
-    def put(self, queue: int, socket_fd: int) -> None:
+    @classmethod
+    def create(cls) -> Self:
+        """Make an empty map; the kernel takes a socket out when it is closed."""
+        return cls(Map.create(XSK_MAP, "dstm_xsks"))
+
+    @classmethod
+    def from_fd(cls, fd: int) -> Self:
+        """Own the descriptor of a map that the supervisor handed down."""
+        return cls(Map.from_fd(fd, "dstm_xsks"))
+
+    def fileno(self) -> int:
+        """The descriptor, to hand down to workers."""
+        return self._table.fileno()
+
+    def set(self, queue: int, socket_fd: int) -> None:
         """Redirect what queue `queue` receives to that AF_XDP socket, from now on."""
-        self.set(struct.pack("=I", queue), struct.pack("=i", socket_fd))
+        self._table.set(struct.pack("=I", queue), struct.pack("=i", socket_fd))
+
+    def close(self) -> None:
+        """Close the descriptor; harmless when repeated."""
+        self._table.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def load_xdp(maps: SteeringMaps, xskmap: XskMap, vlan: int | None) -> Program:
@@ -130,31 +156,33 @@ def attach_xdp(ifindex: int, program: Program, mode: XdpMode | None = None) -> X
     """
     notes: list[str] = []
     modes = list(XdpMode) if mode is None else [mode]
-    for tried_mode in modes:
+    for preferred in modes[:-1]:
         try:
-            link = _attach_xdp(ifindex, program, tried_mode)
+            return _attach_xdp(ifindex, program, preferred, notes)
         except SystemCallError as error:
-            if tried_mode is modes[-1] or error.errno == errno.EBUSY:
+            if error.errno == errno.EBUSY:  # somebody else's program, in whatever mode
                 raise
             notes.append(str(error))
-        else:
-            link.mode, link.notes = tried_mode, notes
-            return link
-    raise AssertionError("no mode to try")
+    return _attach_xdp(ifindex, program, modes[-1], notes)
 
 
-def _attach_xdp(ifindex: int, program: Program, mode: XdpMode) -> XdpLink:
-    tried = f"attach XDP program to {socket.if_indextoname(ifindex)}, {mode.value}"
-    return while_busy(
+def _attach_xdp(ifindex: int, program: Program, mode: XdpMode, notes: list[str]) -> XdpLink:
+    tried = f"attach XDP program to {interface_name(ifindex)}, {mode.value}"
+    link = while_busy(
         lambda: XdpLink.create(tried, program, ifindex, BpfAttachType.XDP, _XDP_FLAGS[mode])
     )
+    link.mode, link.notes = mode, notes
+    return link
+
+
+_TCX: Final = BpfAttachType.TCX_INGRESS
 
 
 def attach_tcx(ifindex: int, program: Program) -> Link | ClsactFilter:
     """Attach the TC flavour to what an interface receives; before Linux 6.6 through clsact."""
-    tried = f"attach TC program to {socket.if_indextoname(ifindex)}"
+    tried = f"attach TC program to {interface_name(ifindex)}"
     try:
-        return Link.create(tried, program, ifindex, BpfAttachType.TCX_INGRESS)
+        return Link.create(tried, program, ifindex, _TCX)
     except SystemCallError as error:
         if error.errno != errno.EINVAL:  # the answer of a kernel that does not know TCX
             raise

@@ -111,7 +111,13 @@ def veth(netns: None) -> Callable[[str], Veth]:  # noqa: ARG001 the namespace mu
         for end in (pair.near, pair.far):
             with open(f"/proc/sys/net/ipv6/conf/{end}/disable_ipv6", "w") as quiet:
                 quiet.write("1")
-            ip(f"link set {end} up")
+            ip(f"link set dev {end} up")
         return pair
 
     return make
+
+
+@pytest.fixture
+def pairs(veth: Callable[[str], Veth]) -> list[Veth]:
+    """Two pairs: an-af and bn-bf."""
+    return [veth("a"), veth("b")]

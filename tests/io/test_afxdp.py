@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from dstmrouter.errors import DstmError, SystemCallError
+from dstmrouter.io import uapi
 from dstmrouter.io.afxdp import XskConfig, XskMode, XskSocket, open_sockets
-from dstmrouter.io.port import Port, RingFill
+from dstmrouter.io.port import RingFill
 from dstmrouter.io.steering import SteeringMaps, XdpMode, XskMap, attach_xdp, load_xdp
 from dstmrouter.io.umem import DESC, XDP_PACKET_HEADROOM, Descs, Umem
+from dstmrouter.io.xsksetup import DEFAULT_TX_BATCH
 from tests.io.conftest import Veth, collect, drain, ip
 from tests.io.frames import ethernet, udp4
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 pytestmark = [
     pytest.mark.netns,
@@ -55,10 +56,10 @@ class Bench:
         self.taps: list[socket.socket] = []
         for pair, port in zip(pairs, self.ports, strict=True):
             undo.enter_context(port)
-            xsks = undo.enter_context(XskMap.new())
+            xsks = undo.enter_context(XskMap.create())
             program = undo.enter_context(load_xdp(maps, xsks, None))
             undo.enter_context(attach_xdp(pair.ifindex, program, mode))
-            xsks.put(0, port.fileno())
+            xsks.set(0, port.fileno())
             self.taps.append(undo.enter_context(pair.tap()))
 
     def frame(self, desc: np.void) -> bytes:
@@ -81,11 +82,6 @@ class Bench:
 def undo() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
-
-
-@pytest.fixture
-def pairs(veth: Callable[[str], Veth]) -> list[Veth]:
-    return [veth("a"), veth("b")]
 
 
 @pytest.mark.parametrize("mode", XdpMode)
@@ -212,25 +208,29 @@ def test_a_port_that_is_down_neither_raises_nor_loses_frames(
     assert b.held() == RingFill(fill=0, rx=0, tx=0, completion=1)
 
 
-def test_auto_takes_the_copy_mode_of_veth_and_says_why(pairs: list[Veth], undo: ExitStack) -> None:
+def test_a_send_buffer_of_small_batches_sends_all(pairs: list[Veth], undo: ExitStack) -> None:
+    """Before Linux 6.17 one wake-up sends 32 frames."""
     bench = Bench(pairs, [XskConfig(), XskConfig()], undo)
-    assert [port.mode_taken for port in bench.ports] == [NATIVE, NATIVE]
-    refusal = f"bind({pairs[0].near} queue 0, native-zerocopy): Operation not supported"
-    assert bench.ports[0].mode_notes == [refusal]
-    with XskSocket.open(pairs[1].far, 0, Umem(64), XskConfig()) as alone:
-        assert alone.mode_taken is NATIVE
-        assert alone.mode_notes == [refusal.replace(pairs[0].near, pairs[1].far)]
+    b = bench.ports[1]
+    b._sock.setsockopt(uapi.SOL_XDP, uapi.XDP_MAX_TX_SKB_BUDGET, DEFAULT_TX_BATCH)
+    b._tx_batch = DEFAULT_TX_BATCH
+    descs: Descs = np.zeros(1000, DESC)
+    descs["addr"] = bench.umem.pool.take(1000)
+    descs["len"] = 60
+    assert b.transmit(descs) == 1000
+    b.flush()
+    assert b.held() == RingFill(fill=0, rx=0, tx=0, completion=1000)
 
 
-def test_a_mode_that_is_asked_for_is_not_replaced(pairs: list[Veth]) -> None:
-    config = XskConfig(mode=XskMode.NATIVE_ZEROCOPY)
-    with pytest.raises(SystemCallError, match=r"native-zerocopy.*: Operation not supported"):
-        XskSocket.open(pairs[0].near, 0, Umem(64), config)
-    with (
-        XskSocket.open(pairs[0].near, 0, umem := Umem(64), SMALL) as first,
-        pytest.raises(DstmError, match="bn queue 0: native-zerocopy cannot share a UMEM with an"),
-    ):
-        XskSocket.open(pairs[1].near, 0, umem, config, first)
+def test_a_tx_ring_below_the_kernels_batch_works(pairs: list[Veth], undo: ExitStack) -> None:
+    bench = Bench(pairs, [SMALL, XskConfig(tx_slots=16)], undo)
+    a, b = bench.ports
+    bench.refill(a, 64)
+    for number in range(16):
+        bench.taps[0].send(packet(number))
+    assert b.transmit(a.receive(64)) == 16
+    b.flush()
+    assert collect(bench.taps[1], 16) == [packet(number) for number in range(16)]
 
 
 def test_busy_polling_forwards_too(pairs: list[Veth], undo: ExitStack) -> None:
@@ -243,32 +243,3 @@ def test_busy_polling_forwards_too(pairs: list[Veth], undo: ExitStack) -> None:
     a.flush()
     b.flush()
     assert collect(bench.taps[1], 1) == [packet(1)]
-
-
-def test_errors_name_interface_queue_and_reason(pairs: list[Veth]) -> None:
-    with pytest.raises(SystemCallError, match="find interface nosuch: no interface with this name"):
-        XskSocket.open("nosuch", 0, Umem(64), SMALL)
-    with pytest.raises(SystemCallError, match=r"bind\(an queue 99, native-copy\): Invalid arg"):
-        XskSocket.open(pairs[0].near, 99, Umem(64), SMALL)
-
-
-def test_a_queue_has_one_owner_and_is_free_after_close(pairs: list[Veth]) -> None:
-    first = XskSocket.open(pairs[0].near, 0, Umem(64), SMALL)
-    with pytest.raises(SystemCallError, match=r"bind\(an queue 0, native-copy\): Device or"):
-        XskSocket.open(pairs[0].near, 0, Umem(64), SMALL)
-    first.close()
-    first.close()
-    assert first.fileno() == -1
-    XskSocket.open(pairs[0].near, 0, Umem(64), SMALL).close()
-
-
-def test_a_failed_second_port_leaves_the_first_free(pairs: list[Veth]) -> None:
-    with pytest.raises(SystemCallError, match="find interface nosuch"):
-        open_sockets([pairs[0].near, "nosuch"], 0, Umem(64), [SMALL, SMALL])
-    XskSocket.open(pairs[0].near, 0, Umem(64), SMALL).close()
-
-
-def test_a_socket_is_a_port(pairs: list[Veth]) -> None:
-    with XskSocket.open(pairs[0].near, 0, Umem(64), SMALL) as sock:
-        port: Port = sock
-        assert port.name == pairs[0].near

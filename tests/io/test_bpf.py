@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import enum
 import errno
 import os
 import socket
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.errors import BpfVerifierError, SystemCallError
+from dstmrouter.errors import BpfVerifierError, DstmError, SystemCallError
 from dstmrouter.io.bpf import BpfObject, Map, MapSpec, Program
 from dstmrouter.io.bpfasm import Assembler, Reg
 from dstmrouter.io.steering import attach_xdp
@@ -97,6 +98,23 @@ def test_a_map_of_a_wrong_kind_cannot_be_made() -> None:
 def test_a_descriptor_of_something_else_is_refused() -> None:
     with open("/dev/null") as null, pytest.raises(SystemCallError, match="inspect BPF map x at fd"):
         Map.from_fd(null.fileno(), "x")
+
+
+def test_a_map_of_a_type_we_do_not_know_is_refused() -> None:
+    class Other(enum.IntEnum):
+        PERCPU_ARRAY = 6
+
+    spec = MapSpec(Other.PERCPU_ARRAY, 4, 8, 1)  # type: ignore[arg-type]  # that is the point
+    with Map.create(spec, "other") as other:  # noqa: SIM117 the second one is the check
+        with pytest.raises(DstmError, match="is a BPF map of type 6, not mine"):
+            Map.from_fd(other.fileno(), "mine")
+
+
+def test_a_closed_map_cannot_be_asked() -> None:
+    with Map.create(HASH, "gone") as gone:
+        pass
+    with pytest.raises(SystemCallError, match="look up 61616161 in BPF map gone: Bad file"):
+        gone.get(b"aaaa")
 
 
 def test_the_verifier_explains_itself() -> None:

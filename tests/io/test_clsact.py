@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -55,6 +56,16 @@ def test_the_filter_is_attached_and_leaves_nothing(
     attached.close()
     assert tc(f"filter show dev {pair.near} ingress") == ""
     assert "clsact" not in tc(f"qdisc show dev {pair.near}")
+
+
+def test_it_can_be_attached_from_a_coroutine(veth: Callable[[str], Veth], program: Program) -> None:
+    pair = veth("c")
+
+    async def attach_and_close() -> str:
+        with ClsactFilter.attach(pair.ifindex, program):
+            return tc(f"filter show dev {pair.near} ingress")
+
+    assert "name first" in asyncio.run(attach_and_close())
 
 
 def test_the_leftover_of_a_killed_router_is_replaced(

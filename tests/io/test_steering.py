@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.errors import SystemCallError
+from dstmrouter.errors import DstmError, SystemCallError
+from dstmrouter.io import steering
 from dstmrouter.io.afxdp import XskConfig, XskSocket
-from dstmrouter.io.bpf import Map, MapSpec, Program
-from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
 from dstmrouter.io.clsact import ClsactFilter
 from dstmrouter.io.steering import (
     SteeringMaps,
@@ -27,7 +26,6 @@ from dstmrouter.io.steering import (
     load_tc,
     load_xdp,
 )
-from dstmrouter.io.uapi import BpfHelper, BpfMapType, BpfProgType, TcAction
 from dstmrouter.io.umem import Umem
 from tests.io.conftest import Veth, ip, mac_of
 from tests.io.frames import ethernet, ipv6, udp4
@@ -35,13 +33,14 @@ from tests.io.frames import ethernet, ipv6, udp4
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dstmrouter.io.bpf import Link, Program
+
 pytestmark = [
     pytest.mark.netns,
     pytest.mark.skipif(os.geteuid() != 0, reason="loading BPF programs needs root"),
 ]
 OUR4 = "192.0.2.1"  # in the pool, and an address of the kernel: so both can be seen to get packets
 PORT = 4000
-VLAN = 5
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ def test_xdp_takes_ours_and_follows_the_maps(
     umem = Umem(64)
     with (
         XskSocket.open(pair.near, 0, umem, XskConfig()) as sock,
-        XskMap.new() as xsks,
+        XskMap.create() as xsks,
         load_xdp(maps, xsks, None) as program,
     ):
         sock.refill(umem.pool.take(64))
@@ -110,7 +109,7 @@ def test_xdp_takes_ours_and_follows_the_maps(
         link = attach_xdp(pair.ifindex, program, mode)
         assert link.mode is mode
         assert kernel.gets_it()  # no socket in the map yet
-        xsks.put(0, sock.fileno())
+        xsks.set(0, sock.fileno())
         assert not kernel.gets_it()
         assert [d["len"] for d in sock.receive(9)] == [len(kernel.frame)]
         maps.set_pools([])
@@ -125,7 +124,7 @@ def test_xdp_takes_ours_and_follows_the_maps(
 
 
 def test_auto_prefers_the_driver(pair: Veth, maps: SteeringMaps) -> None:
-    with XskMap.new() as xsks, load_xdp(maps, xsks, None) as program:
+    with XskMap.create() as xsks, load_xdp(maps, xsks, None) as program:
         with attach_xdp(pair.ifindex, program) as link:
             assert (link.mode, link.notes) == (XdpMode.NATIVE, [])
         # A loopback interface has no driver for it: the kernel's answer is kept for the log.
@@ -136,7 +135,7 @@ def test_auto_prefers_the_driver(pair: Veth, maps: SteeringMaps) -> None:
 
 def test_an_interface_with_another_program_is_told(pair: Veth, maps: SteeringMaps) -> None:
     with (
-        XskMap.new() as xsks,
+        XskMap.create() as xsks,
         load_xdp(maps, xsks, None) as program,
         attach_xdp(pair.ifindex, program),
         pytest.raises(SystemCallError, match=r"attach XDP program to sn, native: Device or"),
@@ -144,69 +143,49 @@ def test_an_interface_with_another_program_is_told(pair: Veth, maps: SteeringMap
         attach_xdp(pair.ifindex, program)
 
 
-def test_tcx_drops_ours_and_ends_with_its_link(
-    pair: Veth, kernel: Kernel, maps: SteeringMaps
+@pytest.mark.parametrize("attach", [attach_tcx, ClsactFilter.attach])
+def test_tc_drops_ours_and_ends_when_closed(
+    pair: Veth,
+    kernel: Kernel,
+    maps: SteeringMaps,
+    attach: Callable[[int, Program], Link | ClsactFilter],
 ) -> None:
     with load_tc(maps, None) as program:
-        link = attach_tcx(pair.ifindex, program)
-        assert not isinstance(link, ClsactFilter), "this kernel should have TCX"
+        attached = attach(pair.ifindex, program)
         assert not kernel.gets_it()
         maps.set_pools([])
         assert kernel.gets_it()
         maps.set_pools([IPv4Network("192.0.2.0/24")])
-        link.close()
-        link.close()
+        assert not kernel.gets_it()
+        attached.close()
+        attached.close()
         assert kernel.gets_it()
 
 
-def counting(counter: Map) -> Program:
-    """A TC program that counts in `counter` the frames that come to it."""
-    asm = Assembler()
-    asm.store(Size.U32, Reg.R10, -4, 0)
-    asm.load_map(Reg.R1, counter.fileno())
-    asm.mov(Reg.R2, Reg.R10)
-    asm.alu(Alu.ADD, Reg.R2, -4)
-    asm.call(BpfHelper.MAP_LOOKUP_ELEM)
-    asm.jump_if(Reg.R0, Cond.EQ, 0, "end")
-    asm.load(Size.U64, Reg.R1, Reg.R0, 0)
-    asm.alu(Alu.ADD, Reg.R1, 1)
-    asm.store(Size.U64, Reg.R0, 0, Reg.R1)
-    asm.label("end")
-    asm.mov(Reg.R0, TcAction.UNSPEC)
-    asm.exit()
-    return Program.load(BpfProgType.SCHED_CLS, asm.assemble(), "counting")
-
-
-@pytest.mark.parametrize(
-    ("vid", "vlan", "ours"),
-    [
-        (VLAN, VLAN, True),
-        (0x800 | VLAN, VLAN, False),
-        (0, VLAN, False),
-        (None, VLAN, False),
-        (VLAN, None, False),
-        (0, None, True),
-        (None, None, True),
-    ],
-)
-def test_tc_knows_the_tag_that_the_kernel_took_out(
-    pair: Veth, maps: SteeringMaps, vid: int | None, vlan: int | None, ours: bool
+def test_a_kernel_without_tcx_gets_the_filter(
+    pair: Veth, kernel: Kernel, maps: SteeringMaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel moves a tag into the socket buffer before it runs TC programs."""
-    packet = udp4(OUR4, PORT, b"hello")
-    with (
-        Map.create(MapSpec(BpfMapType.ARRAY, 4, 8, 1), "passed") as passed,
-        load_tc(maps, vlan) as steering,
-        counting(passed) as counter,
-        attach_tcx(pair.ifindex, steering),
-        attach_tcx(pair.ifindex, counter),  # comes behind the other
-        pair.tap() as tap,
-    ):
-        for ethertype in (0x0800, 0x0806):  # the second is never ours
-            tap.send(ethernet(ethertype, packet, vid=vid, dst=mac_of(pair.near)))
-        count = passed.get(bytes(4))
-        assert count is not None
-        assert int.from_bytes(count, "little") == (1 if ours else 2)
+    # The number of no kernel yet gets from this one the answer that old ones give to TCX.
+    monkeypatch.setattr(steering, "_TCX", 9999)
+    with load_tc(maps, None) as program, attach_tcx(pair.ifindex, program) as attached:
+        assert isinstance(attached, ClsactFilter)
+        assert not kernel.gets_it()
+    assert kernel.gets_it()
+
+
+def test_an_interface_that_is_not_there_is_told(pair: Veth, maps: SteeringMaps) -> None:
+    with XskMap.create() as xsks, load_xdp(maps, xsks, None) as xdp, load_tc(maps, None) as tc:
+        ifindex = pair.ifindex
+        ip(f"link del {pair.near}")
+        with pytest.raises(SystemCallError, match=f"attach XDP program to interface {ifindex}, "):
+            attach_xdp(ifindex, xdp)
+        with pytest.raises(SystemCallError, match=f"attach TC program to interface {ifindex}: "):
+            attach_tcx(ifindex, tc)
+
+
+def test_the_descriptor_of_another_map_is_refused(maps: SteeringMaps) -> None:
+    with pytest.raises(DstmError, match="dstm_xsks is a HASH map, no XSKMAP"):
+        XskMap.from_fd(maps.tep6.fileno())
 
 
 ROUTER = textwrap.dedent(
@@ -217,10 +196,10 @@ ROUTER = textwrap.dedent(
     from dstmrouter.io.umem import Umem
     from ipaddress import IPv4Network
     interface, ifindex = sys.argv[1], int(sys.argv[2])
-    maps, xsks, umem = SteeringMaps(), XskMap.new(), Umem(64)
+    maps, xsks, umem = SteeringMaps(), XskMap.create(), Umem(64)
     maps.set_pools([IPv4Network("192.0.2.0/24")])
     sock = XskSocket.open(interface, 0, umem, XskConfig())
-    xsks.put(0, sock.fileno())
+    xsks.set(0, sock.fileno())
     link = attach_xdp(ifindex, load_xdp(maps, xsks, None))
     print("ready", flush=True)
     sys.stdin.read()
@@ -232,11 +211,11 @@ def test_a_killed_router_leaves_no_program_and_can_be_followed(
     pair: Veth, kernel: Kernel, maps: SteeringMaps
 ) -> None:
     command = [sys.executable, "-c", ROUTER, pair.near, str(pair.ifindex)]
-    router = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert router.stdin is not None
-    assert router.stdout is not None
-    with router.stdin, router.stdout:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as router:
         try:
+            assert router.stdout is not None
             assert router.stdout.readline() == "ready\n"
             assert "prog/xdp" in ip(f"-d link show {pair.near}")
             assert not kernel.gets_it()
@@ -245,11 +224,11 @@ def test_a_killed_router_leaves_no_program_and_can_be_followed(
         umem = Umem(64)
         with (  # at once, while the kernel may still be busy with what the killed one held
             XskSocket.open(pair.near, 0, umem, XskConfig()),
-            XskMap.new() as xsks,
+            XskMap.create() as xsks,
             load_xdp(maps, xsks, None) as program,
             attach_xdp(pair.ifindex, program),
         ):
-            router.wait()
+            pass
         umem.close()
     assert "prog/xdp" not in ip(f"-d link show {pair.near}")
     assert kernel.gets_it()
@@ -258,15 +237,15 @@ def test_a_killed_router_leaves_no_program_and_can_be_followed(
 def test_the_map_can_be_handed_to_a_worker(pair: Veth, maps: SteeringMaps) -> None:
     umem = Umem(64)
     with (
-        XskMap.new() as xsks,
-        XskMap.from_fd(os.dup(xsks.fileno()), "xsks") as inherited,
+        XskMap.create() as xsks,
+        XskMap.from_fd(os.dup(xsks.fileno())) as inherited,
         XskSocket.open(pair.near, 0, umem, XskConfig()) as sock,
         load_xdp(maps, xsks, None) as program,
     ):
-        inherited.put(0, sock.fileno())
+        inherited.set(0, sock.fileno())
         frame = ethernet(0x0800, udp4(OUR4, PORT, b""))
         assert program.run(frame).action == 4
         assert program.run(ethernet(0x86DD, ipv6("2001:db8::1", 4))).action == 2
-        with pytest.raises(SystemCallError, match="set 40000000 in BPF map xsks"):
-            inherited.put(64, sock.fileno())
+        with pytest.raises(SystemCallError, match="set 40000000 in BPF map dstm_xsks"):
+            inherited.set(64, sock.fileno())
     umem.close()

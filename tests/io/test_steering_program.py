@@ -36,10 +36,10 @@ class Steering:
         self.maps = SteeringMaps()
         self.maps.set_tep6([IPv6Address(TEP6), IPv6Address("2001:db8:f::53")])
         self.maps.set_pools([IPv4Network("198.51.100.64/26"), IPv4Network("203.0.113.7/32")])
-        self.xsks = XskMap.new()
+        self.xsks = XskMap.create()
         self.umem = Umem(64)
         self.sock = XskSocket.open(near, 0, self.umem, XskConfig())
-        self.xsks.put(0, self.sock.fileno())
+        self.xsks.set(0, self.sock.fileno())
         self.xdp = {vlan: load_xdp(self.maps, self.xsks, vlan) for vlan in (None, VLAN)}
         self.tc = {vlan: load_tc(self.maps, vlan) for vlan in (None, VLAN)}
 
