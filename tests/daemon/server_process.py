@@ -16,7 +16,7 @@ from dstmrouter.errors import ControlError
 from dstmrouter.zmqctl import ApplyResult, AsyncControlClient, BindingUpdate, FeedFollower
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from dstmrouter.zmqctl import CurveClient
 
@@ -194,3 +194,13 @@ async def state_of(client: AsyncControlClient, ipv4: str) -> str:
     """The state of an address as `leases` shows it; "free" when it does not."""
     leases: list[dict[str, Any]] = (await client.call("leases"))["leases"]
     return next((row["state"] for row in leases if row["ipv4"] == ipv4), "free")
+
+
+def bounded(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, 4 * DEADLINE_S))
+
+
+async def until_state(ctl: AsyncControlClient, ipv4: str, state: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while await state_of(ctl, ipv4) != state:
+            await asyncio.sleep(0.02)
