@@ -11,6 +11,7 @@ import typer
 
 from dstmrouter.errors import ConfigError, ControlError
 from dstmrouter.zmqctl import ControlClient, CurveClient, load_keys
+from dstmrouter.zmqctl.endpoint import is_served, socket_file
 
 if TYPE_CHECKING:
     from dstmrouter.zmqctl import KeyPair
@@ -64,9 +65,9 @@ class Access:
 
     def call(self, endpoint: str, method: str, **params: Any) -> dict[str, Any]:
         """Ask the daemon at `endpoint`; ControlError when it refuses or is not there."""
-        path = Path(endpoint.removeprefix("ipc://"))
-        if str(path) != endpoint and not path.exists():  # no need to wait for nobody
-            raise ControlError(f"{endpoint}: no such socket; is the daemon running?")
+        path = socket_file(endpoint)
+        if path is not None and not is_served(path):  # no need to wait for nobody
+            raise ControlError(f"{endpoint}: nobody listens there; is the daemon running?")
         given = {name: value for name, value in params.items() if value is not None}
         with ControlClient(endpoint, curve=self._curve()) as client:
             return client.call(method, self.timeout_s, **given)

@@ -70,7 +70,7 @@ class ControlClient:
         deadline = time.monotonic() + timeout_s
         octets = encode(request)
         try:
-            self._open().send(octets)
+            self._send(octets, timeout_s)
             while True:
                 answer = self._receive(deadline)
                 if getattr(answer, "id", None) != request.id and not _is_malformed(answer):
@@ -87,6 +87,16 @@ class ControlClient:
             connect(self._socket, self.endpoint, curve=self._curve)
         return self._socket
 
+    def _send(self, octets: bytes, timeout_s: float) -> None:
+        # ZeroMQ gives up a connection whose handshake failed; sending would then wait for ever
+        socket = self._open()
+        socket.setsockopt(zmq.SNDTIMEO, max(1, round(timeout_s * 1000)))
+        try:
+            socket.send(octets)
+        except zmq.Again:
+            self.close()
+            raise ControlError(f"{self.endpoint}: no connection; are the keys right?") from None
+
     def _receive(self, deadline: float) -> Message:
         socket = self._open()
         wait_ms = max(0, round((deadline - time.monotonic()) * 1000))
@@ -100,7 +110,10 @@ class ControlClient:
 
 
 class AsyncControlClient:
-    """Any number of calls at the same time to one control socket; made inside the event loop."""
+    """Any number of calls at the same time to one control socket; made inside the event loop.
+
+    A server that once refused our key is not tried again: make a new client then.
+    """
 
     def __init__(self, endpoint: str, *, curve: CurveClient | None = None) -> None:
         self.endpoint = endpoint

@@ -19,7 +19,7 @@ import zmq.asyncio
 
 from dstmrouter.errors import DecodeError, DstmError, LeaseError
 from dstmrouter.zmqctl.auth import KeyGate
-from dstmrouter.zmqctl.endpoint import bind
+from dstmrouter.zmqctl.endpoint import bind, close_bound
 from dstmrouter.zmqctl.messages import (
     MESSAGE_MAX,
     Call,
@@ -66,6 +66,7 @@ class ControlServer:
         on_push: Apply | None = None,
         ipc_mode: int = 0o600,
     ) -> None:
+        self.endpoint = ""  # until bound
         self.counters: collections.Counter[str] = collections.Counter()
         self._handlers = handlers
         self._receivers: dict[type[Any], Callable[[Peer, Any], Awaitable[None]]] = {}
@@ -81,7 +82,7 @@ class ControlServer:
         except DstmError:
             self.close()
             raise
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)  # with the port taken
         self._intake = PushIntake(on_push, self.send) if on_push else None
         if self._intake is not None:
             self.listen(Push, self._intake.offer)
@@ -101,8 +102,7 @@ class ControlServer:
         """Stop serving, which ends `run`; calls at work are cancelled. May be called again."""
         for task in self._calls | self._tasks:
             task.cancel()
-        if not self._socket.closed:
-            self._socket.close()
+        close_bound(self._socket, self.endpoint)
         if self._gate is not None:
             self._gate.close()
             self._gate = None

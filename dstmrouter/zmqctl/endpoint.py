@@ -67,11 +67,38 @@ def bind(
         socket.setsockopt(zmq.CURVE_SECRETKEY, curve.keys.secret.encode("ascii"))
         socket.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
-    path = endpoint.removeprefix("ipc://")
-    if path == endpoint or path.startswith("@"):
+    path = socket_file(endpoint)
+    if path is None:
         _bind(socket, endpoint)
     else:
-        _bind_path(socket, endpoint, Path(path), ipc_mode)
+        _bind_path(socket, endpoint, path, ipc_mode)
+
+
+def close_bound(socket: zmq.Socket[Any], endpoint: str) -> None:
+    """Close a bound socket and remove its file, which libzmq leaves. May be called again."""
+    if socket.closed:
+        return
+    path = socket_file(endpoint)
+    if path is not None:
+        path.unlink(missing_ok=True)  # first: a successor may bind the path from now on
+    socket.close()
+
+
+def socket_file(endpoint: str) -> Path | None:
+    """Return the socket file of an ipc endpoint; None for TCP, inproc and abstract sockets."""
+    path = endpoint.removeprefix("ipc://")
+    return None if path == endpoint or path.startswith("@") else Path(path)
+
+
+def is_served(path: Path) -> bool:
+    """Whether a process listens on this socket file."""
+    with unix.socket(unix.AF_UNIX, unix.SOCK_STREAM) as probe:
+        probe.settimeout(0.5)
+        try:
+            probe.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
 
 
 def connect(socket: zmq.Socket[Any], endpoint: str, *, curve: CurveClient | None) -> None:
@@ -94,7 +121,7 @@ def _set_options(socket: zmq.Socket[Any]) -> None:
 
 
 def _bind_path(socket: zmq.Socket[Any], endpoint: str, path: Path, mode: int) -> None:
-    if _is_served(path):  # libzmq would unlink the file of a living process without a word
+    if is_served(path):  # libzmq would unlink the file of a living process without a word
         raise ConfigError(f"endpoint {endpoint}: another process serves it")
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -114,13 +141,3 @@ def _bind(socket: zmq.Socket[Any], endpoint: str) -> None:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         raise SystemCallError(f"bind {endpoint}", error.errno or 0, error.strerror) from error
-
-
-def _is_served(path: Path) -> bool:
-    with unix.socket(unix.AF_UNIX, unix.SOCK_STREAM) as probe:
-        probe.settimeout(0.5)
-        try:
-            probe.connect(os.fspath(path))
-        except OSError:
-            return False
-    return True

@@ -19,7 +19,7 @@ import zmq.asyncio
 from dstmrouter.errors import DstmError
 from dstmrouter.zmqctl.auth import KeyGate
 from dstmrouter.zmqctl.columns import split_rows
-from dstmrouter.zmqctl.endpoint import bind
+from dstmrouter.zmqctl.endpoint import bind, close_bound
 from dstmrouter.zmqctl.messages import Ack, Alive, Delta, Heartbeat, SnapshotRequest, encode
 from dstmrouter.zmqctl.roster import RouterRoster, RouterState
 from dstmrouter.zmqctl.snapshots import SnapshotShelf
@@ -59,6 +59,7 @@ class FeedPublisher:
     ) -> None:
         self.epoch = epoch
         self.generation = 0
+        self.endpoint = ""  # until bound
         self.counters: collections.Counter[str] = collections.Counter()
         self._heartbeat_s = heartbeat_s
         self._control = control
@@ -113,8 +114,7 @@ class FeedPublisher:
         """Stop publishing, which ends `run`. May be called again."""
         for task in self._tasks:
             task.cancel()
-        if not self._socket.closed:
-            self._socket.close()
+        close_bound(self._socket, self.endpoint)
         if self._gate is not None:
             self._gate.close()
             self._gate = None

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FEED_QUEUE: Final = 1_000  # messages ZeroMQ may hold for us; a hole leads to a snapshot
 CONTROL_QUEUE: Final = 16  # messages for a server that is away
+REOPEN_S: Final = 30.0  # of silence, and at least that many heartbeats of the server
+REOPEN_INTERVALS: Final = 6
 WATCH_S: Final = 1.0  # between looks at whether the feed went silent, for the log
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +65,21 @@ class FeedFollower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._apply_updates())
+            tasks.create_task(self._stay_connected())
+            tasks.create_task(self._tell_of_silence())
+
+    async def _stay_connected(self) -> None:
+        """ZeroMQ reconnects by itself, except where a handshake failed: then we must."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await self._connection()
+            self.counters["reconnects"] += 1
+            self._log.warning("silent for too long, opening new connections")
+
+    async def _connection(self) -> None:
+        """Follow over one pair of sockets; TimeoutError when the feed is silent."""
         context = zmq.asyncio.Context.instance()
         with context.socket(zmq.SUB) as feed, context.socket(zmq.DEALER) as control:
             feed.setsockopt(zmq.RCVHWM, FEED_QUEUE)
@@ -70,18 +87,24 @@ class FeedFollower:
             control.setsockopt(zmq.SNDHWM, CONTROL_QUEUE)
             connect(feed, self._endpoints["feed"], curve=self._curve)
             connect(control, self._endpoints["control"], curve=self._curve)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._receive(feed, self._follower.on_feed))
+            async with asyncio.timeout(REOPEN_S) as silence, asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._receive_feed(feed, silence))
                 tasks.create_task(self._receive(control, self._follower.on_control))
-                tasks.create_task(self._apply_updates())
                 tasks.create_task(self._send_due(control))
-                tasks.create_task(self._tell_of_silence())
 
     def state(self) -> dict[str, Any]:
         """Return endpoints, epoch, generation, staleness, rows and counters as plain values."""
         state = self._follower.state(time.monotonic())
         counters = state["counters"] | dict(self.counters)
         return self._endpoints | state | {"counters": counters}
+
+    async def _receive_feed(self, feed: zmq.asyncio.Socket, silence: asyncio.Timeout) -> None:
+        def take(message: Message, now: float) -> None:
+            self._follower.on_feed(message, now)
+            patience_s = max(REOPEN_S, REOPEN_INTERVALS * self._follower.interval_s)
+            silence.reschedule(asyncio.get_running_loop().time() + patience_s)
+
+        await self._receive(feed, take)
 
     async def _receive(
         self, socket: zmq.asyncio.Socket, take: Callable[[Message, float], None]
