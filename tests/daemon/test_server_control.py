@@ -48,7 +48,7 @@ async def refuse_all(calls: list[tuple[str, dict[str, Any], str]]) -> None:
         for method, params, reason in calls:
             with pytest.raises(RefusedError) as refused:
                 await ctl.call(method, **params)
-            assert refused.value.reason == reason, (method, params)
+            assert refused.value.reason == reason, f"{method} {params}"
         assert (await ctl.call("leases"))["total"] == 0
 
 
