@@ -2,8 +2,8 @@
 
 A notice says what happened to one object. That is enough for links, addresses and neighbours. It is
 not always enough for routes: several can have one key (destination, table, metric), IPv6 paths join
-and leave a multipath route one by one, and the kernel drops the IPv4 routes of a link or an address
-that went away without a word. Where a notice leaves a doubt, the part in question is marked as
+and leave a multipath route one by one, and the IPv4 routes of a link that goes down are dropped
+without a word. Where a notice leaves a doubt, the part in question is marked as
 doubtful, and whoever talks to the kernel asks for all of it again and calls `replace`.
 """
 
@@ -112,7 +112,7 @@ class KernelState:
         changes.addresses.add(address.ifindex)
         if gone:
             self.addresses.remove(address)
-            self.doubtful.add(Part.ROUTES4)  # fib_sync_down_addr() tells nobody
+            self.doubtful.add(Part.ROUTES4)  # not every kernel tells of routes from this address
         else:
             self.addresses.add(address)
 
