@@ -22,7 +22,7 @@ from dstmrouter.zmqctl.columns import split_rows
 from dstmrouter.zmqctl.endpoint import bind, close_bound
 from dstmrouter.zmqctl.messages import Ack, Alive, Delta, Heartbeat, SnapshotRequest, encode
 from dstmrouter.zmqctl.roster import RouterRoster, RouterState
-from dstmrouter.zmqctl.snapshots import SnapshotShelf
+from dstmrouter.zmqctl.snapshots import MAKE_INTERVAL_S, SnapshotShelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 DELTA_ROWS: Final = 4_096  # changes of one generation at most: 123 kB
 QUEUE_MAX: Final = 1_000  # messages waiting for one router: 123 MB at the very most, shared by all
+LATE_MAX: Final = 1_024  # routers whose snapshot request waits for MAKE_INTERVAL_S
 WELCOME_S: Final = 0.05  # new subscribers are greeted together
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +66,7 @@ class FeedPublisher:
         self._control = control
         self._shelf = SnapshotShelf(epoch, snapshot)
         self._roster = RouterRoster(epoch)
+        self._late: dict[Peer, SnapshotRequest] = {}
         self._welcome = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._context = zmq.asyncio.Context() if curve else zmq.asyncio.Context.instance()
@@ -109,6 +111,7 @@ class FeedPublisher:
         async with asyncio.TaskGroup() as group:
             self._tasks.add(group.create_task(self._send_heartbeats()))
             self._tasks.add(group.create_task(self._hear_subscriptions()))
+            self._tasks.add(group.create_task(self._answer_late()))
 
     def close(self) -> None:
         """Stop publishing, which ends `run`. May be called again."""
@@ -144,11 +147,22 @@ class FeedPublisher:
     async def _on_snapshot_request(self, peer: Peer, request: SnapshotRequest) -> None:
         if not self._speaks(peer, request.router):
             return
-        part = self._shelf.part(request, time.monotonic())
-        if part is None:
+        now = time.monotonic()
+        part = self._shelf.part(request, now)
+        if part is not None:
+            self.counters["snapshot-parts"] += await self._control.send(peer, part)
+        elif self._shelf.too_soon(request, now) and len(self._late) < LATE_MAX:
+            self._late[peer] = request
+        else:
             self.counters["snapshot-requests-ignored"] += 1
-        elif await self._control.send(peer, part):
-            self.counters["snapshot-parts"] += 1
+
+    async def _answer_late(self) -> None:
+        """Try requests again that came right after a snapshot which was too old for them."""
+        while True:
+            await asyncio.sleep(MAKE_INTERVAL_S)
+            late, self._late = self._late, {}
+            for peer, request in late.items():
+                await self._on_snapshot_request(peer, request)
 
     async def _on_ack(self, peer: Peer, ack: Ack) -> None:
         if self._speaks(peer, ack.router):

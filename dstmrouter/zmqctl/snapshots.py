@@ -57,6 +57,11 @@ class SnapshotShelf:
             bindings=snapshot.parts[request.part],
         )
 
+    def too_soon(self, request: SnapshotRequest, now: float) -> bool:
+        """Whether a request that got nothing is worth another try after MAKE_INTERVAL_S."""
+        new_one = request.part == 0 and request.epoch == self._epoch
+        return new_one and now - self._made_at < MAKE_INTERVAL_S
+
     def _same(self, request: SnapshotRequest) -> _Snapshot | None:
         same = [kept for kept in self._kept if kept.generation == request.generation]
         return same[-1] if same else None

@@ -101,6 +101,17 @@ def test_making_is_limited_however_often_routers_ask() -> None:
     assert source.made <= 11
 
 
+def test_request_that_came_too_soon_may_be_tried_again() -> None:
+    source = Source()
+    source.ask(0, 7, 0.0)
+    source.generation = 8
+    request = SnapshotRequest(router="r1", epoch=EPOCH, generation=8, part=0)
+    assert source.shelf.part(request, 0.01) is None
+    assert source.shelf.too_soon(request, 0.01)
+    assert source.shelf.part(request, MAKE_INTERVAL_S) is not None
+    assert not source.shelf.too_soon(request, 1.0)
+
+
 def test_few_are_kept_and_none_for_long() -> None:
     source = Source()
     for step in range(10):
