@@ -29,6 +29,7 @@ missing_packages() {
   done | sort -u
   [ -n "$(find_python)" ] || printf '%s\n' python3 python3-venv
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates  # pip speaks HTTPS
+  [ -e /usr/include/linux/if_xdp.h ] || echo linux-libc-dev  # tests compare our constants with it
 }
 
 # The first Python of 3.11 or later that can make environments.
