@@ -112,7 +112,8 @@ class KernelState:
         changes.addresses.add(address.ifindex)
         if gone:
             self.addresses.remove(address)
-            self.doubtful.add(Part.ROUTES4)  # not every kernel tells of routes from this address
+            if address.ip.version == 4:
+                self.doubtful.add(Part.ROUTES4)  # not every kernel tells of routes from it
         else:
             self.addresses.add(address)
 

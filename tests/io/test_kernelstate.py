@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -127,7 +127,10 @@ def test_a_link_that_leaves_makes_routes_doubtful(notice: Notice) -> None:
 
 
 def test_an_address_that_leaves_makes_ipv4_routes_doubtful() -> None:
-    state = settled(ADDRESS)
+    address6 = Address(3, IPv6Address("2001:db8::1"), 64)
+    state = settled(ADDRESS, address6)
+    tell(state, Notice(address6, gone=True))
+    assert state.doubtful == set()
     tell(state, Notice(ADDRESS, gone=True))
     assert state.doubtful == {Part.ROUTES4}
 
