@@ -35,13 +35,13 @@ def inner_packets(
     """IPv4 packets of `size` octets with UDP ports at random."""
     n = max(len(src), len(dst))
     packets = np.zeros((n, size), np.uint8)
-    header = np.ndarray(n, ipv4.HEADER_AND_PORTS, packets, 0, (size,))
+    header = np.ndarray(n, ipv4.HEADER, packets, 0, (size,))
     header["version_ihl"], header["ttl"], header["protocol"] = ipv4.VERSION_IHL, 64, 17
     header["total_len"] = size
     header["src"], header["dst"] = src, dst
-    header["ports"] = rng.integers(0, 1 << 32, n, dtype=np.uint32)
-    words = np.ascontiguousarray(packets[:, :24]).view("<u4")
-    sums = checksum.header_sums(words).astype("<u2").view(">u2").astype(np.int64)
+    packets[:, 20:24] = rng.integers(0, 256, (n, 4), dtype=np.uint8)
+    words = np.ascontiguousarray(packets[:, : ipv4.HEADER_LEN]).view("<u4")
+    sums = checksum.row_sums(words).astype("<u2").view(">u2").astype(np.int64)
     header["checksum"] = checksum.updated(np.zeros(n, np.int64), -sums)
     return packets
 

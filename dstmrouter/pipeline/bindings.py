@@ -104,6 +104,10 @@ class BindingTable:
         slots += ipv4 & _BLOCK_MASK
         return slots
 
+    def outside(self, ipv4: npt.NDArray[np.uint32]) -> bool:
+        """Whether none of the addresses is in a /24 that we have anything to do with."""
+        return not np.count_nonzero(self.directory.take(ipv4 >> _BLOCK_SHIFT))
+
     def look_up(self, ipv4: npt.NDArray[np.uint32]) -> npt.NDArray[np.void]:
         """Copy the rows of addresses; shape (n,), dtype ROW. Never fails: see RowKind."""
         return self.rows_of(self.slot_of(ipv4))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from dstmrouter.pipeline import ecn, inner
+from dstmrouter.pipeline import ecn, inner, reasons
 from dstmrouter.pipeline.bindings import BindingTable, RowKind
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.outer import OuterReader
@@ -27,7 +27,8 @@ _BY_JUDGEMENT[ecn.DROP] = Verdict.DROP_ECN_CE
 
 
 _BOUND: Final = np.uint8(RowKind.BOUND)
-_SHARED: Final = np.uint8(RowKind.SHARED)
+_OCTET: Final = np.uint16(8)
+_DECAPSULATED: Final = np.uint8(Verdict.DECAPSULATED)
 _DROP_ECN_CE: Final = np.uint8(Verdict.DROP_ECN_CE)
 
 
@@ -50,20 +51,36 @@ class Decapsulator:
         """
         outer, outer_checks = self._outer.read(packets.at, packets.room)
         inners, inner_checks = inner.read(self._memory, outer.inner_at, outer.inner_room)
-        tos_pair = outer.traffic_class << 8 | inners.header["tos"]
-        exit_verdicts = self._verdict_at_exit.take(tos_pair)
         checks = (
             *outer_checks,
             *inner_checks,
             *self._spoof_checks(inners, outer.header["src"], now_s),
-            (exit_verdicts == _DROP_ECN_CE, Verdict.DROP_ECN_CE),
         )
-        rows = packets.rows
+        rows, tos = packets.rows, outer.traffic_class
         keep = survivors(checks, verdicts, rows)
         if keep is not None:
-            rows, inners = rows[keep], inners.take(keep)
-            tos_pair, exit_verdicts = tos_pair[keep], exit_verdicts[keep]
-        verdicts[rows] = exit_verdicts
+            rows, inners, tos = rows[keep], inners.take(keep), tos[keep]
+        verdicts[rows] = _DECAPSULATED
+        if np.count_nonzero(tos != inners.header["tos"]):
+            return self._leave(rows, inners, tos, verdicts)
+        return rows, inners
+
+    def _leave(
+        self,
+        rows: Index,
+        inners: Inner,
+        traffic_class: npt.NDArray[np.uint8],
+        verdicts: npt.NDArray[np.uint8],
+    ) -> tuple[Index, Inner]:
+        """R7 and R14, for bursts in which the two headers differ in DSCP or ECN somewhere.
+
+        Where they do not, the packet leaves as it is: equal marks are usual, and stay.
+        """
+        tos_pair = traffic_class.astype(np.uint16) << _OCTET | inners.header["tos"]
+        verdicts[rows] = self._verdict_at_exit.take(tos_pair)
+        keep = np.flatnonzero(verdicts[rows] != _DROP_ECN_CE)
+        if len(keep) < len(rows):
+            rows, inners, tos_pair = rows[keep], inners.take(keep), tos_pair[keep]
         inner.set_tos(inners, self._tos_at_exit.take(tos_pair))
         return rows, inners
 
@@ -71,10 +88,9 @@ class Decapsulator:
         """R12: the inner source must be leased to the outer source."""
         holders = self._bindings.look_up(packets.src)
         kind, client6 = holders["kind"], holders["client6"]
-        unbound = (kind < _BOUND) | (holders["expires"] <= np.uint32(now_s))
+        unbound = (kind != _BOUND) | (holders["expires"] <= np.uint32(now_s))
         foreign = (client6[:, 0] != src6[:, 0]) | (client6[:, 1] != src6[:, 1])
         return (
-            (unbound, Verdict.DROP_SPOOF_ADDRESS),
-            (kind == _SHARED, Verdict.DROP_SHARED_ADDRESS),
+            (unbound, (reasons.SPOOFED, kind)),
             (foreign, Verdict.DROP_SPOOF_CLIENT),
         )

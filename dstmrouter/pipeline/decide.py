@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.verdict import Verdict
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
-Checks: TypeAlias = Sequence[tuple[Mask, "Verdict | npt.NDArray[np.uint8]"]]
-"""Pairs of the packets that break a rule, shape (n,), and their verdict: one, or a column of n.
-
-The first pair that a packet is in counts.
-"""
+Reason: TypeAlias = "Verdict | tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]"
+"""One verdict for all, or a table of verdicts and the column that indexes it."""
+Checks: TypeAlias = Sequence[tuple[Mask, Reason]]
+"""Pairs of the packets that break a rule, shape (n,), and why; the first that fits counts."""
 
 
 def survivors(checks: Checks, verdicts: npt.NDArray[np.uint8], rows: Index) -> Index | None:
@@ -31,6 +30,10 @@ def survivors(checks: Checks, verdicts: npt.NDArray[np.uint8], rows: Index) -> I
         bad = bad | mask
     if not np.count_nonzero(bad):  # a quarter of the time of any() on small bursts
         return None
-    for mask, verdict in reversed(checks):
-        verdicts[rows[mask]] = verdict[mask] if isinstance(verdict, np.ndarray) else verdict
+    for mask, reason in reversed(checks):
+        if isinstance(reason, tuple):
+            table, column = reason
+            verdicts[rows[mask]] = table[column[mask]]
+        else:
+            verdicts[rows[mask]] = reason
     return np.flatnonzero(~bad)

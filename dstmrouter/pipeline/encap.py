@@ -37,7 +37,7 @@ class Encapsulator:
     def __init__(self, memory: FrameMemory, tables: Tables, rules: TunnelRules) -> None:
         self._memory = memory
         self._tables = tables
-        self._labels = FlowLabels(rules.flow_key)
+        self._labels = FlowLabels(memory, rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint32(rules.flow_label)
         self._tunnel_mtu = np.int64(rules.path_mtu - TUNNEL_HEADER_LEN)
         self.writers: list[PortWriter] = []
@@ -81,17 +81,20 @@ class Encapsulator:
         """R2, R3, R30: the destination must be bound, and its lifetime not be over."""
         kind = clients["kind"]
         unbound = (kind != _BOUND) | (clients["expires"] <= np.uint32(now_s))
-        return ((unbound, reasons.NOT_BOUND.take(kind)),)
+        return ((unbound, (reasons.NOT_BOUND, kind)),)
 
     def _way_checks(self, packets: Inner, hops: Records) -> Checks:
         """R17, R18, and a resolved next hop."""
-        too_big = packets.total_len > self._tunnel_mtu
-        stays_whole = packets.header["fragment"] & ipv4.FLAG_DF != 0
         state = hops["state"]
+        no_hop = (state != _RESOLVED, (reasons.NO_HOP, state))
+        too_big = packets.total_len > self._tunnel_mtu
+        if not np.count_nonzero(too_big):
+            return (no_hop,)
+        stays_whole = packets.header["fragment"] & ipv4.FLAG_DF != 0
         return (
             (too_big & stays_whole, Verdict.DROP_TOO_BIG),
             (too_big, Verdict.DROP_FRAGMENT_OUTER),
-            (state != _RESOLVED, reasons.NO_HOP.take(state)),
+            no_hop,
         )
 
     def _write(

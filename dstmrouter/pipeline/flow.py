@@ -11,11 +11,13 @@ from dstmrouter.wire import ipv4
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
+    from dstmrouter.pipeline.memory import FrameMemory
 
 # Odd multipliers with well-spread bits (the first is 2^64 / golden ratio): multiplying and taking
 # the upper bits is universal hashing, here with a secret added before each multiplication.
 _MULTIPLIER_1: Final = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER_2: Final = np.uint64(0xD6E8FEB86659FD93)
+_PORTS_LEN: Final = 4
 _HALF: Final = np.uint64(32)
 _LABEL_SHIFT: Final = np.uint64(44)  # 20 bits stay
 _LEAST: Final = np.uint32(1)
@@ -28,7 +30,8 @@ for _protocol in ipv4.PROTOCOLS_WITH_PORTS:
 class FlowLabels:
     """Makes flow labels; `key` is two secret 64-bit numbers."""
 
-    def __init__(self, key: tuple[int, int]) -> None:
+    def __init__(self, memory: FrameMemory, key: tuple[int, int]) -> None:
+        self._memory = memory
         self._key_1, self._key_2 = (np.uint64(part) for part in key)
 
     def of(self, packets: Inner) -> npt.NDArray[np.uint32]:
@@ -37,12 +40,13 @@ class FlowLabels:
         A flow is addresses, protocol and ports for TCP, UDP, DCCP and SCTP. For other protocols and
         for fragments (of which only the first has ports) it is the pair of addresses.
         """
-        flow = packets.header.view(ipv4.FLOW)
-        ports = flow["ports"] * _PORT_WEIGHTS.take(flow["protocol"])
-        fragments = flow["fragment"] & ipv4.FRAGMENT_BITS
+        header = packets.header
+        ports = self._memory.records(_PORTS_LEN)[packets.payload_at].view("<u4")
+        ports = ports * _PORT_WEIGHTS.take(header["protocol"])
+        fragments = header["fragment"] & ipv4.FRAGMENT_BITS
         if np.count_nonzero(fragments):
             ports[fragments != 0] = 0
-        mixed = flow["addresses"] + self._key_1
+        mixed = packets.raw["addresses"] + self._key_1
         mixed *= _MULTIPLIER_1
         mixed ^= mixed >> _HALF
         mixed += ports

@@ -83,11 +83,11 @@ class Forwarder:
         rows, inners = self._decap.open(packets, now_s, outcome.verdicts)
         if not len(rows):
             return
-        kind = self._tables.bindings.look_up(inners.dst)["kind"]
-        elsewhere = kind == _NOT_POOL
-        if np.count_nonzero(elsewhere) == len(rows):
+        if self._tables.bindings.outside(inners.dst):
             self._route.forward(rows, inners, outcome)
             return
+        kind = self._tables.bindings.look_up(inners.dst)["kind"]
+        elsewhere = kind == _NOT_POOL
         to_us = kind == _LOCAL
         hairpin = ~(elsewhere | to_us)
         if elsewhere.any():

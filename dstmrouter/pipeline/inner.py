@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 
 _OPTION_WORDS: Final = ipv4.MAX_HEADER_LEN // 4
 _WORD_NUMBERS: Final = np.arange(_OPTION_WORDS)
-_PORTS: Final = np.dtype([("ports", ">u4")])
+_HEADER_LEN: Final = np.intp(ipv4.HEADER_LEN)
 _MIN_LEN: Final = np.int64(ipv4.HEADER_LEN)
 _LAST_TTL: Final = np.uint8(1)
-_TTL_STEP: Final = np.int64(0x0100)  # one less TTL, as a change of the header's 16-bit sum
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)  # frozen would cost 1 us a burst
 class Inner:
     """Columns of n IPv4 packets."""
 
     at: Index  # where the IPv4 header starts, octets of frame memory
-    header: Records  # dtype ipv4.HEADER_AND_PORTS; behind options `ports` is set right
+    payload_at: Index  # where it ends, options included
+    opaque: Records  # copies of the first 20 octets, dtype V20; changed on the way, then written
+    header: Records  # the same memory, dtype ipv4.HEADER
+    raw: Records  # the same memory, dtype ipv4.RAW
     total_len: npt.NDArray[np.int64]  # octets
     src: npt.NDArray[np.uint32]
     dst: npt.NDArray[np.uint32]
@@ -38,9 +40,13 @@ class Inner:
 
     def take(self, keep: Index) -> Inner:
         """The packets at the positions `keep`."""
+        opaque = self.opaque[keep]
         return Inner(
             self.at[keep],
-            self.header[keep],
+            self.payload_at[keep],
+            opaque,
+            opaque.view(ipv4.HEADER),
+            opaque.view(ipv4.RAW),
             self.total_len[keep],
             self.src[keep],
             self.dst[keep],
@@ -52,39 +58,40 @@ def read(memory: FrameMemory, at: Index, room: npt.NDArray[np.int64]) -> tuple[I
 
     Whatever lies there is read before it is checked: FrameMemory has room behind the last frame.
     """
-    opaque = memory.records(ipv4.HEADER_AND_PORTS.itemsize)[at]
-    header = opaque.view(ipv4.HEADER_AND_PORTS)
+    opaque = memory.records(ipv4.HEADER_LEN)[at]
+    header = opaque.view(ipv4.HEADER)
+    raw = opaque.view(ipv4.RAW)
     total_len = header["total_len"].astype(np.int64)
     src = header["src"].astype(np.uint32)
     dst = header["dst"].astype(np.uint32)
-    sums = checksum.header_sums(opaque.view("<u4").reshape(-1, 6))
+    bad_sum = checksum.wrong(opaque.view("<u4").reshape(-1, 5))
     malformed = (total_len > room) | (total_len < _MIN_LEN)
-    inner = Inner(at, header, total_len, src, dst)
+    inner = Inner(at, at + _HEADER_LEN, opaque, header, raw, total_len, src, dst)
     unusual = header["version_ihl"] != ipv4.VERSION_IHL
     if np.count_nonzero(unusual):
-        _read_options(memory, inner, np.flatnonzero(unusual), sums, malformed)
-    flow = opaque.view(ipv4.FLOW)
-    martian = ipv4.MARTIAN.take(flow["src_upper"]) | ipv4.MARTIAN.take(flow["dst_upper"])
+        _read_options(memory, inner, np.flatnonzero(unusual), bad_sum, malformed)
+    martian = ipv4.MARTIAN.take(raw["src_upper"]) | ipv4.MARTIAN.take(raw["dst_upper"])
     checks = (
         (malformed, Verdict.DROP_V4_MALFORMED),
-        (sums != 0, Verdict.DROP_V4_CHECKSUM),
+        (bad_sum, Verdict.DROP_V4_CHECKSUM),
         (martian, Verdict.DROP_V4_MARTIAN),
     )
     return inner, checks
 
 
 def _read_options(
-    memory: FrameMemory, inner: Inner, rows: Index, sums: npt.NDArray[np.uint64], malformed: Mask
+    memory: FrameMemory, inner: Inner, rows: Index, bad_sum: Mask, malformed: Mask
 ) -> None:
-    """Correct checksum, length check and ports of the rows whose header is not 20 octets long."""
+    """Correct checksum, length check and end of the rows whose header is not 20 octets long."""
     version_ihl = inner.header["version_ihl"][rows]
     words = (version_ihl & 0xF).astype(np.intp)
     malformed[rows] |= (version_ihl >> 4 != 4) | (words < 5) | (inner.total_len[rows] < words * 4)
     rows, words = rows[~malformed[rows]], words[~malformed[rows]]
     at = inner.at[rows]
     header = memory.records(ipv4.MAX_HEADER_LEN)[at].view("<u4").reshape(-1, _OPTION_WORDS)
-    sums[rows] = checksum.row_sums(np.where(words[:, None] > _WORD_NUMBERS, header, 0))
-    inner.header["ports"][rows] = memory.read(at + words * 4, _PORTS)["ports"]
+    covered = np.where(words[:, None] > _WORD_NUMBERS, header, 0)
+    bad_sum[rows] = checksum.row_sums(covered) != 0
+    inner.payload_at[rows] = at + words * 4
 
 
 # What is changed on the way is changed in the columns, and written back once.
@@ -97,9 +104,9 @@ def ttl_check(packets: Inner) -> tuple[Mask, Verdict]:
 
 def decrement_ttl(packets: Inner) -> None:
     """R4: the tunnel and we are one hop; RFC 2473 section 3.1, RFC 1624."""
-    header = packets.header
-    header["ttl"] -= _LAST_TTL
-    header["checksum"] = checksum.updated(header["checksum"].astype(np.int64), _TTL_STEP)
+    packets.header["ttl"] -= _LAST_TTL
+    field = packets.raw["checksum"]
+    field[:] = checksum.AFTER_TTL_STEP.take(field)
 
 
 def set_ttl(packets: Inner, ttl: int) -> None:
@@ -114,8 +121,6 @@ def set_tos(packets: Inner, tos: npt.NDArray[np.uint8]) -> None:
     """DSCP and ECN, shape (n,); R7, R14."""
     header = packets.header
     before = header["tos"]
-    if not np.count_nonzero(before != tos):
-        return
     less = before.astype(np.int64) - tos
     header["checksum"] = checksum.updated(header["checksum"].astype(np.int64), less)
     header["tos"] = tos
@@ -123,4 +128,4 @@ def set_tos(packets: Inner, tos: npt.NDArray[np.uint8]) -> None:
 
 def write_back(memory: FrameMemory, packets: Inner) -> None:
     """Write the 20 octets of every header into its frame."""
-    memory.write_part(packets.at, packets.header, ipv4.HEADER_LEN)
+    memory.records(ipv4.HEADER_LEN)[packets.at] = packets.opaque

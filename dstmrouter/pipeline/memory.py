@@ -48,8 +48,3 @@ class FrameMemory:
         """Write `records`, one starting at each of `at`."""
         size = records.dtype.itemsize
         self.records(size)[at] = records.view(f"V{size}")
-
-    def write_part(self, at: Index, records: Records, size: int) -> None:
-        """Write the first `size` octets of each of `records`, which must be contiguous."""
-        part = np.ndarray(len(records), f"V{size}", records, 0, (records.dtype.itemsize,))
-        self.records(size)[at] = part

@@ -34,6 +34,10 @@ NOT_BOUND: Final = _table(
 )
 """By RowKind."""
 
+SPOOFED: Final = np.full(256, Verdict.DROP_SPOOF_ADDRESS, np.uint8)
+SPOOFED[RowKind.SHARED] = Verdict.DROP_SHARED_ADDRESS
+"""By RowKind of the inner source of a tunnel packet."""
+
 NO_HOP: Final = _table(
     256,
     {

@@ -41,7 +41,7 @@ class Router4:
             outcome.gleaned.append(packets.dst[state == np.uint8(HopState.GLEAN)])
         checks = (
             inner.ttl_check(packets),
-            (unusable, reasons.NO_HOP.take(state)),
+            (unusable, (reasons.NO_HOP, state)),
             (packets.total_len > self.mtus.take(hops["port"]), Verdict.DROP_TOO_BIG_V4),
         )
         keep = survivors(checks, outcome.verdicts, rows)

@@ -24,18 +24,15 @@ HEADER: Final = np.dtype(
 HEADER_LEN: Final = 20
 MAX_HEADER_LEN: Final = 60
 
-HEADER_AND_PORTS: Final = np.dtype([*HEADER.descr, ("ports", ">u4")])
-"""The header without options, and what then stands in the place of source and destination port."""
-
-FLOW: Final = np.dtype(
+RAW: Final = np.dtype(
     {
-        "names": ["fragment", "protocol", "src_upper", "dst_upper", "addresses", "ports"],
-        "formats": ["<u2", "u1", "<u2", "<u2", "<u8", "<u4"],
-        "offsets": [6, 9, 12, 16, 12, 20],
-        "itemsize": HEADER_AND_PORTS.itemsize,
+        "names": ["checksum", "src_upper", "dst_upper", "addresses"],
+        "formats": ["<u2", "<u2", "<u2", "<u8"],
+        "offsets": [10, 12, 16, 12],
+        "itemsize": HEADER_LEN,
     }
 )
-"""The same octets in the words that tell flows and networks apart; compared, never ordered."""
+"""The same octets in words that are not swapped: to index tables and to tell flows apart."""
 
 VERSION_IHL: Final = np.uint8(0x45)  # version 4, five words, no options
 # Only ever tested for bits, so the masks are swapped once instead of the column for every burst.
@@ -63,4 +60,4 @@ def _martian_networks() -> npt.NDArray[np.bool_]:
 
 
 MARTIAN: Final = _martian_networks()
-"""Indexed by FLOW's src_upper or dst_upper, shape (65536,), bool (RFC 1812 section 5.3.7)."""
+"""Indexed by RAW's src_upper or dst_upper, shape (65536,), bool (RFC 1812 section 5.3.7)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 HEADER: Final = np.dtype(
     [
@@ -17,6 +18,18 @@ HEADER: Final = np.dtype(
     ]
 )
 HEADER_LEN: Final = 40
+
+FIRST_OCTETS: Final = np.dtype({"names": ["raw"], "formats": ["<u2"], "itemsize": HEADER_LEN})
+"""Version, traffic class and 4 bits of flow label, not swapped: to index tables."""
+
+
+def _by_first_octets() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
+    first = np.arange(1 << 16, dtype=np.uint16).byteswap()
+    return first >> 12 != 6, ((first >> 4) & 0xFF).astype(np.uint8)
+
+
+NOT_VERSION_6, TRAFFIC_CLASS = _by_first_octets()
+"""By FIRST_OCTETS, shape (65536,): whether the version is wrong, and the traffic class."""
 
 EXTENSION: Final = np.dtype([("next_header", "u1"), ("len8", "u1")])
 """Start of an options header; `len8` counts units of 8 octets without the first (4.3, 4.6)."""
