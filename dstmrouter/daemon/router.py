@@ -60,6 +60,12 @@ def tunnel_rules(config: RouterConfig) -> TunnelRules:
     )
 
 
+def spare_cpus(workers: int) -> list[int]:
+    """CPUs for workers: all that we may use but the first, if enough remain."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return cpus[1:] if len(cpus) > workers else cpus
+
+
 class Supervisor:
     """Everything of one router but the forwarding itself; make it inside the event loop."""
 
@@ -118,6 +124,7 @@ class Supervisor:
 
     async def _start(self, undo: contextlib.AsyncExitStack, background: Background) -> None:
         """Discard routes first, traffic last; whatever fails undoes what was done before."""
+        self.config.router.run_dir.mkdir(parents=True, exist_ok=True)
         for pool in self.pools:
             if add_blackhole(pool):
                 undo.callback(remove_blackhole, pool)
@@ -169,7 +176,7 @@ class Supervisor:
 
     def _plans(self, ports: Sequence[PortPlan]) -> list[WorkerPlan]:
         config = self.config
-        cpus = config.router.cpus or sorted(os.sched_getaffinity(0))
+        cpus = config.router.cpus or spare_cpus(config.router.workers)
         umem = UmemPlan(**config.umem.model_dump())
         rules = tunnel_rules(config)
         return [

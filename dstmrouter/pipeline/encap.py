@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dstmrouter.pipeline import inner, reasons
+from dstmrouter.pipeline import ecn, inner, reasons
 from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.flow import FlowLabels
@@ -39,6 +39,7 @@ class Encapsulator:
         self._tables = tables
         self._labels = FlowLabels(memory, rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint32(rules.flow_label)
+        self._class_mask = np.uint32(0xFF if rules.dscp_uniform else ecn.ECN_MASK)
         self._tunnel_mtu = np.int64(rules.path_mtu - TUNNEL_HEADER_LEN)
         self.writers: list[PortWriter] = []
 
@@ -100,7 +101,7 @@ class Encapsulator:
     def _write(
         self, rows: Index, packets: Inner, clients: Records, hops: Records, outcome: Outcome
     ) -> None:
-        vtc_flow: npt.NDArray[np.uint32] = packets.header["tos"].astype(np.uint32)  # R7
+        vtc_flow: npt.NDArray[np.uint32] = packets.header["tos"] & self._class_mask  # R7
         vtc_flow <<= _TRAFFIC_CLASS_SHIFT
         vtc_flow |= _VERSION
         vtc_flow |= self._labels.of(packets) if self._fixed_label is None else self._fixed_label

@@ -18,7 +18,7 @@ class TunnelRules:
     tep6: tuple[IPv6Address, ...]
     tep4: IPv4Address | None = None
     hop_limit: int = 64  # R6: the same for all packets, whatever their TTL
-    dscp_uniform: bool = True  # R7: the traffic class follows the packet both ways (RFC 6333 7.1)
+    dscp_uniform: bool = True  # R7: DSCP is copied both ways (RFC 6333 7.1); else 0 outside
     flow_label: int | None = None  # R8: None = keyed hash of the flow, else this constant
     flow_key: tuple[int, int] = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # two 64-bit numbers
     hairpin: bool = True  # R16

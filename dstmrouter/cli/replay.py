@@ -1,0 +1,114 @@
+"""`dstm-router replay`: the options, and the table of what became of the frames."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dstmrouter.daemon import replay as replays
+from dstmrouter.errors import ConfigError
+from dstmrouter.pipeline.rules import TunnelRules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+MAC4: Final = "02:00:00:00:04:01"
+MAC6: Final = "02:00:00:00:06:01"
+NEXT4: Final = "02:00:00:00:04:02"
+NEXT6: Final = "02:00:00:00:06:02"
+
+Bindings: TypeAlias = Annotated[Path, typer.Option(help="CSV with columns ipv4,client6[,tep6]")]
+Tep6: TypeAlias = Annotated[list[str], typer.Option(help="Our IPv6 address; may be repeated.")]
+Pools: TypeAlias = Annotated[list[str], typer.Option(help="IPv4 prefix of clients; repeatable.")]
+Capture: TypeAlias = Path | None
+In4: TypeAlias = Annotated[Capture, typer.Option(help="Frames from the IPv4 side, pcap(ng).")]
+In6: TypeAlias = Annotated[Capture, typer.Option(help="Frames from the IPv6 side, pcap(ng).")]
+Out4: TypeAlias = Annotated[Capture, typer.Option(help="Where to write frames to IPv4.")]
+Out6: TypeAlias = Annotated[Capture, typer.Option(help="Where to write frames to IPv6.")]
+Tep4: TypeAlias = Annotated[str | None, typer.Option(help="Our IPv4 address, answers pings.")]
+Mac4: TypeAlias = Annotated[str, typer.Option(help="Our MAC address on the IPv4 side.")]
+Mac6: TypeAlias = Annotated[str, typer.Option(help="Our MAC address on the IPv6 side.")]
+Next4: TypeAlias = Annotated[str, typer.Option(help="MAC address of the IPv4 router.")]
+Next6: TypeAlias = Annotated[str, typer.Option(help="MAC address of the IPv6 router.")]
+HopLimit: TypeAlias = Annotated[int, typer.Option(min=1, max=255, help="Of outer headers.")]
+FlowLabel: TypeAlias = Annotated[
+    int | None, typer.Option(min=0, max=0xFFFFF, help="Fixed; else hashed.")
+]
+Rows: TypeAlias = dict[str, dict[str, int | str]]
+Hairpin: TypeAlias = Annotated[bool, typer.Option(help="Forward from client to client.")]
+Mtu: TypeAlias = Annotated[int, typer.Option(min=1280, help="Path MTU to clients, octets.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Counters as one JSON object.")]
+
+
+def replay(
+    bindings: Bindings,
+    tep6: Tep6,
+    pool: Pools,
+    in4: In4 = None,
+    in6: In6 = None,
+    out4: Out4 = None,
+    out6: Out6 = None,
+    tep4: Tep4 = None,
+    mac4: Mac4 = MAC4,
+    mac6: Mac6 = MAC6,
+    next4: Next4 = NEXT4,
+    next6: Next6 = NEXT6,
+    hop_limit: HopLimit = 64,
+    flow_label: FlowLabel = None,
+    hairpin: Hairpin = True,
+    mtu: Mtu = 1500,
+    as_json: AsJson = False,
+) -> None:
+    """Run captures through the pipeline and write what would leave; needs no privileges."""
+    rules = TunnelRules(
+        tep6=tuple(_parse(IPv6Address, text, "--tep6") for text in tep6),
+        tep4=None if tep4 is None else _parse(IPv4Address, tep4, "--tep4"),
+        hop_limit=hop_limit,
+        flow_label=flow_label,
+        hairpin=hairpin,
+        path_mtu=mtu,
+    )
+    pools = [_parse(IPv4Network, text, "--pool") for text in pool]
+    sides = [_side(in4, out4, (mac4, next4)), _side(in6, out6, (mac6, next6))]
+    counts = replays.replay(rules, pools, replays.read_bindings(bindings, rules.tep6), sides)
+    rows: Rows = {
+        v.name: {"packets": p, "octets": o, "help": v.help} for v, (p, o) in counts.items()
+    }
+    if as_json:
+        typer.echo(json.dumps(rows))
+    else:
+        _show(rows)
+
+
+def _side(read: Capture, write: Capture, macs: tuple[str, str]) -> replays.Side:
+    ours, next_hop = (_mac(text) for text in macs)
+    return replays.Side(read=read, write=write, mac=ours, next_mac=next_hop)
+
+
+def _show(counts: Rows) -> None:
+    table = Table("verdict", "packets", "octets", "meaning")
+    for name, count in counts.items():
+        table.add_row(name, str(count["packets"]), str(count["octets"]), str(count["help"]))
+    Console().print(table)
+
+
+def _parse(kind: Callable[[str], T], text: str, option: str) -> T:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: {error}") from None
+
+
+def _mac(text: str) -> bytes:
+    octets = _parse(bytes.fromhex, text.replace(":", ""), "MAC address")
+    if len(octets) != 6:
+        raise ConfigError(f"MAC address {text}: expected six octets like {MAC4}")
+    return octets
