@@ -109,6 +109,9 @@ class BpfHelper(enum.IntEnum):
     """bpf.h: the helper functions a program can call."""
 
     MAP_LOOKUP_ELEM = 1
+    KTIME_GET_NS = 5
+    GET_PRANDOM_U32 = 7
+    GET_SMP_PROCESSOR_ID = 8
     REDIRECT = 23
     SKB_PULL_DATA = 39
     REDIRECT_MAP = 51

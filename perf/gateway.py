@@ -1,0 +1,227 @@
+"""A gateway between two far ends over veth, and a `dstm-router` process on it.
+
+    far6 ---------- port6 [gateway] port4 ---------- far4
+
+Generator and sink are at the far ends. All neighbours are permanent entries: nothing but the
+measured traffic is on the links. One worker has the last CPU for itself; generator, supervisor and
+whatever else are on the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from ipaddress import IPv4Network, IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from dstmrouter.errors import ControlError
+from dstmrouter.zmqctl import ControlClient
+from lab.netns import Lab, Namespace, stop, veth, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+POOL: Final = IPv4Network("10.0.0.0/12")  # 1,048,576 addresses
+TEP6: Final = IPv6Address("2001:db8:ffff::1")
+TEP4: Final = "192.0.2.1"
+MACS: Final = {
+    "port6": "02:00:00:00:00:06",
+    "port4": "02:00:00:00:00:04",
+    "far6": "02:00:00:00:01:06",
+    "far4": "02:00:00:00:01:04",
+}
+START_S: Final = 20.0
+PREFERRED: Final = ("nice", "-n", "-10")  # what is measured goes before what else runs here
+FEED: Final = """
+[[feed]]
+server = "leases"
+feed = "ipc://{0}/feed"
+control = "ipc://{0}/feed-control"
+"""
+# As this process was started: it pins itself later. Generator and control; the worker alone.
+CONTROL_CPU, *_, WORKER_CPU = sorted(os.sched_getaffinity(0)) * 2
+_BIN: Final = Path(sys.executable).parent
+
+
+def program(name: str) -> tuple[str | Path, ...]:
+    """Words that start one of our programs on the control CPU; workers pin themselves."""
+    return *PREFERRED, "taskset", "-c", str(CONTROL_CPU), _BIN / name
+
+
+class Gateway:
+    """The namespaces and a directory for sockets and files; a context manager."""
+
+    def __init__(self) -> None:
+        with contextlib.ExitStack() as undo:
+            self.directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="perf-")))
+            lab = undo.enter_context(Lab())
+            self.far6, self.space, self.far4 = map(lab.namespace, ("far6", "gateway", "far4"))
+            for side, far in (("6", self.far6), ("4", self.far4)):
+                veth((far, f"far{side}"), (self.space, f"port{side}"))
+                _set_mac(far, f"far{side}")
+                _set_mac(self.space, f"port{side}")
+                # Live frames pass only where the receiver polls; GRO makes it do so without XDP.
+                self.space.run("ethtool", "-K", f"port{side}", "gro", "on")
+            self._address()
+            self._undo = undo.pop_all()
+
+    def _address(self) -> None:
+        self.space.address("lo", f"{TEP6}/128", f"{TEP4}/32")
+        self.space.address("port6", "2001:db8:6::1/64")
+        self.space.address("port4", "203.0.113.1/24")
+        for ip, side in (("2001:db8:6::2", "6"), ("203.0.113.2", "4")):
+            neighbour = (ip, "lladdr", MACS[f"far{side}"], "nud", "permanent")
+            self.space.ip("neigh", "add", *neighbour, "dev", f"port{side}")
+        self.space.route("2001:db8:1::/64", "via", "2001:db8:6::2")
+        self.space.route("default", "via", "203.0.113.2")
+
+    @property
+    def control(self) -> str:
+        """Endpoint of the router's control socket."""
+        return f"ipc://{self.directory}/router"
+
+    @contextlib.contextmanager
+    def router(self, mode: str, *, leases: int, feed: bool = False) -> Iterator[RouterProcess]:
+        """Run `dstm-router` with ports of this mode while the block runs."""
+        config = self.directory / "router.toml"
+        config.write_text(self._router_toml(mode, leases, feed=feed))
+        router = RouterProcess(self.space, config, self.control)
+        try:
+            router.wait_ready()
+            yield router
+        finally:
+            router.close()
+
+    def _router_toml(self, mode: str, leases: int, *, feed: bool) -> str:
+        ports = "".join(
+            f'[[port]]\ninterface = "{port}"\nmode = "{mode}"\n' for port in ("port6", "port4")
+        )
+        return f"""\
+[router]
+name = "perf"
+cpus = [{WORKER_CPU}]
+control = "{self.control}"
+run_dir = "{self.directory}"
+log_format = "json"
+{ports}
+[tunnel]
+tep6 = ["{TEP6}"]
+tep4 = "{TEP4}"
+[[pool]]
+prefix = "{POOL}"
+[table]
+leases = {leases}
+{FEED.format(self.directory) if feed else ""}"""
+
+    def close(self) -> None:
+        """Remove everything; harmless when repeated."""
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Logged:
+    """One of our daemons, with its log in a file of JSON lines."""
+
+    def __init__(self, space: Namespace, name: str, config: Path, control: str) -> None:
+        self._log = config.with_suffix(".log")
+        with self._log.open("wb") as log:
+            self.process: subprocess.Popen[Any] = space.popen(
+                *program(name), "run", "--config", config, stdout=log, stderr=subprocess.STDOUT
+            )
+        self._space = space
+        self.client = ControlClient(control)
+
+    def log(self) -> list[dict[str, Any]]:
+        """The log so far; lines that are no JSON become `event`."""
+        lines = self._log.read_text().splitlines()
+        return [json.loads(x) if x.startswith("{") else {"event": x} for x in lines]
+
+    def logged(self, event: str) -> dict[str, Any] | None:
+        """The first line of the log with this event."""
+        return next((line for line in self.log() if line["event"] == event), None)
+
+    def wait_logged(self, event: str) -> dict[str, Any]:
+        """Wait for a line of the log; an error shows all of it."""
+        try:
+            wait_until(
+                lambda: self.logged(event) or self.process.poll() is not None, event, START_S
+            )
+            line = self.logged(event)
+            assert line is not None, f"{event!r} is not logged"
+        except Exception:
+            print(self._log.read_text(), file=sys.stderr)
+            raise
+        return line
+
+    def status(self) -> dict[str, Any]:
+        """What the daemon says of itself; empty while it is not there yet."""
+        try:
+            return self.client.call("status", timeout_s=START_S)
+        except ControlError:
+            return {}
+
+    def close(self) -> None:
+        """Stop it."""
+        self.client.close()
+        stop(self.process)
+        self._space.started.remove(self.process)
+
+
+class RouterProcess(Logged):
+    """A running `dstm-router`."""
+
+    def __init__(self, space: Namespace, config: Path, control: str) -> None:
+        super().__init__(space, "dstm-router", config, control)
+
+    def wait_ready(self) -> None:
+        """Return when it forwards."""
+        self.wait_logged("forwarding")
+
+    def worker_pid(self) -> int:
+        """Process id of the only worker."""
+        (worker,) = self.status()["workers"]
+        return int(worker["pid"])
+
+    def verdicts(self) -> dict[str, int]:
+        """Packets by verdict, without those that did not happen."""
+        verdicts = self.client.call("counters")["verdicts"]
+        return {v["name"]: v["packets"] for v in verdicts if v["packets"]}
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_octets(pid: int) -> int:
+    """Resident memory of a process, shared pages included."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("Rss:"))
+    return int(line.split()[1]) * 1024
+
+
+def _set_mac(space: Namespace, interface: str) -> None:
+    space.ip("link", "set", "dev", interface, "address", MACS[interface])
+
+
+def unix_time(line: dict[str, Any]) -> float:
+    """Unix time of a line of a log."""
+    return dt.datetime.fromisoformat(line["timestamp"]).timestamp()

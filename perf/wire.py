@@ -1,0 +1,237 @@
+"""Forwarding over veth: offered, forwarded and lost packets of `dstm-router` and of dpdk-testpmd.
+
+    python -m perf.wire [--json] [--runs N] [--seconds S] [--size OCTETS] [--bindings N] [--quick]
+
+A generator inside the kernel sends into one port of the gateway; an XDP program at the far end of
+the other counts what arrives. `offered` is as much as the generator can; `no-loss` is the highest
+offered rate found of which at most 0.1 % was lost. testpmd stands between the same two ports, one
+after the other in each run, and moves frames without looking at them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.binding import full_address_columns
+from dstmrouter.zmqctl import LeasePusher
+from perf import testpmd
+from perf.figures import Figure, show
+from perf.gateway import CONTROL_CPU, MACS, POOL, TEP6, Gateway, RouterProcess, cpu_seconds
+from perf.generator import VARIANTS_MAX, Generator, decap_variation, encap_variation
+from perf.packets import client6_of, decap_frames, encap_frames
+from perf.sink import Kind, Sink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODES: Final = {"afxdp": "auto", "packet_mmap": "packet_mmap"}
+LOSS_MAX: Final = 0.001  # of the packets offered
+SEARCH_STEPS: Final = 6
+SEARCH_S: Final = 0.4
+SEARCH_FROM: Final = 1.25  # times what was forwarded under overload
+WARM_PACKETS: Final = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line chooses."""
+
+    runs: int = 5
+    seconds: float = 1.0
+    size: int = 64  # octets of the inner packet
+    bindings: int = 256
+    ios: tuple[str, ...] = tuple(MODES)
+    rivals: bool = True  # testpmd as well
+    search: bool = True  # for the highest rate without loss
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Way:
+    """One direction through the gateway: where frames are sent and what arrives where."""
+
+    name: str
+    generator: Generator
+    sink: Sink
+    routed: Kind  # what our router makes of a frame
+    unchanged: Kind
+
+
+class Ways:
+    """Both directions; a context manager."""
+
+    def __init__(self, gateway: Gateway, options: Options, undo: contextlib.ExitStack) -> None:
+        sinks = {
+            side: undo.enter_context(Sink(space, f"far{side}"))
+            for side, space in (("6", gateway.far6), ("4", gateway.far4))
+        }
+        address = np.array([int(POOL.network_address)], np.uint32)
+        rng = np.random.default_rng(7)
+        encap = encap_frames(address, TEP6, options.size, rng)
+        decap = decap_frames(address, TEP6, options.size, rng)
+        many = options.bindings
+        to4 = Generator(gateway.far4, "far4", _addressed(encap, "port4"), encap_variation(), many)
+        to6 = Generator(gateway.far6, "far6", _addressed(decap, "port6"), decap_variation(), many)
+        for generator in (to4, to6):
+            undo.enter_context(generator)
+        self.all = (
+            Way("encap", to4, sinks["6"], Kind.TUNNEL, Kind.IPV4),
+            Way("decap", to6, sinks["4"], Kind.IPV4, Kind.TUNNEL),
+        )
+
+
+def _addressed(frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], port: str) -> bytes:
+    octets = bytes.fromhex(MACS[port].replace(":", ""))
+    return octets + bytes(frames[0])[len(octets) :]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Load:
+    """What became of the packets of one measurement, packets/s."""
+
+    offered: float
+    forwarded: float
+    lost: float
+    cpu: float  # of one CPU, used by the forwarding process
+
+    @property
+    def clean(self) -> bool:
+        """Whether next to nothing was lost."""
+        return self.lost <= LOSS_MAX * self.offered
+
+
+def load(way: Way, kind: Kind, pid: int, seconds: float, pps: float | None = None) -> Load:
+    """Send for some time and count."""
+    before, cpu = way.sink.settled(kind), cpu_seconds(pid)
+    start = time.monotonic()
+    sent = way.generator.send(seconds, pps)
+    elapsed = time.monotonic() - start
+    arrived, cpu = way.sink.count(kind) - before, cpu_seconds(pid) - cpu
+    lost = sent - (way.sink.settled(kind) - before)
+    return Load(sent / elapsed, arrived / elapsed, lost / elapsed, cpu / elapsed)
+
+
+def no_loss(way: Way, kind: Kind, pid: int, overload: Load) -> float:
+    """The highest offered rate without loss, by bisection; 0 if there was always some."""
+    low, high = 0.0, min(overload.offered, SEARCH_FROM * overload.forwarded)
+    for _ in range(SEARCH_STEPS):
+        pps = (low + high) / 2
+        # A second chance: other guests of this machine take its CPUs away now and then.
+        tries = (load(way, kind, pid, SEARCH_S, pps) for _ in range(2))
+        good = next((one for one in tries if one.clean), None)
+        if good is None:
+            high = pps
+        else:
+            low = max(low, good.offered)
+    return low
+
+
+def check(way: Way, kind: Kind, why: str) -> None:
+    """Make sure that everything arrives when there is little of it."""
+    before = way.sink.settled(kind)
+    deadline = time.monotonic() + 5
+    while True:  # the forwarder may still be starting
+        way.generator.send_some(WARM_PACKETS)
+        arrived = way.sink.settled(kind) - before
+        if arrived >= WARM_PACKETS:
+            return
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{why}, {way.name}: {arrived} packets arrived")
+
+
+Runs = dict[tuple[str, str], list[float]]
+"""Values by what was done, with its unit."""
+
+
+def measure(options: Options) -> list[Figure]:
+    """All figures; the programs take turns, so that a slow moment of the machine hits them all."""
+    runs: Runs = collections.defaultdict(list)
+    with contextlib.ExitStack() as undo:
+        gateway = undo.enter_context(Gateway())
+        ways = Ways(gateway, options, undo)
+        for _ in range(options.runs):
+            for io in options.ios:
+                with router(gateway, io, options) as running:
+                    work = f"{io} dstm-router"
+                    _measure_ways(ways, work, running.worker_pid(), options, runs)
+                if options.rivals and testpmd.installed():
+                    with testpmd.forwarding(gateway, io) as pid:
+                        _measure_ways(ways, f"{io} testpmd io", pid, options, runs)
+    return [
+        Figure(
+            bench="wire",
+            work=work,
+            unit=unit,
+            runs=values,
+            bindings=options.bindings,
+            frame=options.size,
+        )
+        for (work, unit), values in sorted(runs.items())
+    ]
+
+
+def _measure_ways(ways: Ways, work: str, pid: int, options: Options, runs: Runs) -> None:
+    for way in ways.all:
+        kind = way.routed if "router" in work else way.unchanged
+        check(way, kind, work)
+        over = load(way, kind, pid, options.seconds)
+        name = f"{way.name} {work}"
+        for what in ("offered", "forwarded", "lost"):
+            runs[f"{name}: {what}", "Mpps"].append(getattr(over, what) / 1e6)
+        runs[f"{name}: CPU", "%"].append(100 * over.cpu)
+        runs[f"{name}: forwarded per CPU", "Mpps"].append(over.forwarded / over.cpu / 1e6)
+        if options.search:
+            runs[f"{name}: no-loss", "Mpps"].append(no_loss(way, kind, pid, over) / 1e6)
+
+
+@contextlib.contextmanager
+def router(gateway: Gateway, io: str, options: Options) -> Iterator[RouterProcess]:
+    """A router with bindings for every variant of the frames."""
+    with gateway.router(MODES[io], leases=VARIANTS_MAX) as running:
+        ipv4 = np.uint32(int(POOL.network_address)) + np.arange(options.bindings, dtype=np.uint32)
+        columns = full_address_columns(ipv4, client6_of(ipv4), lifetime_s=86400, tep6=[TEP6])
+        with LeasePusher(gateway.control, source="perf") as pusher:
+            pushed = pusher.put(columns)
+        assert pushed.rows == options.bindings, pushed
+        yield running
+
+
+def main() -> None:
+    """Parse options, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
+    parser.add_argument("--runs", type=int, default=5, help="runs per figure (default 5)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement (default 1)")
+    parser.add_argument("--size", type=int, default=64, help="octets of the inner packet")
+    parser.add_argument(
+        "--bindings", type=int, default=256, help="a power of two up to 65,536 (default 256)"
+    )
+    parser.add_argument("--io", choices=[*MODES], help="only these ports (default: all)")
+    parser.add_argument("--alone", action="store_true", help="without testpmd")
+    parser.add_argument("--quick", action="store_true", help="one short run, no search, no testpmd")
+    args = parser.parse_args()
+    os.sched_setaffinity(0, {CONTROL_CPU})
+    options = Options(
+        runs=1 if args.quick else args.runs,
+        seconds=min(args.seconds, 0.2) if args.quick else args.seconds,
+        size=args.size,
+        bindings=args.bindings,
+        ios=tuple(MODES) if args.io is None else (args.io,),
+        rivals=not (args.alone or args.quick),
+        search=not args.quick,
+    )
+    if not testpmd.installed():
+        print("dpdk-testpmd is not installed: no comparison", file=sys.stderr)
+    show("over veth, one worker", measure(options), as_json=args.json)
+
+
+if __name__ == "__main__":
+    main()
