@@ -46,7 +46,9 @@ def answer(memory: FrameMemory, packets: Inner) -> Inner:
     icmp_at = packets.at + ipv4.HEADER_LEN
     icmp = memory.read(icmp_at, ICMP)
     icmp["type"] = ipv4.ICMP_ECHO_REPLY
-    icmp["checksum"] = checksum.updated(icmp["checksum"].astype(np.int64), _TYPE_CHANGE)
+    updated = checksum.updated(icmp["checksum"].astype(np.int64), _TYPE_CHANGE)
+    # Both zeros mean the same, save for an answer of nothing but zeros: there 0 would be wrong.
+    icmp["checksum"] = np.where(updated == 0, 0xFFFF, updated)
     memory.write(icmp_at, icmp)
     header = packets.header
     header["src"], header["dst"] = packets.dst, packets.src

@@ -48,7 +48,7 @@ def split(
     `at` is where the frames start, `length` their octets. `vlan` 0 wants frames without a tag or
     with a tag of VID 0, which only carries a priority (IEEE 802.1Q section 6.9).
     """
-    if vlan == 0:
+    if vlan == 0 and not np.count_nonzero(length < _HEADER_LEN):
         ethertype = memory.records(2)[at + _TYPES_AT].view("<u2")
         for which, number in enumerate((_IPV4, _IPV6)):
             if np.count_nonzero(ethertype == number) == len(at):

@@ -1,0 +1,281 @@
+"""What must become of a packet: one at a time, plain Python, checksums summed anew.
+
+Written from the RFCs and shares nothing with the pipeline but the names of verdicts and, for flow
+labels, the formula that `dstmrouter.pipeline.flow` states. When a packet breaks several rules, the
+one that stands first here names its fate.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, World
+
+NOT_ECT, ECT1, ECT0, CE = 0b00, 0b01, 0b10, 0b11
+
+# RFC 6040 figure 4, written out: (inner, outer) -> (what leaves or None, whether it is unusual).
+ECN_AT_EXIT: Final = {
+    (NOT_ECT, NOT_ECT): (NOT_ECT, False),
+    (NOT_ECT, ECT0): (NOT_ECT, True),
+    (NOT_ECT, ECT1): (NOT_ECT, True),
+    (NOT_ECT, CE): (None, True),
+    (ECT0, NOT_ECT): (ECT0, False),
+    (ECT0, ECT0): (ECT0, False),
+    (ECT0, ECT1): (ECT1, False),
+    (ECT0, CE): (CE, False),
+    (ECT1, NOT_ECT): (ECT1, False),
+    (ECT1, ECT0): (ECT1, True),
+    (ECT1, ECT1): (ECT1, False),
+    (ECT1, CE): (CE, False),
+    (CE, NOT_ECT): (CE, False),
+    (CE, ECT0): (CE, False),
+    (CE, ECT1): (CE, True),
+    (CE, CE): (CE, False),
+}
+MARTIANS: Final = [
+    IPv4Network(text)
+    for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
+]
+STATE_VERDICTS: Final = {
+    "unresolved": "DROP_NEIGHBOUR",
+    "glean": "DROP_NEIGHBOUR",
+    "unreachable": "DROP_UNREACHABLE",
+    "local": "DROP_LOCAL",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fate:
+    verdict: str
+    port: int | None = None
+    frame: bytes | None = None
+
+
+class DroppedError(Exception):
+    """The argument is the name of the verdict."""
+
+
+def fate(world: World, frame: bytes, port: int, now_s: int) -> Fate:
+    """What becomes of one frame that came in by `port`."""
+    try:
+        return _forward(world, frame, world.ports[port], now_s)
+    except DroppedError as dropped:
+        return Fate(str(dropped))
+
+
+def checksum(octets: bytes) -> int:
+    """RFC 1071, word by word."""
+    padded = octets + bytes(len(octets) % 2)
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+@dataclasses.dataclass
+class _V4:
+    octets: bytearray  # up to total length
+
+    @property
+    def header_len(self) -> int:
+        return (self.octets[0] & 15) * 4
+
+    @property
+    def src(self) -> IPv4Address:
+        return IPv4Address(bytes(self.octets[12:16]))
+
+    @property
+    def dst(self) -> IPv4Address:
+        return IPv4Address(bytes(self.octets[16:20]))
+
+    @property
+    def fragment(self) -> bool:
+        return int.from_bytes(self.octets[6:8], "big") & 0x3FFF != 0
+
+    @property
+    def dont_fragment(self) -> bool:
+        return bool(self.octets[6] & 0x40)
+
+    def summed(self) -> bytes:
+        """The packet with its header checksum computed anew."""
+        self.octets[10:12] = bytes(2)
+        header = bytes(self.octets[: self.header_len])
+        self.octets[10:12] = checksum(header).to_bytes(2, "big")
+        return bytes(self.octets)
+
+
+def _require(condition: object, verdict: str) -> None:
+    if not condition:
+        raise DroppedError(verdict)
+
+
+def _forward(world: World, frame: bytes, port: PortSpec, now_s: int) -> Fate:
+    ethertype, packet = _link(frame, port.vlan)
+    if ethertype == 0x0800:
+        return _tunnel(world, _v4(packet), now_s, "ENCAPSULATED")
+    inner, verdict = _decapsulated(world, packet, now_s)
+    if inner.dst == world.rules.tep4:
+        _require(_is_echo_request(inner), "DROP_LOCAL")
+        return _tunnel(world, _echo_reply(inner), now_s, "ECHO_ANSWERED", own=True)
+    if any(inner.dst in pool for pool in world.pools):
+        _require(world.rules.hairpin, "DROP_HAIRPIN_OFF")
+        return _tunnel(world, inner, now_s, "HAIRPINNED")
+    return _routed(world, inner, verdict)
+
+
+def _link(frame: bytes, vlan: int | None) -> tuple[int, bytes]:
+    _require(len(frame) >= 14, "DROP_NOT_IP")
+    ethertype, packet, vid = int.from_bytes(frame[12:14], "big"), frame[14:], 0
+    if ethertype == 0x8100:
+        _require(len(frame) >= 18, "DROP_NOT_IP")
+        vid = int.from_bytes(frame[14:16], "big") & 0xFFF
+        ethertype, packet = int.from_bytes(frame[16:18], "big"), frame[18:]
+    _require(vid == (vlan or 0), "DROP_VLAN")
+    _require(ethertype in {0x0800, 0x86DD}, "DROP_NOT_IP")
+    return ethertype, packet
+
+
+def _v4(octets: bytes) -> _V4:
+    """R1."""
+    _require(len(octets) >= 20, "DROP_V4_MALFORMED")
+    version, words = octets[0] >> 4, octets[0] & 15
+    total_len = int.from_bytes(octets[2:4], "big")
+    fits = words * 4 <= total_len <= len(octets)
+    _require(version == 4 and words >= 5 and fits, "DROP_V4_MALFORMED")
+    _require(checksum(octets[: words * 4]) == 0, "DROP_V4_CHECKSUM")
+    packet = _V4(bytearray(octets[:total_len]))
+    martian = any(a in net for a in (packet.src, packet.dst) for net in MARTIANS)
+    _require(not martian, "DROP_V4_MARTIAN")
+    return packet
+
+
+def _decapsulated(world: World, octets: bytes, now_s: int) -> tuple[_V4, str]:
+    """R11, R1, R12, R14."""
+    _require(len(octets) >= 40 and octets[0] >> 4 == 6, "DROP_V6_MALFORMED")
+    payload_len, next_header = struct.unpack_from("!HB", octets, 4)
+    _require(40 + payload_len <= len(octets), "DROP_V6_MALFORMED")
+    src, dst = IPv6Address(octets[8:24]), IPv6Address(octets[24:40])
+    _require(dst in world.rules.tep6, "DROP_NOT_TEP6")
+    inner = _v4(_behind_options(next_header, octets[40 : 40 + payload_len]))
+    holder = world.bindings.get(inner.src)
+    _require(holder is None or not holder.shared, "DROP_SHARED_ADDRESS")
+    _require(holder is not None and holder.expires > now_s, "DROP_SPOOF_ADDRESS")
+    _require(holder is not None and holder.client6 == src, "DROP_SPOOF_CLIENT")
+    outer_class = (octets[0] & 15) << 4 | octets[1] >> 4
+    tos = inner.octets[1]
+    ecn, unusual = ECN_AT_EXIT[tos & 3, outer_class & 3]
+    if ecn is None:
+        raise DroppedError("DROP_ECN_CE")
+    dscp_from = outer_class if world.rules.dscp_uniform else tos
+    inner.octets[1] = dscp_from & 0xFC | ecn
+    return inner, "DECAPSULATED_ECN_ODD" if unusual else "DECAPSULATED"
+
+
+def _behind_options(next_header: int, rest: bytes) -> bytes:
+    """R11: at most four options headers; hop-by-hop options only in front (RFC 8200 4.1)."""
+    for number in range(4):
+        if next_header not in ({0, 60} if number == 0 else {60}):
+            break
+        _require(len(rest) >= 8, "DROP_NOT_TUNNEL")
+        octets = 8 + rest[1] * 8
+        _require(octets <= len(rest), "DROP_NOT_TUNNEL")
+        next_header, rest = rest[0], rest[octets:]
+    _require(next_header != 44, "DROP_OUTER_FRAGMENT")
+    _require(next_header != 58, "DROP_ICMPV6")
+    _require(next_header == 4, "DROP_NOT_TUNNEL")
+    return rest
+
+
+def _is_echo_request(packet: _V4) -> bool:
+    plain = packet.header_len == 20 and not packet.fragment and packet.octets[9] == 1
+    return plain and len(packet.octets) >= 28 and packet.octets[20:22] == b"\x08\x00"
+
+
+def _echo_reply(packet: _V4) -> _V4:
+    """The reply to a damaged request is as damaged: RFC 1624 equation 3, never a zero sum."""
+    octets = packet.octets
+    octets[12:16], octets[16:20] = octets[16:20], octets[12:16]
+    octets[8] = 64
+    octets[20] = 0
+    before = int.from_bytes(octets[22:24], "big")
+    total = (~before & 0xFFFF) + (~0x0800 & 0xFFFF)
+    total = (total & 0xFFFF) + (total >> 16)
+    octets[22:24] = ((~total & 0xFFFF) or 0xFFFF).to_bytes(2, "big")
+    return packet
+
+
+def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = False) -> Fate:
+    """R2-R8, R17, R18; the TTL of our own packets stays."""
+    rules = world.rules
+    if not own:
+        _count_down(packet)
+    binding = _binding(world, packet.dst, now_s)
+    if len(packet.octets) > rules.path_mtu - 40:
+        raise DroppedError("DROP_TOO_BIG" if packet.dont_fragment else "DROP_FRAGMENT_OUTER")
+    hop = _hop(world, binding.hop)
+    inner = packet.summed()
+    label = flow_label(inner, rules.flow_key) if rules.flow_label is None else rules.flow_label
+    traffic_class = inner[1] if rules.dscp_uniform else inner[1] & 3
+    outer = struct.pack(
+        "!IHBB", 6 << 28 | traffic_class << 20 | label, len(inner), 4, rules.hop_limit
+    )
+    outer += rules.tep6[binding.tep].packed + binding.client6.packed
+    return Fate(verdict, hop.port, _ethernet(world, hop, 0x86DD) + outer + inner)
+
+
+def _binding(world: World, dst: IPv4Address, now_s: int) -> BindingSpec:
+    _require(dst != world.rules.tep4, "DROP_LOCAL")
+    _require(any(dst in pool for pool in world.pools), "DROP_NOT_POOL")
+    binding = world.bindings.get(dst)
+    if binding is None:
+        raise DroppedError("DROP_NO_BINDING")
+    _require(not binding.shared, "DROP_SHARED_ADDRESS")
+    _require(binding.expires > now_s, "DROP_NO_BINDING")
+    return binding
+
+
+def _count_down(packet: _V4) -> None:
+    """R4."""
+    _require(packet.octets[8] > 1, "DROP_TTL")
+    packet.octets[8] -= 1
+
+
+def _routed(world: World, packet: _V4, verdict: str) -> Fate:
+    """R15."""
+    _count_down(packet)
+    nets = [net for net in world.routes if packet.dst in net]
+    _require(nets, "DROP_UNREACHABLE")
+    hop = _hop(world, world.routes[max(nets, key=lambda net: net.prefixlen)])
+    _require(len(packet.octets) <= world.ports[hop.port].mtu, "DROP_TOO_BIG_V4")
+    return Fate(verdict, hop.port, _ethernet(world, hop, 0x0800) + packet.summed())
+
+
+def _hop(world: World, number: int) -> HopSpec:
+    hop = world.hops[number]
+    _require(hop.state == "resolved", STATE_VERDICTS.get(hop.state, ""))
+    return hop
+
+
+def _ethernet(world: World, hop: HopSpec, ethertype: int) -> bytes:
+    port = world.ports[hop.port]
+    tag = b"" if port.vlan is None else struct.pack("!HH", 0x8100, port.vlan)
+    return hop.mac + port.mac + tag + struct.pack("!H", ethertype)
+
+
+def flow_label(inner: bytes, key: tuple[int, int]) -> int:
+    """R8: the formula of `dstmrouter.pipeline.flow`."""
+    wide = (1 << 64) - 1
+    header_len, protocol = (inner[0] & 15) * 4, inner[9]
+    ports = 0
+    fragment = int.from_bytes(inner[6:8], "big") & 0x3FFF
+    if protocol in {6, 17, 33, 132} and not fragment and len(inner) >= header_len + 4:
+        ports = int.from_bytes(inner[header_len : header_len + 4], "little")
+        ports *= 0xA0761D6478BD642F * (2 * protocol + 1)
+    mixed = int.from_bytes(inner[12:20], "little") * (key[0] | 1) & wide
+    mixed ^= mixed >> 32
+    mixed = (mixed + ports) * (key[1] | 1) & wide
+    return max(mixed >> 44, 1)

@@ -1,0 +1,160 @@
+"""The real pipeline over tables made from a World, fed with octets instead of frames of a ring.
+
+Memory that a burst may not touch is compared with what was there before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import mmap
+import random
+from ipaddress import IPv6Address
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.binding import LIFETIME_FOREVER, BindingColumns, full_address_columns, words6
+from dstmrouter.pipeline.binding_writer import BindingWriter
+from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, covered_blocks
+from dstmrouter.pipeline.forward import Forwarder
+from dstmrouter.pipeline.hops import HopState, HopTable
+from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.outcome import Tables
+from dstmrouter.pipeline.ports import PortTable
+from dstmrouter.pipeline.prefixes import Span, intervals4
+from dstmrouter.pipeline.quiescence import Turns
+from dstmrouter.pipeline.routes4 import Routes4
+from dstmrouter.pipeline.rules import TunnelRules
+from dstmrouter.pipeline.verdict import Verdict
+from tests.oracle import Fate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from dstmrouter.binding import Words6
+    from dstmrouter.pipeline.outcome import Outcome
+    from tests.pipeline.worlds import BindingSpec, World
+
+CHUNK: Final = 2048
+HEADROOM: Final = 256  # what the kernel leaves (XDP_PACKET_HEADROOM)
+BEHIND: Final = 4096  # as behind the last chunk of a UMEM
+BEFORE: Final = 44  # octets before a frame that the widest tunnel header needs: 40, and one tag
+FRAMES: Final = 1024
+NAMES: Final = {verdict.value: verdict.name for verdict in Verdict}
+
+
+def binding_columns(world: World) -> BindingColumns:
+    """The bindings of a world, with lifetimes counted from time 0."""
+    specs = list(world.bindings.values())
+    columns = full_address_columns(
+        np.array([int(client4) for client4 in world.bindings], np.uint32),
+        words6([spec.client6 for spec in specs]),
+        lifetime_s=np.array([_lifetime(spec) for spec in specs], np.uint32),
+        tep6=world.rules.tep6,
+        tep=np.array([spec.tep for spec in specs], np.uint8),
+    )
+    columns.psid_len[:] = [6 if spec.shared else 0 for spec in specs]
+    return columns
+
+
+def _lifetime(spec: BindingSpec) -> int:
+    return LIFETIME_FOREVER if spec.expires == float("inf") else int(spec.expires)
+
+
+def tables(world: World) -> Tables:
+    """The tables of a router that knows `world`."""
+    return Tables(_bindings(world), _routes(world), _hops(world), _ports(world))
+
+
+def _bindings(world: World) -> BindingTable:
+    tep4 = None if world.rules.tep4 is None else int(world.rules.tep4)
+    blocks, rows = len(covered_blocks(world.pools, tep4)) + 1, FIXED_ROWS + len(world.bindings)
+    # Zeroed pages that nobody touches cost nothing: the directory alone has 64 MiB.
+    table = BindingTable(mmap.mmap(-1, sum(BindingTable.sizes(blocks, rows))), blocks, rows)
+    table.lay_out(world.pools, tep4)
+    hops = {spec.client6: spec.hop for spec in world.bindings.values()}
+
+    def hops_of(client6: Words6) -> npt.NDArray[np.uint32]:
+        return np.array([hops[IPv6Address(row.tobytes())] for row in client6], np.uint32)
+
+    writer = BindingWriter(table, Turns(bytearray(Turns.size(1)), 1), world.rules.tep6, hops_of)
+    result = writer.apply("server", binding_columns(world), 0)
+    assert result.applied == len(world.bindings), result.reasons
+    return table
+
+
+def _routes(world: World) -> Routes4:
+    spans = [
+        Span(int(net.network_address), int(net.broadcast_address), hop)
+        for net, hop in world.routes.items()
+    ]
+    compiled = intervals4(spans)
+    routes = Routes4(bytearray(Routes4.size(len(compiled))), len(compiled))
+    routes.publish(compiled.starts, compiled.values)
+    return routes
+
+
+def _hops(world: World) -> HopTable:
+    hops = HopTable(np.zeros(max(world.hops) + 1, np.uint64))
+    hops.lay_out()
+    for number, spec in world.hops.items():
+        hops.set(number, spec.mac, spec.port, HopState[spec.state.upper()])
+    return hops
+
+
+def _ports(world: World) -> PortTable:
+    ports = PortTable(bytearray(PortTable.SIZE))
+    for number, port in enumerate(world.ports):
+        ports.set(number, mac=port.mac, mtu=port.mtu, vlan=port.vlan)
+    return ports
+
+
+class Machine:
+    """One forwarder and its frame memory; the content of unused octets is left over from before."""
+
+    def __init__(self, world: World, seed: int = 1) -> None:
+        self.world = world
+        self.tables = tables(world)
+        self._random = random.Random(seed)
+        self.memory = bytearray(self._random.randbytes(FRAMES * CHUNK + BEHIND))
+        self.octets = np.frombuffer(self.memory, np.uint8)
+        rules = TunnelRules(**dataclasses.asdict(world.rules))
+        self.forwarder = Forwarder(FrameMemory(self.memory), self.tables, rules)
+        self.outcome: Outcome
+
+    def run(self, frames: Sequence[bytes], port: int, now_s: int, shift: int = 0) -> list[Fate]:
+        """Process one burst; frames start up to `shift` octets later than the kernel puts them."""
+        chunks = self._random.sample(range(FRAMES), len(frames))
+        at = [n * CHUNK + HEADROOM + self._random.randint(0, shift) for n in chunks]
+        for start, frame in zip(at, frames, strict=True):
+            assert start % CHUNK + len(frame) <= CHUNK
+            self.memory[start : start + len(frame)] = frame
+        before = self.octets.copy()
+        length = np.array([len(frame) for frame in frames], np.int64)
+        outcome = self.forwarder.process(np.array(at, np.intp), length, port, now_s)
+        self._check_untouched(before, at, frames)
+        self.outcome = outcome
+        return self._fates(outcome, at)
+
+    def _check_untouched(
+        self, before: npt.NDArray[np.uint8], at: Sequence[int], frames: Sequence[bytes]
+    ) -> None:
+        """Nothing but the frames and the headroom they need has changed."""
+        now = self.octets.copy()
+        for start, frame in zip(at, frames, strict=True):
+            ours = slice(start - BEFORE, start + len(frame))
+            now[ours] = before[ours]
+        assert np.array_equal(now, before)
+
+    def _fates(self, outcome: Outcome, at: Sequence[int]) -> list[Fate]:
+        fates = [Fate(NAMES[number]) for number in outcome.verdicts.tolist()]
+        for send in outcome.sends:
+            rows, starts, lengths = send.rows.tolist(), send.at.tolist(), send.length.tolist()
+            for row, start, length in zip(rows, starts, lengths, strict=True):
+                assert fates[row].frame is None, "a frame was sent twice"
+                assert start // CHUNK == at[row] // CHUNK
+                frame = bytes(self.memory[start : start + length])
+                fates[row] = Fate(fates[row].verdict, send.port, frame)
+        return fates

@@ -1,0 +1,132 @@
+"""Hypothesis strategies: frames of all kinds, most of them nearly right."""
+
+from __future__ import annotations
+
+import random
+import struct
+from typing import TYPE_CHECKING, Final
+
+from hypothesis import strategies as st
+
+from tests.pipeline import packets, worlds
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
+MAX_FRAME: Final = 1700  # octets; headroom, shift and frame fit a chunk of 2048
+MAX_SHIFT: Final = 90
+
+_IN_POOL: Final = [worlds.leased(number) for number in (1, 1, 1, 2, 3, 4, 5, 6, 7, 200)]
+_OURS: Final = [*_IN_POOL, worlds.POOLS[1][9], worlds.POOLS[1][10], worlds.TEP4]
+_OUTSIDE: Final = [
+    packets.FAR,
+    *("10.1.0.1", "10.1.2.3", "10.2.0.1", "10.3.0.1", "10.4.0.1", "10.5.0.1", "198.51.100.1"),
+    *("0.1.2.3", "127.0.0.1", "169.254.1.1", "224.0.0.5", "240.0.0.1", "255.255.255.255"),
+]
+_addresses4: Final[st.SearchStrategy[IPv4Address | str]] = st.sampled_from([*_OURS, *_OUTSIDE])
+_tos: Final = st.one_of(st.just(0), st.integers(0, 255))
+
+
+@st.composite
+def payloads(draw: st.DrawFn) -> tuple[int, bytes]:
+    """A protocol number and what it carries."""
+    protocol = draw(st.sampled_from([1, 6, 17, 33, 132, 47, 50]))
+    if protocol == 1:
+        kind = draw(st.sampled_from([8, 8, 8, 0, 3]))
+        data = draw(st.binary(max_size=20))
+        message = packets.echo(kind, code=draw(st.sampled_from([0, 0, 0, 1])), data=data)
+        return 1, message[: draw(st.sampled_from([len(message), len(message), 7]))]
+    size = draw(st.sampled_from([0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1400, 1440, 1441]))
+    ports = draw(st.binary(min_size=4, max_size=4))
+    return protocol, (ports + bytes(size))[:size]
+
+
+@st.composite
+def ipv4_packets(draw: st.DrawFn, src: IPv4Address | None = None) -> bytes:
+    """IPv4 packets; two of three are as they should be."""
+    protocol, payload = draw(payloads())
+    broken = draw(st.sampled_from([*[None] * 9, "version", "words", "longer", "sum_off"]))
+    wrong = {
+        "version": st.sampled_from([0, 5, 6, 15]),
+        "words": st.integers(0, 15),
+        "longer": st.integers(-70, 70),
+        "sum_off": st.integers(1, 0xFFFF),
+    }
+    options = draw(st.one_of(st.just(0), st.just(0), st.integers(0, 10)))
+    return packets.ipv4(
+        src or draw(_addresses4),
+        draw(_addresses4),
+        payload,
+        options=b"\x01" * 4 * options,
+        tos=draw(_tos),
+        ident=draw(st.integers(0, 0xFFFF)),
+        fragment=draw(st.sampled_from([0, 0x4000, 0x4000, 0x2000, 0x2005, 5, 0x1FFF, 0x8000])),
+        ttl=draw(st.sampled_from([64, 64, 64, 255, 3, 2, 1, 0])),
+        protocol=protocol,
+        **({} if broken is None else {broken: draw(wrong[broken])}),
+    )
+
+
+@st.composite
+def _extensions(draw: st.DrawFn, follows: int) -> tuple[int, bytes]:
+    """Options headers, 0 to 5 of them, before a header of the kind `follows`."""
+    chain = draw(st.lists(st.sampled_from([60, 60, 0]), max_size=5))
+    if draw(st.booleans()):
+        chain = chain[:1]
+    octets = b""
+    for number in range(len(chain)):
+        behind = chain[number + 1] if number + 1 < len(chain) else follows
+        limit = draw(st.booleans())
+        len8 = 0 if limit else draw(st.sampled_from([0, 0, 1, 2, 255]))
+        body = packets.OPTIONS[2:] if limit else b"\x01" + bytes(5)
+        octets += struct.pack("!BB", behind, len8) + body + bytes(min(len8, 3) * 8)
+    return (chain[0] if chain else follows), octets
+
+
+@st.composite
+def tunnel_packets(draw: st.DrawFn) -> bytes:
+    """IPv6 packets; most are of a client that may send what is inside."""
+    number = draw(st.sampled_from([1, 1, 1, 2, 3, 4, 5, 6, 7, 9]))
+    honest = draw(st.sampled_from([True, True, True, True, False]))
+    src6: IPv6Address = worlds.CLIENTS6[number if honest else 8]
+    inner = draw(ipv4_packets(worlds.leased(number) if draw(st.integers(0, 7)) else None))
+    follows = draw(st.sampled_from([4] * 9 + [44, 58, 17, 41]))
+    plain = draw(st.sampled_from([True, True, False]))
+    next_header, octets = (follows, b"") if plain else draw(_extensions(follows))
+    dst = draw(
+        st.sampled_from([worlds.TEP6] * 4 + [worlds.TEP6_B, worlds.TEP6_C, worlds.CLIENTS6[2]])
+    )
+    return packets.ipv6(
+        octets + inner,
+        src6,
+        dst,
+        traffic_class=inner[1] if draw(st.booleans()) else draw(_tos),
+        next_header=next_header,
+        version=draw(st.sampled_from([6] * 12 + [4, 7])),
+        longer=draw(st.sampled_from([0] * 8 + [-1, 1, -20, 60000])),
+    )
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> bytes:
+    """Ethernet frames: tagged or not, padded, cut, corrupted, and of other protocols."""
+    packet = draw(st.one_of(ipv4_packets(), tunnel_packets()))
+    tci = draw(st.sampled_from([None] * 6 + [0, 0xE000, 77, 0x6000 | 77, 78]))
+    ethertype = draw(st.sampled_from([None] * 12 + [0x0806, 0x86DD, 0x0800, 0x8100]))
+    frame = packets.ether(packet, tci, ethertype)
+    frame += bytes(draw(st.sampled_from([0, 0, 0, 1, 46])))
+    match draw(st.sampled_from(["whole"] * 6 + ["cut", "corrupt"])):
+        case "cut":
+            frame = frame[: draw(st.integers(0, len(frame)))]
+        case "corrupt":
+            frame = _corrupted(frame, draw(st.integers(0, 1 << 30)))
+    return frame[:MAX_FRAME]
+
+
+def _corrupted(frame: bytes, seed: int) -> bytes:
+    """One to three octets of the first 80 replaced."""
+    dice = random.Random(seed)
+    octets = bytearray(frame)
+    for _ in range(dice.randint(1, 3)):
+        octets[dice.randrange(min(80, len(octets)))] = dice.randrange(256)
+    return bytes(octets)
