@@ -42,11 +42,16 @@ class Counters:
     def count(
         self, worker: int, numbers: npt.NDArray[np.uint8], octets: npt.NDArray[np.int64]
     ) -> None:
-        """Count a burst: one number and one length for each packet, shape (n,)."""
+        """Count a burst: one number and one length for each packet, shape (n,), n > 0."""
+        line = self.values[worker]
+        first = numbers[0]
+        if not np.count_nonzero(numbers != first):  # a burst of one fate, the normal case
+            line[0, first] += np.uint64(len(numbers))
+            line[1, first] += np.uint64(octets.sum())
+            return
         packets = np.bincount(numbers, minlength=self._numbers)
         # Weights are float64: exact, as a burst has far less than 2^53 octets.
         lengths = np.bincount(numbers, weights=octets, minlength=self._numbers)
-        line = self.values[worker]
         line[0] += packets.astype(np.uint64)
         line[1] += lengths.astype(np.uint64)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import mmap
 import os
 import time
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
@@ -20,6 +21,7 @@ import numpy as np
 
 from dstmrouter.binding import full_address_columns
 from dstmrouter.counters import Counters
+from dstmrouter.io.umem import XDP_PACKET_HEADROOM, Umem
 from dstmrouter.pipeline.binding_writer import BindingWriter
 from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, covered_blocks
 from dstmrouter.pipeline.forward import Forwarder
@@ -34,8 +36,6 @@ from dstmrouter.pipeline.verdict import Verdict
 from perf.figures import Figure, show
 from perf.packets import client6_of, decap_frames, encap_frames
 
-CHUNK: Final = 2048
-START: Final = 256  # XDP_PACKET_HEADROOM
 FRAMES: Final = 4096  # a worker's frames in rotation: 8 MiB
 POOL: Final = IPv4Network("10.0.0.0/12")  # 1,048,576 addresses
 TEP6: Final = IPv6Address("2001:db8:ffff::1")
@@ -48,7 +48,9 @@ def build(bindings: int) -> Tables:
     """Tables with `bindings` leases, a default route, and resolved next hops."""
     blocks = len(covered_blocks([POOL], int(TEP4))) + 1
     rows = bindings + FIXED_ROWS
-    table = BindingTable(bytearray(sum(BindingTable.sizes(blocks, rows))), blocks, rows)
+    memory = mmap.mmap(-1, sum(BindingTable.sizes(blocks, rows)))
+    memory.madvise(mmap.MADV_HUGEPAGE)  # as the shared tables of a router
+    table = BindingTable(memory, blocks, rows)
     table.lay_out([POOL], int(TEP4))
     hops = HopTable(np.zeros(16, np.uint64))
     hops.lay_out()
@@ -75,8 +77,9 @@ class Bench:
     """One kind of work on one set of frames."""
 
     def __init__(self, tables: Tables, work: str, bindings: int, inner_len: int) -> None:
-        self._octets = np.zeros(FRAMES * CHUNK + CHUNK, np.uint8)
-        self._forwarder = Forwarder(FrameMemory(self._octets), tables, TunnelRules(tep6=(TEP6,)))
+        self._umem = Umem(FRAMES)
+        memory = FrameMemory(self._umem.memory)
+        self._forwarder = Forwarder(memory, tables, TunnelRules(tep6=(TEP6,)))
         self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
         rng = np.random.default_rng(7)
         held = rng.integers(0, bindings, FRAMES, dtype=np.uint32)
@@ -86,13 +89,14 @@ class Bench:
         self._port = 0 if work == "encap" else 1
         self._expected = Verdict.ENCAPSULATED if work == "encap" else Verdict.DECAPSULATED
         order = rng.permutation(FRAMES).astype(np.intp)  # as frames come out of a busy pool
-        self._at = order * CHUNK + START
+        self._at = order * self._umem.chunk_size + XDP_PACKET_HEADROOM
         self._length = np.full(FRAMES, self._packets.shape[1], np.int64)
 
     def lay_out(self) -> None:
         """Put the packets into the frames as they arrive."""
-        frames = self._octets[: FRAMES * CHUNK].reshape(FRAMES, CHUNK)
-        frames[:, START : START + self._packets.shape[1]] = self._packets
+        frames = self._umem.octets.reshape(FRAMES, -1)
+        end = XDP_PACKET_HEADROOM + self._packets.shape[1]
+        frames[:, XDP_PACKET_HEADROOM:end] = self._packets
 
     def run(self, burst: int) -> float:
         """Nanoseconds a packet over all frames (fewer for small bursts)."""

@@ -40,19 +40,25 @@ class RowKind(IntEnum):
     SHARED = 4  # port sets of it are (RFC 7597): not forwarded yet
 
 
-ROW: Final = np.dtype(
-    [
-        ("client6", "<u8", (2,)),  # wire words
-        ("ipv4", "<u4"),
-        ("expires", "<u4"),  # seconds since the router started; FOREVER = never
-        ("hop", "<u4"),  # next hop towards the client
-        ("tep", "u1"),  # which tep6 of the router
-        ("psid_offset", "u1"),
-        ("psid_len", "u1"),
-        ("kind", "u1"),  # RowKind
-    ]
-)
 ROW_SIZE: Final = 32  # two rows a cache line
+ROW: Final = np.dtype(
+    {
+        "names": [
+            "client6",  # wire words
+            "client6_octets",  # the same, for copying
+            "ipv4",
+            "expires",  # seconds since the router started; FOREVER = never
+            "hop",  # next hop towards the client
+            "tep",  # which tep6 of the router
+            "psid_offset",
+            "psid_len",
+            "kind",  # RowKind
+        ],
+        "formats": [("<u8", (2,)), "V16", "<u4", "<u4", "<u4", "u1", "u1", "u1", "u1"],
+        "offsets": [0, 0, 16, 20, 24, 28, 29, 30, 31],
+        "itemsize": ROW_SIZE,
+    }
+)
 assert ROW.itemsize == ROW_SIZE
 
 FIXED_ROWS: Final = 3  # one each for NOT_POOL, UNBOUND and LOCAL, at the number of their kind

@@ -60,7 +60,7 @@ class Decapsulator:
         keep = survivors(checks, verdicts, rows)
         if keep is not None:
             rows, inners, tos = rows[keep], inners.take(keep), tos[keep]
-        verdicts[rows] = _DECAPSULATED
+        verdicts[rows if len(rows) < len(verdicts) else slice(None)] = _DECAPSULATED
         if np.count_nonzero(tos != inners.header["tos"]):
             return self._leave(rows, inners, tos, verdicts)
         return rows, inners
@@ -91,6 +91,6 @@ class Decapsulator:
         unbound = (kind != _BOUND) | (holders["expires"] <= np.uint32(now_s))
         foreign = (client6[:, 0] != src6[:, 0]) | (client6[:, 1] != src6[:, 1])
         return (
-            (unbound, (reasons.SPOOFED, kind)),
+            (unbound, lambda: reasons.SPOOFED.take(kind)),
             (foreign, Verdict.DROP_SPOOF_CLIENT),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.verdict import Verdict
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
-Reason: TypeAlias = "Verdict | tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]"
-"""One verdict for all, or a table of verdicts and the column that indexes it."""
+Reason: TypeAlias = "Verdict | Callable[[], npt.NDArray[np.uint8]]"
+"""One verdict for all, or what makes a column of n verdicts if it is wanted."""
 Checks: TypeAlias = Sequence[tuple[Mask, Reason]]
 """Pairs of the packets that break a rule, shape (n,), and why; the first that fits counts."""
 
@@ -31,9 +31,5 @@ def survivors(checks: Checks, verdicts: npt.NDArray[np.uint8], rows: Index) -> I
     if not np.count_nonzero(bad):  # a quarter of the time of any() on small bursts
         return None
     for mask, reason in reversed(checks):
-        if isinstance(reason, tuple):
-            table, column = reason
-            verdicts[rows[mask]] = table[column[mask]]
-        else:
-            verdicts[rows[mask]] = reason
+        verdicts[rows[mask]] = reason()[mask] if callable(reason) else reason
     return np.flatnonzero(~bad)

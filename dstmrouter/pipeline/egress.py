@@ -1,4 +1,4 @@
-"""Writing the headers that leave: templates per port, filled in by columns (rules R5-R8).
+"""Writing the headers that leave: records per port, filled in by columns (rules R5-R8).
 
 Whatever is constant is prepared when a port changes: Ethernet source and type or tag, next header,
 hop limit and tep6. A burst sets what differs by packet. The link header always takes the 18 octets
@@ -7,38 +7,52 @@ before the IP header; of an untagged port the first four are not sent.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN, TunnelRules
-from dstmrouter.wire import ether, ipv6
+from dstmrouter.wire import ether, ipv4, ipv6
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
 
 LINK_LEN: Final = ether.TAGGED_LEN
-_UNTAGGED_AT: Final = ether.TAGGED_LEN - ether.HEADER_LEN
-
-
-def _link(header: np.dtype[np.void], at: int, itemsize: int, **more: int) -> np.dtype[np.void]:
-    """A record of `itemsize` octets with the fields of `header` at `at`, and IPv6 at `more`."""
-    fields = dict(header.fields or {})
-    names = [f"link_{name}" for name in fields]
-    formats = [fields[name][0] for name in fields]
-    offsets = [at + fields[name][1] for name in fields]
-    for name, position in more.items():
-        names.append(name)
-        formats.append(ipv6.HEADER)
-        offsets.append(position)
-    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize})
-
-
-_TUNNEL_LEN: Final = LINK_LEN + TUNNEL_HEADER_LEN
-_BEFORE: Final = np.intp(_TUNNEL_LEN)
-_LINK_LEN: Final = np.intp(LINK_LEN)
 ROWS: Final = 1024  # packets of a burst; for a larger one the records are made anew
+_UNTAGGED_AT: Final = ether.TAGGED_LEN - ether.HEADER_LEN
+_INNER: Final = np.dtype(f"V{ipv4.HEADER_LEN}")
+_INNER_AT: Final = LINK_LEN + TUNNEL_HEADER_LEN
+_PLAIN_LEN: Final = LINK_LEN + ipv4.HEADER_LEN
+_TUNNEL_LEN: Final = _INNER_AT + ipv4.HEADER_LEN
+_LINK_LEN: Final = np.intp(LINK_LEN)
+_BEFORE: Final = np.intp(_INNER_AT)
+
+
+def _record(
+    link: np.dtype[np.void], at: int, **more: tuple[int, np.dtype[np.void]]
+) -> np.dtype[np.void]:
+    """A record with the fields of `link` at `at`, named link_*, and further ones."""
+    fields = dict(link.fields or {})
+    formats = {f"link_{name}": (at + fields[name][1], fields[name][0]) for name in fields} | more
+    return np.dtype(
+        {
+            "names": list(formats),
+            "formats": [form for _, form in formats.values()],
+            "offsets": [offset for offset, _ in formats.values()],
+        }
+    )
+
+
+@dataclasses.dataclass(slots=True)
+class TunnelFill:
+    """What differs by packet in the headers of a tunnel; columns of n packets."""
+
+    macs: Records  # dtype V6
+    clients: Records  # dtype bindings.ROW
+    vtc_flow: npt.NDArray[np.uint64]  # first 32 bits of the IPv6 header
+    inner: Records  # first 20 octets of the IPv4 packets, dtype V20
 
 
 class PortWriter:
@@ -54,15 +68,15 @@ class PortWriter:
         self._port = port
         self._rules = rules
         self._teps = np.frombuffer(b"".join(a.packed for a in rules.tep6), "<u8").reshape(-1, 2)
-        self._plain = _link(header, at, LINK_LEN)
-        self._tunnel = _link(header, at, _TUNNEL_LEN, ipv6=LINK_LEN)
+        self._plain = _record(header, at, inner=(LINK_LEN, _INNER))
+        self._tunnel = _record(header, at, ipv6=(LINK_LEN, ipv6.HEADER), inner=(_INNER_AT, _INNER))
         self._prepare(ROWS)
 
     def _prepare(self, rows: int) -> None:
         """Make records for bursts of up to `rows` packets."""
         self._rows = rows
         self._links = self._template(self._plain, ether.ETHERTYPE_IPV4)
-        self._opaque_links = self._links.view(f"V{LINK_LEN}")
+        self._opaque_links = self._links.view(f"V{_PLAIN_LEN}")
         self._tunnels = self._template(self._tunnel, ether.ETHERTYPE_IPV6)
         self._opaque_tunnels = self._tunnels.view(f"V{_TUNNEL_LEN}")
         self._outer = self._tunnels["ipv6"]
@@ -79,31 +93,29 @@ class PortWriter:
             template["link_tci"] = self._port["vlan"]
         return template
 
-    def write_link(self, at: Index, macs: Records) -> None:
-        """Put Ethernet headers for IPv4 before the packets at `at`; `macs` has dtype V6."""
+    def write_link(self, at: Index, macs: Records, inner: Records) -> None:
+        """Put Ethernet headers before the IPv4 packets at `at`, and write their own headers.
+
+        `macs` has dtype V6, `inner` the first 20 octets of the packets, dtype V20.
+        """
         n = len(at)
         if n > self._rows:
             self._prepare(n)
         self._links["link_dst"][:n] = macs
-        self._memory.records(LINK_LEN)[at - _LINK_LEN] = self._opaque_links[:n]
+        self._links["inner"][:n] = inner
+        self._memory.records(_PLAIN_LEN)[at - _LINK_LEN] = self._opaque_links[:n]
 
-    def write_tunnel(
-        self,
-        at: Index,
-        macs: Records,
-        clients: Records,
-        vtc_flow: npt.NDArray[np.uint32],
-        total_len: npt.NDArray[np.int64],
-    ) -> None:
-        """Put Ethernet and IPv6 headers before the packets at `at`; `clients` has dtype ROW."""
+    def write_tunnel(self, at: Index, total_len: npt.NDArray[np.int64], fill: TunnelFill) -> None:
+        """Put Ethernet and IPv6 headers before the IPv4 packets at `at`, and write their own."""
         n = len(at)
         if n > self._rows:
             self._prepare(n)
         outer = self._outer
-        self._tunnels["link_dst"][:n] = macs
-        outer["vtc_flow"][:n] = vtc_flow
+        self._tunnels["link_dst"][:n] = fill.macs
+        self._tunnels["inner"][:n] = fill.inner
+        outer["vtc_flow"][:n] = fill.vtc_flow
         outer["payload_len"][:n] = total_len
-        outer["dst"][:n] = clients["client6"]
+        outer["dst_octets"][:n] = fill.clients["client6_octets"]
         if len(self._teps) > 1:
-            outer["src"][:n] = self._teps.take(clients["tep"], axis=0)
+            outer["src"][:n] = self._teps.take(fill.clients["tep"], axis=0)
         self._memory.records(_TUNNEL_LEN)[at - _BEFORE] = self._opaque_tunnels[:n]

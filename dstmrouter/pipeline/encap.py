@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from dstmrouter.pipeline import ecn, inner, reasons
 from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.egress import TunnelFill
 from dstmrouter.pipeline.flow import FlowLabels
 from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.outcome import Outcome, Send, Tables, by_port
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
 
-_VERSION: Final = np.uint32(6 << ipv6.VERSION_SHIFT)
-_TRAFFIC_CLASS_SHIFT: Final = np.uint32(ipv6.TRAFFIC_CLASS_SHIFT)
 # An IntEnum member in a comparison costs numpy 8 us a burst, a scalar of the column's type 0.5.
 _BOUND: Final = np.uint8(RowKind.BOUND)
 _RESOLVED: Final = np.uint8(HopState.RESOLVED)
@@ -35,11 +35,10 @@ class Encapsulator:
     """Looks up clients and writes outer headers; holds views only."""
 
     def __init__(self, memory: FrameMemory, tables: Tables, rules: TunnelRules) -> None:
-        self._memory = memory
         self._tables = tables
         self._labels = FlowLabels(memory, rules.flow_key)
-        self._fixed_label = None if rules.flow_label is None else np.uint32(rules.flow_label)
-        self._class_mask = np.uint32(0xFF if rules.dscp_uniform else ecn.ECN_MASK)
+        self._fixed_label = None if rules.flow_label is None else np.uint64(rules.flow_label)
+        self._first_words = _first_words(dscp_uniform=rules.dscp_uniform)
         self._tunnel_mtu = np.int64(rules.path_mtu - TUNNEL_HEADER_LEN)
         self.writers: list[PortWriter] = []
 
@@ -50,64 +49,76 @@ class Encapsulator:
 
         `checks` are those that the packets have still to pass, besides the ones made here.
         """
-        clients = self._tables.bindings.look_up(packets.dst)
-        hops = self._tables.hops.words.take(clients["hop"]).view(HOP)
-        checks = (
-            *checks,
-            *self._binding_checks(clients, now_s),
-            inner.ttl_check(packets),
-            *self._way_checks(packets, hops),
-        )
-        keep = survivors(checks, outcome.verdicts, rows)
-        if keep is not None:
-            rows, packets, clients, hops = rows[keep], packets.take(keep), clients[keep], hops[keep]
-        if len(rows):
-            inner.decrement_ttl(packets)
-            inner.write_back(self._memory, packets)
-            self._write(rows, packets, clients, hops, outcome)
+        checks = (*checks, inner.ttl_check(packets))
+        for part in self._admitted(rows, packets, checks, now_s, outcome):
+            inner.decrement_ttl(part.packets)
+            self._write(part, outcome)
 
     def answer(self, rows: Index, packets: Inner, now_s: int, outcome: Outcome) -> None:
         """Send packets of our own into tunnels; their TTL stays."""
+        for part in self._admitted(rows, packets, (), now_s, outcome):
+            self._write(part, outcome)
+
+    def _admitted(
+        self, rows: Index, packets: Inner, checks: Checks, now_s: int, outcome: Outcome
+    ) -> list[_Way]:
+        """Look up the ways of packets: one item with those that have one, or none."""
         clients = self._tables.bindings.look_up(packets.dst)
         hops = self._tables.hops.words.take(clients["hop"]).view(HOP)
-        checks = (*self._binding_checks(clients, now_s), *self._way_checks(packets, hops))
-        keep = survivors(checks, outcome.verdicts, rows)
-        if keep is not None:
-            rows, packets, clients, hops = rows[keep], packets.take(keep), clients[keep], hops[keep]
-        if len(rows):
-            inner.write_back(self._memory, packets)
-            self._write(rows, packets, clients, hops, outcome)
-
-    def _binding_checks(self, clients: Records, now_s: int) -> Checks:
-        """R2, R3, R30: the destination must be bound, and its lifetime not be over."""
-        kind = clients["kind"]
-        unbound = (kind != _BOUND) | (clients["expires"] <= np.uint32(now_s))
-        return ((unbound, (reasons.NOT_BOUND, kind)),)
-
-    def _way_checks(self, packets: Inner, hops: Records) -> Checks:
-        """R17, R18, and a resolved next hop."""
-        state = hops["state"]
-        no_hop = (state != _RESOLVED, (reasons.NO_HOP, state))
+        kind, state = clients["kind"], hops["state"]
         too_big = packets.total_len > self._tunnel_mtu
-        if not np.count_nonzero(too_big):
-            return (no_hop,)
-        stays_whole = packets.header["fragment"] & ipv4.FLAG_DF != 0
-        return (
-            (too_big & stays_whole, Verdict.DROP_TOO_BIG),
-            (too_big, Verdict.DROP_FRAGMENT_OUTER),
-            no_hop,
+        fragment = packets.header["fragment"]
+        checks = (
+            *checks,
+            (
+                (kind != _BOUND) | (clients["expires"] <= np.uint32(now_s)),  # R2, R3, R30
+                lambda: reasons.NOT_BOUND.take(kind),
+            ),
+            (too_big, lambda: _why_too_big(fragment)),  # R17, R18
+            (state != _RESOLVED, lambda: reasons.NO_HOP.take(state)),
         )
+        keep = survivors(checks, outcome.verdicts, rows)
+        if keep is None:
+            return [_Way(rows, packets, clients, hops)]
+        if not len(keep):
+            return []
+        return [_Way(rows[keep], packets.take(keep), clients[keep], hops[keep])]
 
-    def _write(
-        self, rows: Index, packets: Inner, clients: Records, hops: Records, outcome: Outcome
-    ) -> None:
-        vtc_flow: npt.NDArray[np.uint32] = packets.header["tos"] & self._class_mask  # R7
-        vtc_flow <<= _TRAFFIC_CLASS_SHIFT
-        vtc_flow |= _VERSION
-        vtc_flow |= self._labels.of(packets) if self._fixed_label is None else self._fixed_label
+    def _write(self, way: _Way, outcome: Outcome) -> None:
+        vtc_flow = self._first_words.take(way.packets.header["tos"])  # R7
+        label = self._labels.of(way.packets) if self._fixed_label is None else self._fixed_label
+        vtc_flow |= label  # R8
+        hops, packets = way.hops, way.packets
         for port, part in by_port(hops["port"]):
             writer = self.writers[port]
             at, total_len = packets.at[part], packets.total_len[part]
-            writer.write_tunnel(at, hops["mac"][part], clients[part], vtc_flow[part], total_len)
+            fill = TunnelFill(
+                hops["mac"][part], way.clients[part], vtc_flow[part], packets.opaque[part]
+            )
+            writer.write_tunnel(at, total_len, fill)
             before = TUNNEL_HEADER_LEN + writer.link_len
-            outcome.sends.append(Send(port, rows[part], at - before, total_len + before))
+            outcome.sends.append(Send(port, way.rows[part], at - before, total_len + before))
+
+
+@dataclasses.dataclass(slots=True)
+class _Way:
+    """Packets that may leave, and by which way."""
+
+    rows: Index
+    packets: Inner
+    clients: Records  # dtype ROW
+    hops: Records  # dtype HOP
+
+
+def _first_words(*, dscp_uniform: bool) -> npt.NDArray[np.uint64]:
+    """First 32 bits of the outer header without flow label, by inner TOS (R5, R7)."""
+    tos = np.arange(256, dtype=np.uint64)
+    if not dscp_uniform:
+        tos &= np.uint64(ecn.ECN_MASK)
+    return np.uint64(6 << ipv6.VERSION_SHIFT) | tos << np.uint64(ipv6.TRAFFIC_CLASS_SHIFT)
+
+
+def _why_too_big(fragment: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    stays_whole = fragment & ipv4.FLAG_DF != 0
+    verdicts = np.where(stays_whole, Verdict.DROP_TOO_BIG, Verdict.DROP_FRAGMENT_OUTER)
+    return verdicts.astype(np.uint8)

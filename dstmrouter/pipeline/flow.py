@@ -13,14 +13,12 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import FrameMemory
 
-# Odd multipliers with well-spread bits (the first is 2^64 / golden ratio): multiplying and taking
-# the upper bits is universal hashing, here with a secret added before each multiplication.
-_MULTIPLIER_1: Final = np.uint64(0x9E3779B97F4A7C15)
-_MULTIPLIER_2: Final = np.uint64(0xD6E8FEB86659FD93)
+# Multiplying by a secret odd number and taking the upper bits is universal hashing (Dietzfelbinger
+# and others, 1997); here done twice, so that addresses and ports are both spread.
 _PORTS_LEN: Final = 4
 _HALF: Final = np.uint64(32)
 _LABEL_SHIFT: Final = np.uint64(44)  # 20 bits stay
-_LEAST: Final = np.uint32(1)
+_LEAST: Final = np.uint64(1)
 # What the ports count: differently for each protocol that has them, nothing for the others.
 _PORT_WEIGHTS: Final = np.zeros(256, np.uint64)
 for _protocol in ipv4.PROTOCOLS_WITH_PORTS:
@@ -32,13 +30,14 @@ class FlowLabels:
 
     def __init__(self, memory: FrameMemory, key: tuple[int, int]) -> None:
         self._memory = memory
-        self._key_1, self._key_2 = (np.uint64(part) for part in key)
+        self._multiplier_1, self._multiplier_2 = (np.uint64(part | 1) for part in key)
 
-    def of(self, packets: Inner) -> npt.NDArray[np.uint32]:
+    def of(self, packets: Inner) -> npt.NDArray[np.uint64]:
         """One label a packet, shape (n,), 1..0xFFFFF; the same for all packets of a flow.
 
         A flow is addresses, protocol and ports for TCP, UDP, DCCP and SCTP. For other protocols and
-        for fragments (of which only the first has ports) it is the pair of addresses.
+        for fragments (of which only the first has ports) it is the pair of addresses, as it is for
+        packets too short to have ports.
         """
         header = packets.header
         ports = self._memory.records(_PORTS_LEN)[packets.payload_at].view("<u4")
@@ -46,11 +45,14 @@ class FlowLabels:
         fragments = header["fragment"] & ipv4.FRAGMENT_BITS
         if np.count_nonzero(fragments):
             ports[fragments != 0] = 0
-        mixed = packets.raw["addresses"] + self._key_1
-        mixed *= _MULTIPLIER_1
+        behind = packets.total_len + packets.at
+        behind -= packets.payload_at
+        bare = behind < _PORTS_LEN
+        if np.count_nonzero(bare):  # what stands there is not of this packet
+            ports[bare] = 0
+        mixed = packets.raw["addresses"] * self._multiplier_1
         mixed ^= mixed >> _HALF
         mixed += ports
-        mixed += self._key_2
-        mixed *= _MULTIPLIER_2
+        mixed *= self._multiplier_2
         mixed >>= _LABEL_SHIFT
-        return np.maximum(mixed.astype(np.uint32), _LEAST)
+        return np.maximum(mixed, _LEAST)

@@ -41,7 +41,7 @@ class Forwarder:
         self._rules = rules
         self._encap = Encapsulator(memory, tables, rules)
         self._decap = Decapsulator(memory, tables.bindings, rules)
-        self._route = Router4(memory, tables)
+        self._route = Router4(tables)
         self._port_generation = -1
         self._vlans: list[int] = []
 
@@ -52,7 +52,7 @@ class Forwarder:
         `Send` of the outcome have been dropped. All frames stay the caller's.
         """
         self._follow_ports()
-        outcome = Outcome(np.zeros(len(at), np.uint8))
+        outcome = Outcome(np.zeros(len(at), np.uint8))  # 0 is ENCAPSULATED, until we know better
         if not len(at):
             return outcome
         plain, tunnelled = split(self._memory, at, length, self._vlans[port], outcome.verdicts)
@@ -76,7 +76,6 @@ class Forwarder:
 
     def _from_internet(self, packets: Packets, now_s: int, outcome: Outcome) -> None:
         headers, checks = inner.read(self._memory, packets.at, packets.room)
-        outcome.verdicts[packets.rows] = Verdict.ENCAPSULATED
         self._encap.forward(packets.rows, headers, checks, now_s, outcome)
 
     def _from_clients(self, packets: Packets, now_s: int, outcome: Outcome) -> None:

@@ -28,7 +28,7 @@ class Inner:
 
     at: Index  # where the IPv4 header starts, octets of frame memory
     payload_at: Index  # where it ends, options included
-    opaque: Records  # copies of the first 20 octets, dtype V20; changed on the way, then written
+    opaque: Records  # copies of the first 20 octets, dtype V20; changed on the way
     header: Records  # the same memory, dtype ipv4.HEADER
     raw: Records  # the same memory, dtype ipv4.RAW
     total_len: npt.NDArray[np.int64]  # octets
@@ -94,7 +94,7 @@ def _read_options(
     inner.payload_at[rows] = at + words * 4
 
 
-# What is changed on the way is changed in the columns, and written back once.
+# What is changed on the way is changed in the columns; `egress` writes it with the link header.
 
 
 def ttl_check(packets: Inner) -> tuple[Mask, Verdict]:
@@ -124,8 +124,3 @@ def set_tos(packets: Inner, tos: npt.NDArray[np.uint8]) -> None:
     less = before.astype(np.int64) - tos
     header["checksum"] = checksum.updated(header["checksum"].astype(np.int64), less)
     header["tos"] = tos
-
-
-def write_back(memory: FrameMemory, packets: Inner) -> None:
-    """Write the 20 octets of every header into its frame."""
-    memory.records(ipv4.HEADER_LEN)[packets.at] = packets.opaque

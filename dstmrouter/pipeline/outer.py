@@ -74,7 +74,7 @@ class OuterReader:
         return Outer(header, ipv6.TRAFFIC_CLASS.take(first), at + skip, end - skip), (
             (malformed, Verdict.DROP_V6_MALFORMED),
             (self._not_tep6(header["dst"]), Verdict.DROP_NOT_TEP6),
-            (no_tunnel, (_NOT_TUNNEL, next_header)),
+            (no_tunnel, lambda: _NOT_TUNNEL.take(next_header)),
         )
 
     def _skip_options(

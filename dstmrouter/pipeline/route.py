@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dstmrouter.pipeline.egress import PortWriter
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import FrameMemory, Index
+    from dstmrouter.pipeline.memory import Index
 
 
 _RESOLVED: Final = np.uint8(HopState.RESOLVED)
@@ -26,8 +26,7 @@ _RESOLVED: Final = np.uint8(HopState.RESOLVED)
 class Router4:
     """Sends IPv4 packets towards the Internet; holds views only."""
 
-    def __init__(self, memory: FrameMemory, tables: Tables) -> None:
-        self._memory = memory
+    def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self.writers: list[PortWriter] = []
         self.mtus: npt.NDArray[np.int64]
@@ -41,7 +40,7 @@ class Router4:
             outcome.gleaned.append(packets.dst[state == np.uint8(HopState.GLEAN)])
         checks = (
             inner.ttl_check(packets),
-            (unusable, (reasons.NO_HOP, state)),
+            (unusable, lambda: reasons.NO_HOP.take(state)),
             (packets.total_len > self.mtus.take(hops["port"]), Verdict.DROP_TOO_BIG_V4),
         )
         keep = survivors(checks, outcome.verdicts, rows)
@@ -50,11 +49,10 @@ class Router4:
         if not len(rows):
             return
         inner.decrement_ttl(packets)
-        inner.write_back(self._memory, packets)
         for port, part in by_port(hops["port"]):
             writer = self.writers[port]
             at = packets.at[part]
-            writer.write_link(at, hops["mac"][part])
+            writer.write_link(at, hops["mac"][part], packets.opaque[part])
             before = writer.link_len
             outcome.sends.append(
                 Send(port, rows[part], at - before, packets.total_len[part] + before)

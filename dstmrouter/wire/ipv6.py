@@ -7,17 +7,23 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-HEADER: Final = np.dtype(
-    [
-        ("vtc_flow", ">u4"),  # version 4, traffic class 8, flow label 20 bits
-        ("payload_len", ">u2"),
-        ("next_header", "u1"),
-        ("hop_limit", "u1"),
-        ("src", "<u8", (2,)),  # the wire octets as words, see dstmrouter.binding
-        ("dst", "<u8", (2,)),
-    ]
-)
 HEADER_LEN: Final = 40
+HEADER: Final = np.dtype(
+    {
+        "names": [
+            "vtc_flow",  # version 4, traffic class 8, flow label 20 bits
+            "payload_len",
+            "next_header",
+            "hop_limit",
+            "src",  # the wire octets as words, see dstmrouter.binding
+            "dst",
+            "dst_octets",  # the same as dst, for copying
+        ],
+        "formats": [">u4", ">u2", "u1", "u1", ("<u8", (2,)), ("<u8", (2,)), "V16"],
+        "offsets": [0, 4, 6, 7, 8, 24, 24],
+        "itemsize": HEADER_LEN,
+    }
+)
 
 FIRST_OCTETS: Final = np.dtype({"names": ["raw"], "formats": ["<u2"], "itemsize": HEADER_LEN})
 """Version, traffic class and 4 bits of flow label, not swapped: to index tables."""
