@@ -49,8 +49,10 @@ class Decapsulator:
 
         All others have their verdict then, and these have one that says how their ECN was judged.
         """
-        outer, outer_checks = self._outer.read(packets.at, packets.room)
-        inners, inner_checks = inner.read(self._memory, outer.inner_at, outer.inner_room)
+        outer, outer_checks = self._outer.read(packets)
+        inners, inner_checks = inner.read(
+            self._memory, outer.inner_at, outer.inner_room, outer.inner_header
+        )
         checks = (
             *outer_checks,
             *inner_checks,

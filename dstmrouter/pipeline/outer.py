@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
     from dstmrouter.pipeline.decide import Checks, Mask
+    from dstmrouter.pipeline.link import Packets
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
 
 MAX_EXTENSIONS: Final = 4  # options headers that are skipped; more are nobody's honest traffic
@@ -31,12 +32,7 @@ class Outer:
     traffic_class: npt.NDArray[np.uint8]
     inner_at: Index  # where the inner packet starts, octets of frame memory
     inner_room: npt.NDArray[np.int64]  # octets from there to the end of the IPv6 packet
-
-    def take(self, keep: Index) -> Outer:
-        """The packets at the positions `keep`."""
-        return Outer(
-            self.header[keep], self.traffic_class[keep], self.inner_at[keep], self.inner_room[keep]
-        )
+    inner_header: Records | None  # copies, dtype ipv4.PACKET, if they were read already
 
 
 _HEADER_LEN: Final = np.int64(ipv6.HEADER_LEN)
@@ -57,21 +53,23 @@ class OuterReader:
         assert len(order) == len(teps), "two tunnel end points have one key"
         self._teps = teps[order]
 
-    def read(self, at: Index, room: npt.NDArray[np.int64]) -> tuple[Outer, Checks]:
-        """Read the IPv6 headers at `at`, each with `room` octets up to the end of its frame."""
-        opaque = self._memory.records(ipv6.HEADER_LEN)[at]
-        header = opaque.view(ipv6.HEADER)
-        first = opaque.view(ipv6.FIRST_OCTETS)["raw"]
+    def read(self, packets: Packets) -> tuple[Outer, Checks]:
+        """Read and check the IPv6 headers of packets."""
+        at, head = packets.at, packets.head
+        header = self._memory.read(at, ipv6.HEADER) if head is None else head["outer"]
+        first = header["first_octets"]
         end = header["payload_len"] + _HEADER_LEN
-        malformed = ipv6.NOT_VERSION_6.take(first) | (end > room)
+        malformed = ipv6.NOT_VERSION_6.take(first) | (end > packets.room)
         next_header = header["next_header"]
         no_tunnel = next_header != _IPV4
         skip: Index | np.int64 = _HEADER_LEN
         if np.count_nonzero(no_tunnel):
+            head = None  # inner headers are elsewhere
             next_header = next_header.copy()
             skip = self._skip_options(at, np.where(malformed, 0, end), next_header)
             no_tunnel = next_header != _IPV4
-        return Outer(header, ipv6.TRAFFIC_CLASS.take(first), at + skip, end - skip), (
+        known = None if head is None else head["packet"]
+        return Outer(header, ipv6.TRAFFIC_CLASS.take(first), at + skip, end - skip, known), (
             (malformed, Verdict.DROP_V6_MALFORMED),
             (self._not_tep6(header["dst"]), Verdict.DROP_NOT_TEP6),
             (no_tunnel, lambda: _NOT_TUNNEL.take(next_header)),

@@ -33,7 +33,8 @@ class Router4:
 
     def forward(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Decrement the TTL of packets and send them to their next hops."""
-        hops = self._tables.hops.words.take(self._tables.routes4.lookup(packets.dst)).view(HOP)
+        words = self._tables.hops.words.take(self._tables.routes4.lookup(packets.dst))
+        hops = words.view(HOP)
         state = hops["state"]
         unusable = state != _RESOLVED
         if np.count_nonzero(unusable):
@@ -45,14 +46,14 @@ class Router4:
         )
         keep = survivors(checks, outcome.verdicts, rows)
         if keep is not None:
-            rows, packets, hops = rows[keep], packets.take(keep), hops[keep]
+            rows, packets, hops = rows[keep], packets.take(keep), words[keep].view(HOP)
         if not len(rows):
             return
         inner.decrement_ttl(packets)
         for port, part in by_port(hops["port"]):
             writer = self.writers[port]
             at = packets.at[part]
-            writer.write_link(at, hops["mac"][part], packets.opaque[part])
+            writer.write_link(at, hops["mac"][part], packets.header["octets"][part])
             before = writer.link_len
             outcome.sends.append(
                 Send(port, rows[part], at - before, packets.total_len[part] + before)

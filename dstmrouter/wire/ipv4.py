@@ -24,15 +24,27 @@ HEADER: Final = np.dtype(
 HEADER_LEN: Final = 20
 MAX_HEADER_LEN: Final = 60
 
-RAW: Final = np.dtype(
+_PACKET_FIELDS: Final = {n: f[:2] for n, f in dict(HEADER.fields or {}).items()} | {
+    "ports": (np.dtype("<u4"), 20),  # source and destination port, if there are no options
+    # The same octets again, for copying, and in words that are not swapped: to sum them, to index
+    # tables, to tell flows apart.
+    "octets": (np.dtype("V20"), 0),
+    "words": (np.dtype(("<u4", (5,))), 0),
+    "raw_checksum": (np.dtype("<u2"), 10),
+    "src_upper": (np.dtype("<u2"), 12),
+    "dst_upper": (np.dtype("<u2"), 16),
+    "addresses": (np.dtype("<u8"), 12),
+}
+PACKET_LEN: Final = HEADER_LEN + 4
+PACKET: Final = np.dtype(
     {
-        "names": ["checksum", "src_upper", "dst_upper", "addresses"],
-        "formats": ["<u2", "<u2", "<u2", "<u8"],
-        "offsets": [10, 12, 16, 12],
-        "itemsize": HEADER_LEN,
+        "names": list(_PACKET_FIELDS),
+        "formats": [form for form, _ in _PACKET_FIELDS.values()],
+        "offsets": [offset for _, offset in _PACKET_FIELDS.values()],
+        "itemsize": PACKET_LEN,
     }
 )
-"""The same octets in words that are not swapped: to index tables and to tell flows apart."""
+"""The fixed header and what stands in the place of ports, with some octets under several names."""
 
 VERSION_IHL: Final = np.uint8(0x45)  # version 4, five words, no options
 # Only ever tested for bits, so the masks are swapped once instead of the column for every burst.
@@ -60,4 +72,4 @@ def _martian_networks() -> npt.NDArray[np.bool_]:
 
 
 MARTIAN: Final = _martian_networks()
-"""Indexed by RAW's src_upper or dst_upper, shape (65536,), bool (RFC 1812 section 5.3.7)."""
+"""Indexed by PACKET's src_upper or dst_upper, shape (65536,), bool (RFC 1812 section 5.3.7)."""

@@ -18,15 +18,13 @@ HEADER: Final = np.dtype(
             "src",  # the wire octets as words, see dstmrouter.binding
             "dst",
             "dst_octets",  # the same as dst, for copying
+            "first_octets",  # version, class, 4 bits of flow label, not swapped: to index tables
         ],
-        "formats": [">u4", ">u2", "u1", "u1", ("<u8", (2,)), ("<u8", (2,)), "V16"],
-        "offsets": [0, 4, 6, 7, 8, 24, 24],
+        "formats": [">u4", ">u2", "u1", "u1", ("<u8", (2,)), ("<u8", (2,)), "V16", "<u2"],
+        "offsets": [0, 4, 6, 7, 8, 24, 24, 0],
         "itemsize": HEADER_LEN,
     }
 )
-
-FIRST_OCTETS: Final = np.dtype({"names": ["raw"], "formats": ["<u2"], "itemsize": HEADER_LEN})
-"""Version, traffic class and 4 bits of flow label, not swapped: to index tables."""
 
 
 def _by_first_octets() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
@@ -35,7 +33,7 @@ def _by_first_octets() -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
 
 
 NOT_VERSION_6, TRAFFIC_CLASS = _by_first_octets()
-"""By FIRST_OCTETS, shape (65536,): whether the version is wrong, and the traffic class."""
+"""By first_octets, shape (65536,): whether the version is wrong, and the traffic class."""
 
 EXTENSION: Final = np.dtype([("next_header", "u1"), ("len8", "u1")])
 """Start of an options header; `len8` counts units of 8 octets without the first (4.3, 4.6)."""
