@@ -43,13 +43,15 @@ class RouterControl:
     async def _status(self, _params: dict[str, Any]) -> dict[str, Any]:
         router = self._router
         workers = router.workers
+        board = router.shared.noticeboard
+        uptime_s = time.monotonic() - router.clock_zero
         return {
             "router": router.config.router.name,
             "version": __version__,
-            "uptime_s": round(time.monotonic() - router.clock_zero, 1),
+            "uptime_s": round(uptime_s, 3),
             "bindings": router.writer.bound,
             "workers": [
-                {"worker": number, "pid": pid, **_ledger(router.shared.noticeboard.read(number))}
+                {"worker": number, "pid": pid} | _ledger(board.read(number), uptime_s)
                 for number, pid in sorted((workers.pids() if workers else {}).items())
             ],
             "worker_deaths": workers.deaths if workers else 0,
@@ -145,8 +147,12 @@ def _link(link: Link) -> dict[str, Any]:
     return {"up": link.up, "mtu": link.mtu, "mac": link.mac.hex(":")}
 
 
-def _ledger(notice: dict[str, Any]) -> dict[str, Any]:
-    return {name: notice[name] for name in ("frames", "pool", "missing") if name in notice}
+def _ledger(notice: dict[str, Any], uptime_s: float) -> dict[str, Any]:
+    """What a worker last told of its frames, and how long ago: one that hangs tells nothing."""
+    if not notice:
+        return {}
+    told = {name: notice[name] for name in ("frames", "pool", "missing")}
+    return told | {"heard_s": round(uptime_s - notice["at_s"], 3)}
 
 
 def _whole(params: dict[str, Any], name: str, default: int, most: int) -> int:

@@ -84,6 +84,7 @@ class Worker:
             self._plan.worker,
             {
                 "pid": os.getpid(),
+                "at_s": now - self._plan.clock_zero,
                 "frames": self._engine.umem.frames,
                 "pool": len(self._engine.umem.pool),
                 "missing": self._engine.missing(),
