@@ -12,7 +12,7 @@ from tests.pipeline import worlds
 FAR: Final = IPv4Address("198.18.7.7")
 CLIENT4: Final = worlds.leased(1)
 UDP_PORTS: Final = struct.pack("!HH", 4711, 53)
-OPTIONS: Final = bytes.fromhex("0401040104010100")  # encapsulation limit 4, PadN; follows: IPv4
+OPTIONS: Final = bytes.fromhex("0400040104010100")  # encapsulation limit 4, PadN; follows: IPv4
 ETHER: Final = {4: 0x0800, 6: 0x86DD}
 
 

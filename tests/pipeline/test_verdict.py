@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from dstmrouter.counters import Counters
+from dstmrouter.daemon.engine import Engine
+from dstmrouter.io.memport import MemoryPort
+from dstmrouter.io.umem import Umem
+from dstmrouter.pipeline.forward import Forwarder
+from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.rules import TunnelRules
+from dstmrouter.pipeline.verdict import Verdict
+from tests import oracle
+from tests.pipeline import packets, worlds
+from tests.pipeline.examples import EXAMPLES
+from tests.pipeline.machine import Machine, tables
+
+
+@cache
+def machine(*, hairpin: bool) -> Machine:
+    return Machine(worlds.world(hairpin=hairpin))
+
+
+def test_every_verdict_has_an_example() -> None:
+    assert set(EXAMPLES) | {Verdict.DROP_TX_FULL} == set(Verdict)
+
+
+@pytest.mark.parametrize("verdict", EXAMPLES, ids=lambda verdict: verdict.name)
+def test_every_verdict_is_reached(verdict: Verdict) -> None:
+    example = EXAMPLES[verdict]
+    router = machine(hairpin=example.hairpin)
+    (fate,) = router.run([example.frame], example.port, worlds.NOW_S)
+    assert fate.verdict == verdict.name
+    assert fate == oracle.fate(router.world, example.frame, example.port, worlds.NOW_S)
+
+
+def test_all_examples_in_one_burst() -> None:
+    router = machine(hairpin=True)
+    frames = [example.frame for example in EXAMPLES.values() if example.hairpin]
+    names = [verdict.name for verdict, example in EXAMPLES.items() if example.hairpin]
+    fates = router.run(frames, worlds.ACCESS, worlds.NOW_S)
+    assert [fate.verdict for fate in fates] == names
+    assert [fate.frame is not None for fate in fates] == [Verdict[name].forwarded for name in names]
+
+
+def test_packets_that_a_port_cannot_take_are_counted_as_such() -> None:
+    umem = Umem(64)
+    world = worlds.world()
+    ports = [MemoryPort(umem, f"port{n}", slots=2 if n == 0 else 16) for n in range(4)]
+    rules = TunnelRules(tep6=world.rules.tep6, tep4=world.rules.tep4)
+    counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
+    engine = Engine(
+        umem, ports, Forwarder(FrameMemory(umem.memory), tables(world), rules), counters
+    )
+    for port in ports:
+        frames = umem.pool.take(16)
+        umem.pool.give(frames[port.refill(frames) :])
+    ports[worlds.INTERNET].feed([packets.ether(packets.ipv4())] * 5)
+    engine.turn(worlds.NOW_S)
+    assert len(ports[worlds.ACCESS].take_sent()) == 2
+    found = counters.totals()[0]
+    assert found[Verdict.ENCAPSULATED] == 2
+    assert found[Verdict.DROP_TX_FULL] == 3
+    assert engine.missing() == 0
+
+
+def test_numbers_are_dense_and_names_say_who_is_dropped() -> None:
+    assert [verdict.value for verdict in Verdict] == list(range(len(Verdict)))
+    forwarded = [verdict.name for verdict in Verdict if verdict.forwarded]
+    assert forwarded == [
+        "ENCAPSULATED",
+        "DECAPSULATED",
+        "DECAPSULATED_ECN_ODD",
+        "HAIRPINNED",
+        "ECHO_ANSWERED",
+    ]
+
+
+def test_every_verdict_has_its_own_words() -> None:
+    texts = {verdict.help for verdict in Verdict}
+    assert len(texts) == len(Verdict)
+    assert all(texts)
+
+
+def test_a_verdict_fits_the_verdict_column() -> None:
+    assert np.array(list(Verdict), np.uint8).tolist() == list(range(len(Verdict)))
