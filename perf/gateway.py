@@ -88,10 +88,13 @@ class Gateway:
         return f"ipc://{self.directory}/router"
 
     @contextlib.contextmanager
-    def router(self, mode: str, *, leases: int, feed: bool = False) -> Iterator[RouterProcess]:
+    def router(
+        self, mode: str, *, leases: int, feed: bool = False, pool: IPv4Network = POOL
+    ) -> Iterator[RouterProcess]:
         """Run `dstm-router` with ports of this mode while the block runs."""
         config = self.directory / "router.toml"
-        config.write_text(self._router_toml(mode, leases, feed=feed))
+        text = self._router_toml(mode, leases, pool)
+        config.write_text(text + (FEED.format(self.directory) if feed else ""))
         router = RouterProcess(self.space, config, self.control)
         try:
             router.wait_ready()
@@ -99,7 +102,7 @@ class Gateway:
         finally:
             router.close()
 
-    def _router_toml(self, mode: str, leases: int, *, feed: bool) -> str:
+    def _router_toml(self, mode: str, leases: int, pool: IPv4Network) -> str:
         ports = "".join(
             f'[[port]]\ninterface = "{port}"\nmode = "{mode}"\n' for port in ("port6", "port4")
         )
@@ -115,10 +118,10 @@ log_format = "json"
 tep6 = ["{TEP6}"]
 tep4 = "{TEP4}"
 [[pool]]
-prefix = "{POOL}"
+prefix = "{pool}"
 [table]
 leases = {leases}
-{FEED.format(self.directory) if feed else ""}"""
+"""
 
     def close(self) -> None:
         """Remove everything; harmless when repeated."""
@@ -211,11 +214,14 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def rss_octets(pid: int) -> int:
-    """Resident memory of a process, shared pages included."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("Rss:"))
-    return int(line.split()[1]) * 1024
+def memory_octets(*pids: int) -> int:
+    """Resident memory of processes; what they share is counted once."""
+    total = 0
+    for pid in pids:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        line = next(line for line in text.splitlines() if line.startswith("Pss:"))
+        total += int(line.split()[1]) * 1024
+    return total
 
 
 def _set_mac(space: Namespace, interface: str) -> None:

@@ -1,0 +1,177 @@
+"""Bindings by the million: how fast they reach the forwarding table, and what they weigh.
+
+    python -m perf.bindings [--json] [--runs N] [--leases N] [--pps RATE] [--quick]
+
+- snapshot: a real `dstm-server` holds all leases in its store; from the moment a real `dstm-router`
+  follows its feed until every lease is in the forwarding table.
+- changes: all that the router can take, each giving an address to another client, while it forwards
+  packets to exactly these addresses. None may be lost.
+- memory: what server and router (supervisor and worker) weigh with all leases, less what they weigh
+  with none, per lease.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import os
+import time
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Final
+
+from lab.netns import wait_until
+from perf.changes import Background, Changes, publish, push
+from perf.figures import Figure, show
+from perf.gateway import CONTROL_CPU, POOL, Gateway, RouterProcess, memory_octets, unix_time
+from perf.leaseserver import fill_store, serving
+from perf.wire import Options, Way, Ways, check, load
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+SMALL_POOL: Final = IPv4Network("10.0.0.0/24")
+DELTAS: Final = (1_000, 10_000)
+LOAD_S: Final = 60.0
+CHANGED: Final = 65_536  # as many as the generator can address
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the command line chooses."""
+
+    runs: int = 3
+    leases: int = 1_000_000
+    changed: int = CHANGED
+    pps: float = 100_000
+    seconds: float = 2.0
+
+
+class Results:
+    """Values by what was measured."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._leases = plan.leases
+        self._runs: dict[tuple[str, int, str], list[float]] = collections.defaultdict(list)
+
+    def add(self, work: str, unit: str, value: float, bindings: int | None = None) -> None:
+        """Note one run."""
+        self._runs[work, bindings or self._leases, unit].append(value)
+
+    def figures(self) -> list[Figure]:
+        """All of them, in the order of the first runs."""
+        return [
+            Figure(bench="bindings", work=work, unit=unit, runs=runs, bindings=bindings)
+            for (work, bindings, unit), runs in self._runs.items()
+        ]
+
+
+# Snapshots and memory -----------------------------------------------------------------------------
+
+
+def measure_snapshots(gateway: Gateway, plan: Plan, results: Results) -> None:
+    """Start a server, then routers one after the other."""
+    empty, full = gateway.directory / "empty.sqlite", gateway.directory / "full.sqlite"
+    with serving(gateway, empty, SMALL_POOL) as server:
+        server_alone = memory_octets(server.process.pid)
+    with gateway.router("auto", leases=1, pool=SMALL_POOL) as router:
+        router_alone = _router_memory(router)
+    fill_store(full, POOL, plan.leases)
+    started = time.monotonic()
+    with serving(gateway, full, POOL) as server:
+        results.add("server start", "s", time.monotonic() - started)
+        for _ in range(plan.runs):
+            with gateway.router("auto", leases=1 << 20, feed=True) as router:
+                results.add("snapshot", "s", _time_to_load(router, plan.leases))
+                router_octets = _router_memory(router)
+            results.add(
+                "router memory", "octets/lease", (router_octets - router_alone) / plan.leases
+            )
+        server_octets = memory_octets(server.process.pid) - server_alone
+        results.add("server memory", "octets/lease", server_octets / plan.leases)
+
+
+def _router_memory(router: RouterProcess) -> int:
+    return memory_octets(router.process.pid, router.worker_pid())
+
+
+def _time_to_load(router: RouterProcess, leases: int) -> float:
+    """Seconds from the start of following to the last lease in the table."""
+    following = unix_time(router.wait_logged("forwarding"))
+    wait_until(lambda: router.status().get("bindings") == leases, "all leases", LOAD_S)
+    return time.time() - following
+
+
+# Changes ------------------------------------------------------------------------------------------
+
+
+def measure_changes(gateway: Gateway, plan: Plan, results: Results) -> None:
+    """Change bindings while packets are forwarded by them."""
+    with contextlib.ExitStack() as undo:
+        way, _ = Ways(gateway, Options(bindings=plan.changed), undo).all
+        for _ in range(plan.runs):
+            with gateway.router("auto", leases=1 << 20) as router:
+                bench = Bench(way, router.worker_pid(), plan, results)
+                Changes(plan.changed, plan.changed).push_once(gateway.control)
+                check(way, way.routed, "before changes")
+                bench.forward("no changes")
+                for delta in DELTAS:
+                    work = push(gateway.control, Changes(plan.changed, delta))
+                    bench.forward_while(f"pushed {delta:,} at once", work)
+            with gateway.router("auto", leases=1 << 20, feed=True) as router:
+                bench = Bench(way, router.worker_pid(), plan, results)
+                work = publish(gateway.directory, Changes(plan.changed, DELTAS[-1]))
+                bench.forward_while(f"feed, {DELTAS[-1]:,} at once", work)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bench:
+    """Forwarding by one router, with and without changes."""
+
+    way: Way
+    worker: int  # its process id
+    plan: Plan
+    results: Results
+
+    def forward_while(self, name: str, work: Callable[[threading.Event], int]) -> None:
+        """Forward while `work` changes bindings."""
+        with Background(work) as changing:
+            check(self.way, self.way.routed, name)
+            self.forward(name)
+        self._add(f"{name}: changes", "changes/s", changing.rate)
+
+    def forward(self, name: str) -> None:
+        """Forward for some time."""
+        plan = self.plan
+        became = load(self.way, self.way.routed, self.worker, plan.seconds, plan.pps)
+        self._add(f"{name}: forwarded", "Mpps", became.forwarded / 1e6)
+        self._add(f"{name}: lost", "ppm", 1e6 * became.lost / became.offered)
+
+    def _add(self, work: str, unit: str, value: float) -> None:
+        self.results.add(work, unit, value, self.plan.changed)
+
+
+def main() -> None:
+    """Parse options, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
+    parser.add_argument("--runs", type=int, default=3, help="runs per figure (default 3)")
+    parser.add_argument("--leases", type=int, default=1_000_000, help="(default 1,000,000)")
+    parser.add_argument("--pps", type=float, default=1e5, help="packets/s offered during changes")
+    parser.add_argument("--quick", action="store_true", help="one short run with 20,000 leases")
+    args = parser.parse_args()
+    os.sched_setaffinity(0, {CONTROL_CPU})
+    plan = Plan(runs=args.runs, leases=args.leases, pps=args.pps)
+    if args.quick:
+        plan = Plan(runs=1, leases=20_000, changed=4096, pps=2e4, seconds=0.3)
+    results = Results(plan)
+    with Gateway() as gateway:
+        measure_snapshots(gateway, plan, results)
+        measure_changes(gateway, plan, results)
+    show("bindings", results.figures(), as_json=args.json)
+
+
+if __name__ == "__main__":
+    main()

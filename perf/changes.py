@@ -1,0 +1,149 @@
+"""Who changes bindings as fast as the router takes them: a pusher, and a publisher of a feed.
+
+Every change gives an address to another client, so a row is written, published and retired each
+time. Nothing counts before the router has said that all its workers use it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.binding import BindingColumns, full_address_columns
+from dstmrouter.zmqctl import ControlServer, FeedPublisher, LeasePusher
+from dstmrouter.zmqctl.messages import EPOCH_OCTETS
+from perf.gateway import POOL, TEP6
+from perf.packets import client6_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+ROUTER: Final = "perf"
+SOURCE: Final = "perf"
+LIFETIME_S: Final = 86_400
+ACK_S: Final = 10.0
+_OTHER_CLIENT: Final = np.uint64(1)  # first octet of the interface identifier
+
+
+def bindings(count: int, owner: int) -> BindingColumns:
+    """The first `count` addresses; `owner` 0 or 1 tells which of two clients has each."""
+    ipv4 = np.uint32(int(POOL.network_address)) + np.arange(count, dtype=np.uint32)
+    client6 = client6_of(ipv4)
+    client6[:, 1] += np.uint64(owner) * _OTHER_CLIENT
+    return full_address_columns(ipv4, client6, lifetime_s=LIFETIME_S, tep6=[TEP6])
+
+
+class Changes:
+    """An endless sequence of sets of at most `delta` changes of `count` bindings."""
+
+    def __init__(self, count: int, delta: int) -> None:
+        self.owners = (bindings(count, 0), bindings(count, 1))
+        self._delta = delta
+        self._turn, self._at = 1, 0
+
+    def next(self) -> BindingColumns:
+        """The next changes: all get the one client, then all get the other."""
+        if self._at >= len(self.owners[0]):
+            self._at, self._turn = 0, 1 - self._turn
+        part = self.owners[self._turn].take(slice(self._at, self._at + self._delta))
+        self._at += self._delta
+        return part
+
+    def push_once(self, endpoint: str) -> None:
+        """Give all bindings to the first client."""
+        with LeasePusher(endpoint, source=SOURCE) as pusher:
+            result = pusher.put(self.owners[0])
+        assert result.rows == len(self.owners[0]), result
+
+
+class Background:
+    """Makes changes in a thread while the block runs; then `rate` is changes/s."""
+
+    def __init__(self, work: Callable[[threading.Event], int]) -> None:
+        self.rate = 0.0
+        self._stop = threading.Event()
+        self._work = work
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        start = time.monotonic()
+        try:
+            self.rate = self._work(self._stop) / (time.monotonic() - start)
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def __enter__(self) -> Background:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+
+def push(endpoint: str, changes: Changes) -> Callable[[threading.Event], int]:
+    """Push to the router, one set after the other."""
+
+    def work(stop: threading.Event) -> int:
+        done = 0
+        with LeasePusher(endpoint, source=SOURCE) as pusher:
+            while not stop.is_set():
+                result = pusher.put(changes.next())
+                assert not result.refused, result
+                done += result.applied
+        return done
+
+    return work
+
+
+def publish(directory: Path, changes: Changes) -> Callable[[threading.Event], int]:
+    """Be a server: publish on the feed that the router follows, at most one set unacknowledged."""
+
+    async def run(stop: threading.Event) -> int:
+        control = ControlServer(f"ipc://{directory}/feed-control", curve=None, handlers={})
+        feed = FeedPublisher(
+            epoch=os.urandom(EPOCH_OCTETS),
+            feed=f"ipc://{directory}/feed",
+            control=control,
+            curve=None,
+            snapshot=lambda: (feed.generation, changes.owners[0]),
+            heartbeat_s=1.0,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            served = [tasks.create_task(control.run()), tasks.create_task(feed.run())]
+            await _acknowledged(feed, feed.generation)
+            done = await _publish_all(feed, changes, stop)
+            for task in served:
+                task.cancel()
+        feed.close()
+        control.close()
+        return done
+
+    return lambda stop: asyncio.run(run(stop))
+
+
+async def _publish_all(feed: FeedPublisher, changes: Changes, stop: threading.Event) -> int:
+    done, before = 0, feed.generation
+    while not stop.is_set():
+        part = changes.next()
+        after = await feed.publish(part)
+        await _acknowledged(feed, before)
+        before = after
+        done += len(part)
+    await _acknowledged(feed, before)
+    return done
+
+
+async def _acknowledged(feed: FeedPublisher, generation: int) -> None:
+    missing = await feed.wait_acked(generation, {ROUTER}, ACK_S)
+    assert not missing, f"generation {generation} is not acknowledged"
