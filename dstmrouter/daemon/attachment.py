@@ -7,6 +7,7 @@ can, else generic, else packet_mmap. Whether a native socket copies is found out
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from typing import TYPE_CHECKING, Final
@@ -53,7 +54,11 @@ class Attachment:
             self._undo = undo.pop_all()
 
     def attach(self, number: int, port: PortConfig, workers: int) -> PortPlan:
-        """Steer our packets on a port to its workers; say how they are to open it."""
+        """Steer our packets on a port to its workers; say how they are to open it.
+
+        Raises DstmError if there is no such interface, or another router has it.
+        """
+        self._undo.enter_context(claim(port.interface))
         queues = receive_queues(port.interface)
         if queues > workers and port.mode != PACKET_MMAP:
             _log.warning(
@@ -109,6 +114,23 @@ class Attachment:
             fanout_group=group if workers > 1 else None,
             busy_poll_us=0,
         )
+
+
+def claim(interface: str) -> socket.socket:
+    """Make the interface this router's, in this network namespace, until the socket is closed.
+
+    Two TC programs on one interface are no error to the kernel, but every packet would leave twice.
+    The name of an abstract UNIX socket belongs to the namespace and ends with the process.
+    """
+    claimed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claimed.bind(f"\0dstm-router/{interface}")
+    except OSError as error:
+        claimed.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise DstmError(f"port {interface}: another dstm-router has it") from None
+    return claimed
 
 
 def receive_queues(interface: str) -> int:
