@@ -4,8 +4,9 @@
 
 - snapshot: a real `dstm-server` holds all leases in its store; from the moment a real `dstm-router`
   follows its feed until every lease is in the forwarding table.
-- changes: all that the router can take, each giving an address to another client, while it forwards
-  packets to exactly these addresses. None may be lost.
+- changes: each gives an address to another client, while packets to exactly these addresses are
+  forwarded, of which none may be lost; at a fixed rate, and as many as the router takes (generator,
+  pusher and supervisor then contend for one CPU, so fewer packets are offered).
 - memory: what server and router (supervisor and worker) weigh with all leases, less what they weigh
   with none, per lease.
 """
@@ -16,7 +17,6 @@ import argparse
 import collections
 import contextlib
 import dataclasses
-import os
 import time
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Final
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from lab.netns import wait_until
 from perf.changes import Background, Changes, publish, push
 from perf.figures import Figure, show
-from perf.gateway import CONTROL_CPU, POOL, Gateway, RouterProcess, memory_octets, unix_time
+from perf.gateway import POOL, Gateway, RouterProcess, memory_octets, settle_in, unix_time
 from perf.leaseserver import fill_store, serving
 from perf.wire import Options, Way, Ways, check, load
 
@@ -46,6 +46,7 @@ class Plan:
     leases: int = 1_000_000
     changed: int = CHANGED
     pps: float = 100_000
+    rate: float = 200_000  # changes/s, where they are paced
     seconds: float = 2.0
 
 
@@ -114,16 +115,18 @@ def measure_changes(gateway: Gateway, plan: Plan, results: Results) -> None:
         for _ in range(plan.runs):
             with gateway.router("auto", leases=1 << 20) as router:
                 bench = Bench(way, router.worker_pid(), plan, results)
-                Changes(plan.changed, plan.changed).push_once(gateway.control)
+                Changes(plan.changed, plan.changed, None).push_once(gateway.control)
                 check(way, way.routed, "before changes")
                 bench.forward("no changes")
                 for delta in DELTAS:
-                    work = push(gateway.control, Changes(plan.changed, delta))
-                    bench.forward_while(f"pushed {delta:,} at once", work)
+                    for rate in (plan.rate, None):
+                        work = push(gateway.control, Changes(plan.changed, delta, rate))
+                        bench.forward_while(f"pushed by {delta:,}", rate, work)
             with gateway.router("auto", leases=1 << 20, feed=True) as router:
                 bench = Bench(way, router.worker_pid(), plan, results)
-                work = publish(gateway.directory, Changes(plan.changed, DELTAS[-1]))
-                bench.forward_while(f"feed, {DELTAS[-1]:,} at once", work)
+                for rate in (plan.rate, None):
+                    work = publish(gateway.directory, Changes(plan.changed, DELTAS[-1], rate))
+                    bench.forward_while(f"published by {DELTAS[-1]:,}", rate, work)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,8 +138,11 @@ class Bench:
     plan: Plan
     results: Results
 
-    def forward_while(self, name: str, work: Callable[[threading.Event], int]) -> None:
+    def forward_while(
+        self, how: str, rate: float | None, work: Callable[[threading.Event], int]
+    ) -> None:
         """Forward while `work` changes bindings."""
+        name = f"{how}, {'as fast as it goes' if rate is None else 'paced'}"
         with Background(work) as changing:
             check(self.way, self.way.routed, name)
             self.forward(name)
@@ -160,10 +166,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="runs per figure (default 3)")
     parser.add_argument("--leases", type=int, default=1_000_000, help="(default 1,000,000)")
     parser.add_argument("--pps", type=float, default=1e5, help="packets/s offered during changes")
+    parser.add_argument("--rate", type=float, default=2e5, help="changes/s where they are paced")
     parser.add_argument("--quick", action="store_true", help="one short run with 20,000 leases")
     args = parser.parse_args()
-    os.sched_setaffinity(0, {CONTROL_CPU})
-    plan = Plan(runs=args.runs, leases=args.leases, pps=args.pps)
+    settle_in()
+    plan = Plan(runs=args.runs, leases=args.leases, pps=args.pps, rate=args.rate)
     if args.quick:
         plan = Plan(runs=1, leases=20_000, changed=4096, pps=2e4, seconds=0.3)
     results = Results(plan)

@@ -28,6 +28,7 @@ ROUTER: Final = "perf"
 SOURCE: Final = "perf"
 LIFETIME_S: Final = 86_400
 ACK_S: Final = 10.0
+LATE_S: Final = 0.1
 _OTHER_CLIENT: Final = np.uint64(1)  # first octet of the interface identifier
 
 
@@ -40,12 +41,23 @@ def bindings(count: int, owner: int) -> BindingColumns:
 
 
 class Changes:
-    """An endless sequence of sets of at most `delta` changes of `count` bindings."""
+    """An endless sequence of sets of at most `delta` changes of `count` bindings.
 
-    def __init__(self, count: int, delta: int) -> None:
+    `rate` is how many changes/s there should be at most.
+    """
+
+    def __init__(self, count: int, delta: int, rate: float | None) -> None:
         self.owners = (bindings(count, 0), bindings(count, 1))
         self._delta = delta
         self._turn, self._at = 1, 0
+        self._gap_s = 0.0 if rate is None else 1 / rate
+        self._due = time.monotonic()
+
+    def wait_s(self) -> float:
+        """Seconds until the next changes are due; what is late is not made up for."""
+        now = time.monotonic()
+        self._due = max(self._due, now - LATE_S)
+        return max(0.0, self._due - now)
 
     def next(self) -> BindingColumns:
         """The next changes: all get the one client, then all get the other."""
@@ -53,6 +65,7 @@ class Changes:
             self._at, self._turn = 0, 1 - self._turn
         part = self.owners[self._turn].take(slice(self._at, self._at + self._delta))
         self._at += self._delta
+        self._due += self._gap_s * len(part)
         return part
 
     def push_once(self, endpoint: str) -> None:
@@ -97,7 +110,7 @@ def push(endpoint: str, changes: Changes) -> Callable[[threading.Event], int]:
     def work(stop: threading.Event) -> int:
         done = 0
         with LeasePusher(endpoint, source=SOURCE) as pusher:
-            while not stop.is_set():
+            while not stop.wait(changes.wait_s()):
                 result = pusher.put(changes.next())
                 assert not result.refused, result
                 done += result.applied
@@ -135,6 +148,7 @@ def publish(directory: Path, changes: Changes) -> Callable[[threading.Event], in
 async def _publish_all(feed: FeedPublisher, changes: Changes, stop: threading.Event) -> int:
     done, before = 0, feed.generation
     while not stop.is_set():
+        await asyncio.sleep(changes.wait_s())
         part = changes.next()
         after = await feed.publish(part)
         await _acknowledged(feed, before)

@@ -12,7 +12,7 @@ import subprocess
 from typing import TYPE_CHECKING, Final
 
 from lab.netns import stop, wait_until
-from perf.gateway import CONTROL_CPU, PREFERRED, WORKER_CPU
+from perf.gateway import CONTROL_CPU, WORKER_CPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,6 @@ def forwarding(gateway: Gateway, io: str) -> Iterator[int]:
     log = gateway.directory / "testpmd.log"
     with log.open("wb") as output:
         process = gateway.space.popen(
-            *PREFERRED,
             *("taskset", "-c", lcores, PROGRAM),
             *("--no-huge", "-m", str(MEMORY_MB), "--no-pci", "--no-telemetry"),
             *("--no-shconf", "-l", lcores),  # leaves no files

@@ -14,7 +14,6 @@ import argparse
 import collections
 import contextlib
 import dataclasses
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -25,7 +24,7 @@ from dstmrouter.binding import full_address_columns
 from dstmrouter.zmqctl import LeasePusher
 from perf import testpmd
 from perf.figures import Figure, show
-from perf.gateway import CONTROL_CPU, MACS, POOL, TEP6, Gateway, RouterProcess, cpu_seconds
+from perf.gateway import MACS, POOL, TEP6, Gateway, RouterProcess, cpu_seconds, settle_in
 from perf.generator import VARIANTS_MAX, Generator, decap_variation, encap_variation
 from perf.packets import client6_of, decap_frames, encap_frames
 from perf.sink import Kind, Sink
@@ -218,7 +217,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without testpmd")
     parser.add_argument("--quick", action="store_true", help="one short run, no search, no testpmd")
     args = parser.parse_args()
-    os.sched_setaffinity(0, {CONTROL_CPU})
+    settle_in()
     options = Options(
         runs=1 if args.quick else args.runs,
         seconds=min(args.seconds, 0.2) if args.quick else args.seconds,

@@ -1,0 +1,53 @@
+"""Every bench runs from end to end, with real processes, and prints what programs can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lab.netns import NETNS_DIR, PREFIX
+
+FIELDS = {"bench", "work", "burst", "bindings", "frame", "value", "unit", "runs"}
+MAY_BE_ZERO = (": lost", ": no-loss")
+END_S = 120
+
+pytestmark = [
+    pytest.mark.netns,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
+]
+
+
+def figures(script: str, *options: str) -> dict[str, float]:
+    """Run a bench in its quick mode; values by what was measured."""
+    words = [sys.executable, "-m", f"perf.{script}", "--quick", "--json", *options]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        output, _ = process.communicate(timeout=END_S)
+    assert process.returncode == 0
+    assert list(NETNS_DIR.glob(f"{PREFIX}-{process.pid}-*")) == []
+    values = {}
+    for line in output.splitlines():
+        figure = json.loads(line)
+        assert set(figure) == FIELDS
+        assert figure["bench"] == script
+        assert len(figure["runs"]) >= 1
+        values[figure["work"]] = figure["value"]
+        assert figure["value"] > 0 or figure["work"].endswith(MAY_BE_ZERO), figure
+    return values
+
+
+def test_wire() -> None:
+    values = figures("wire")
+    for io in ("afxdp", "packet_mmap"):
+        for way in ("encap", "decap"):
+            work = f"{way} {io} dstm-router"
+            assert values[f"{work}: forwarded"] <= values[f"{work}: offered"]
+
+
+def test_bindings() -> None:
+    values = figures("bindings")
+    assert {"snapshot", "server start", "router memory", "server memory"} <= set(values)
+    assert any(work.endswith(": changes") for work in values)
