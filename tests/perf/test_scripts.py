@@ -25,7 +25,10 @@ def figures(script: str, *options: str) -> dict[str, float]:
     """Run a bench in its quick mode; values by what was measured."""
     words = [sys.executable, "-m", f"perf.{script}", "--quick", "--json", *options]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        output, _ = process.communicate(timeout=END_S)
+        try:
+            output, _ = process.communicate(timeout=END_S)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert list(NETNS_DIR.glob(f"{PREFIX}-{process.pid}-*")) == []
     values = {}
