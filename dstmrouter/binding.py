@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +108,6 @@ def address6(words: npt.NDArray[np.uint64]) -> IPv6Address:
     return IPv6Address(np.ascontiguousarray(words).tobytes())
 
 
-def address4(value: int | np.unsignedinteger[npt.NBitBase]) -> IPv4Address:
+def address4(value: int | np.unsignedinteger[Any]) -> IPv4Address:
     """The IPv4 address of a native integer."""
     return IPv4Address(int(value))

@@ -67,6 +67,15 @@ def fate(world: World, frame: bytes, port: int, now_s: int) -> Fate:
         return Fate(str(dropped))
 
 
+def why_not_v4(octets: bytes) -> str:
+    """The verdict of an IPv4 packet that breaks R1, or nothing."""
+    try:
+        _v4(octets)
+    except DroppedError as dropped:
+        return str(dropped)
+    return ""
+
+
 def checksum(octets: bytes) -> int:
     """RFC 1071, word by word."""
     padded = octets + bytes(len(octets) % 2)

@@ -114,11 +114,12 @@ def _ports(world: World) -> PortTable:
 class Machine:
     """One forwarder and its frame memory; the content of unused octets is left over from before."""
 
-    def __init__(self, world: World, seed: int = 1) -> None:
+    def __init__(self, world: World, seed: int = 1, frames: int = FRAMES) -> None:
         self.world = world
+        self._frames = frames
         self.tables = tables(world)
         self._random = random.Random(seed)
-        self.memory = bytearray(self._random.randbytes(FRAMES * CHUNK + BEHIND))
+        self.memory = bytearray(self._random.randbytes(frames * CHUNK + BEHIND))
         self.octets = np.frombuffer(self.memory, np.uint8)
         rules = TunnelRules(**dataclasses.asdict(world.rules))
         self.forwarder = Forwarder(FrameMemory(self.memory), self.tables, rules)
@@ -126,7 +127,7 @@ class Machine:
 
     def run(self, frames: Sequence[bytes], port: int, now_s: int, shift: int = 0) -> list[Fate]:
         """Process one burst; frames start up to `shift` octets later than the kernel puts them."""
-        chunks = self._random.sample(range(FRAMES), len(frames))
+        chunks = self._random.sample(range(self._frames), len(frames))
         at = [n * CHUNK + HEADROOM + self._random.randint(0, shift) for n in chunks]
         for start, frame in zip(at, frames, strict=True):
             assert start % CHUNK + len(frame) <= CHUNK
