@@ -22,6 +22,7 @@ from dstmrouter.io.steering import (
     XskMap,
     attach_tcx,
     attach_xdp,
+    load_filter,
     load_tc,
     load_xdp,
 )
@@ -98,11 +99,13 @@ class Attachment:
             interface=port.interface,
             mode="generic" if generic else port.mode,
             xskmap_fd=xskmap.fileno(),
+            filter_fd=None,
             fanout_group=None,
             busy_poll_us=BUSY_POLL_US if port.busy_poll else 0,
         )
 
     def _attach_tc(self, number: int, port: PortConfig, workers: int) -> PortPlan:
+        wanted = self._undo.enter_context(load_filter(self._maps, port.vlan))
         program = self._undo.enter_context(load_tc(self._maps, port.vlan))
         self._undo.enter_context(attach_tcx(_ifindex(port.interface), program))
         _log.info("steering program attached", port=port.interface, tc="ingress, drops our packets")
@@ -111,6 +114,7 @@ class Attachment:
             interface=port.interface,
             mode=PACKET_MMAP,
             xskmap_fd=None,
+            filter_fd=wanted.fileno(),
             fanout_group=group if workers > 1 else None,
             busy_poll_us=0,
         )

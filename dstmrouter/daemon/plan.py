@@ -23,6 +23,7 @@ class PortPlan:
     interface: str
     mode: str  # an XskMode, or "packet_mmap"
     xskmap_fd: int | None  # where AF_XDP sockets are put
+    filter_fd: int | None  # the program that filters for packet sockets
     fanout_group: int | None  # of packet_mmap, if several workers share the interface
     busy_poll_us: int
 
@@ -55,8 +56,8 @@ class WorkerPlan:
 
     def descriptors(self) -> list[int]:
         """What the worker must inherit."""
-        maps = [port.xskmap_fd for port in self.ports if port.xskmap_fd is not None]
-        return [self.tables_fd, *maps]
+        bpf = [fd for port in self.ports for fd in (port.xskmap_fd, port.filter_fd)]
+        return [self.tables_fd, *(fd for fd in bpf if fd is not None)]
 
 
 def write_plan(plan: WorkerPlan) -> int:

@@ -120,6 +120,7 @@ def open_ports(plan: WorkerPlan, umem: Umem, undo: contextlib.ExitStack) -> list
             config = PacketMmapConfig(
                 tx_slots=plan.umem.tx_slots,
                 fill_slots=plan.umem.fill_slots,
+                filter_fd=port.filter_fd,
                 fanout_group=port.fanout_group,
             )
             opened[port.interface] = PacketMmapPort.open(port.interface, umem, config)

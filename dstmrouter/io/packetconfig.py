@@ -38,6 +38,7 @@ class PacketMmapConfig:
     retire_ms: int = 1
     tx_slots: int = 2048
     fill_slots: int = 4096
+    filter_fd: int | None = None  # program that says which packets the port gets; None: all
     fanout_group: int | None = None  # None: this port gets every packet of the interface
     fanout_type: FanoutType = "hash"
 

@@ -4,11 +4,12 @@ Received packets are copied from a TPACKET_V3 ring into UMEM frames, and packets
 slots of a TPACKET_V2 ring, so no ring ever holds a frame. Several workers share an interface by
 PACKET_FANOUT. See Documentation/networking/packet_mmap.rst.
 
-The kernel sees every received packet as well; the program of `io/steering.py` on the interface's
-ingress, which comes after packet sockets, keeps it from answering ours. Packet sockets also get
-what the kernel has merged (GRO) or not yet cut (GSO of the other end of a veth pair). Such packets
-do not fit a frame and are dropped and counted as `too_long`: switch GRO off on our interface, and
-TSO and GSO on the other end of a veth pair.
+The programs of `io/steering.py` divide the packets between us and the kernel: one is the filter of
+our sockets, the other drops ours on the interface's ingress, which comes after packet sockets.
+
+Packet sockets also get what the kernel has merged (GRO) or not yet cut (GSO of the other end of a
+veth pair). Such packets do not fit a frame and are dropped and counted as `too_long`: switch GRO
+off on our interface, and TSO and GSO on the other end of a veth pair.
 """
 
 from __future__ import annotations

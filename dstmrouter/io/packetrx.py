@@ -8,6 +8,7 @@ Packets of 1,514 octets take 420 ns.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from socket import SOL_SOCKET
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,6 +63,8 @@ class PacketReceiver:
             ring = socket.map_ring(
                 uapi.PACKET_RX_RING, uapi.TPACKET_V3, _request(config), _ring_size(config)
             )
+            if config.filter_fd is not None:
+                socket.set(uapi.SO_ATTACH_BPF, config.filter_fd, SOL_SOCKET)
             socket.bind(uapi.ETH_P_ALL)
             if config.fanout is not None:
                 socket.set(uapi.PACKET_FANOUT, config.fanout)

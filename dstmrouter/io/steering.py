@@ -1,9 +1,9 @@
 """Steering the router's packets out of the kernel's path: the maps, loading and attaching.
 
-The kernel keeps its network card; `steering_program` says which packets are ours. Two flavours:
+The kernel keeps its network card; `steering_program` says which packets are ours. Three flavours:
 **XDP** redirects them to the AF_XDP socket of the receiving queue; without a socket there, and that
-is so as soon as a worker dies, they go to the kernel. **TC** drops them, for packet_mmap ports:
-those took a copy already, and the kernel must not answer the original.
+is so as soon as a worker dies, they go to the kernel. For packet_mmap ports, the **filter** lets
+their sockets take a copy of ours alone, and **TC** drops the originals: the kernel must not answer.
 
 A port has either one VLAN or none: with `vlan=None` untagged and priority-tagged (VID 0) frames are
 ours, with a number the frames with that 802.1Q VID. XDP sees the tag only in the frame, so receive
@@ -25,7 +25,7 @@ from dstmrouter.io.bpf import Link, Map, MapSpec, Program
 from dstmrouter.io.clsact import ClsactFilter
 from dstmrouter.io.interface import interface_name
 from dstmrouter.io.patience import while_busy
-from dstmrouter.io.steering_program import Tc, Xdp, assemble
+from dstmrouter.io.steering_program import Filter, Tc, Xdp, assemble
 from dstmrouter.io.uapi import (
     BPF_F_NO_PREALLOC,
     XDP_FLAGS_DRV_MODE,
@@ -127,6 +127,12 @@ def load_tc(maps: SteeringMaps, vlan: int | None) -> Program:
     """Load the TC flavour for one port."""
     code = assemble(Tc(), maps.tep6.fileno(), maps.pools.fileno(), vlan)
     return Program.load(BpfProgType.SCHED_CLS, code, "dstm_steer")
+
+
+def load_filter(maps: SteeringMaps, vlan: int | None) -> Program:
+    """Load the flavour for the packet sockets of one port."""
+    code = assemble(Filter(), maps.tep6.fileno(), maps.pools.fileno(), vlan)
+    return Program.load(BpfProgType.SOCKET_FILTER, code, "dstm_steer")
 
 
 class XdpMode(enum.Enum):

@@ -94,6 +94,7 @@ class BpfMapType(enum.IntEnum):
 class BpfProgType(enum.IntEnum):
     """bpf.h: enum bpf_prog_type."""
 
+    SOCKET_FILTER = 1
     SCHED_CLS = 3
     XDP = 6
 
@@ -113,6 +114,7 @@ class BpfHelper(enum.IntEnum):
     GET_PRANDOM_U32 = 7
     GET_SMP_PROCESSOR_ID = 8
     REDIRECT = 23
+    SKB_LOAD_BYTES = 26
     SKB_PULL_DATA = 39
     REDIRECT_MAP = 51
 
@@ -144,8 +146,9 @@ class XdpMd(enum.IntEnum):
 
 
 class SkBuff(enum.IntEnum):
-    """bpf.h: octet offsets in struct __sk_buff, the context of a TC program."""
+    """bpf.h: octet offsets in struct __sk_buff, the context of TC programs and socket filters."""
 
+    LEN = 0
     VLAN_PRESENT = 20
     VLAN_TCI = 24
     VLAN_PROTO = 28

@@ -14,6 +14,7 @@ import numpy as np
 SOL_PACKET: Final = 263  # include/linux/socket.h
 ETH_P_ALL: Final = 0x0003  # if_ether.h
 ARPHRD_ETHER: Final = 1  # if_arp.h
+SO_ATTACH_BPF: Final = 50  # asm-generic/socket.h
 
 # Socket options
 PACKET_RX_RING: Final = 5
