@@ -284,7 +284,7 @@ def flow_label(inner: bytes, key: tuple[int, int]) -> int:
     if protocol in {6, 17, 33, 132} and not fragment and len(inner) >= header_len + 4:
         ports = int.from_bytes(inner[header_len : header_len + 4], "little")
         ports *= 0xA0761D6478BD642F * (2 * protocol + 1)
-    mixed = int.from_bytes(inner[12:20], "little") * (key[0] | 1) & wide
+    mixed = int.from_bytes(inner[12:20], "little") * (key[0] | 1) + ports & wide
     mixed ^= mixed >> 32
-    mixed = (mixed + ports) * (key[1] | 1) & wide
+    mixed = mixed * (key[1] | 1) & wide
     return max(mixed >> 44, 1)

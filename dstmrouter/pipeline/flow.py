@@ -46,8 +46,8 @@ class FlowLabels:
         if np.count_nonzero(bare):  # what stands there is not of this packet
             ports[bare] = 0
         mixed = header["addresses"] * self._multiplier_1
+        mixed += ports  # before the halves are mixed: ports in sequence spread worse for some keys
         mixed ^= mixed >> _HALF
-        mixed += ports
         mixed *= self._multiplier_2
         mixed >>= _LABEL_SHIFT
         return np.maximum(mixed, _LEAST)
