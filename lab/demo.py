@@ -15,6 +15,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from dstmrouter.errors import DstmError
 from lab.demo_acts import Demo
 from lab.demo_checks import Checks
 from lab.demo_screen import Screen, StepError
@@ -46,7 +47,7 @@ def play(screen: Screen) -> Traces:
     with Stage(screen) as stage:
         try:
             Demo(screen, stage, Checks(screen, stage)).run()
-        except (StepError, LabError, OSError) as error:
+        except (StepError, LabError, DstmError, OSError) as error:
             screen.failed(f"{error}\n{stage.last_words()}")
     return stage.traces
 

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 SIZE: Final = 4 << 20  # octets of a download
 CLIENTS: Final = {"client1": CLIENT1, "client2": CLIENT2}
 DRAWING: Final = f"""\
-  IPv6 only                                                                   IPv4 only
- +---------+ {CLIENT1}        port6 +-------------+ port4           +---------------+
- | client1 |-------+                     | dstm-router |-----------------|     host4     |
- +---------+       |                     |   AF_XDP    |  plain IPv4     | {HOST4}  |
-                +--------+ IPv4 in IPv6  |   numpy     |                 | {FAR4}   |
-                | access |==============>|             |                 +---------------+
-                +--------+               +-------------+
- +---------+       |                            ^ who holds which address: ZeroMQ, CURVE
- | client2 |-------+                            |
- +---------+ {CLIENT2}              +-------------+
-   dstm-client                           | dstm-server | lends 203.0.113.0/24
-                                         +-------------+
+  IPv6 only                                               IPv4 only
+ +---------+ {CLIENT1}                             {HOST4}
+ | client1 |------+      IPv4 in   +-------------+       +-------+
+ +---------+      |        IPv6    | dstm-router |  IPv4 | host4 |
+              +--------+     port6 |   AF_XDP    | port4 +-------+
+              | access |===========|   numpy     |-----------+
+              +--------+           +-------------+        {FAR4}
+ +---------+      |                       ^ who holds which address:
+ | client2 |------+                       | ZeroMQ, encrypted (CURVE)
+ +---------+ {CLIENT2}        +-------------+
+   dstm-client                     | dstm-server | lends 203.0.113.0/24
+                                   +-------------+
 """
 
 
@@ -100,16 +100,14 @@ class Demo:
     def router(self) -> None:
         """Configuration and start of the router."""
         stage, screen, checks = self._stage, self._screen, self._checks
-        screen.step(
-            "The router: it takes tunnel packets off its two ports, the kernel keeps the rest"
-        )
+        screen.step("The router takes tunnel packets off its ports, the kernel keeps the rest")
         text = demo_files.router_toml(stage.directory, checks.public_key("server"))
         file = checks.configure("router", text)
         screen.show(text)
         stage.start("dstm-router", "router", "dstm-router", "run", "--config", file)
 
         def follows() -> bool:
-            feeds = stage.ask("router", "status").get("feeds", [])
+            feeds = stage.ask("router", "status")["feeds"]
             return [feed["phase"] for feed in feeds] == ["following"]
 
         checks.wait(follows, "dstm-router forwards and follows the server, encrypted")

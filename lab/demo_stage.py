@@ -11,7 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from dstmrouter.errors import ControlError
 from dstmrouter.zmqctl import ControlClient
 from lab.demo_files import SERVER6, control
 from lab.demo_traces import Traces
@@ -101,12 +100,9 @@ class Stage:
         return said
 
     def ask(self, daemon: str, method: str) -> dict[str, Any]:
-        """What `router` or `server` answers to a control method; empty if nothing."""
+        """What `router` or `server` answers to a control method; ControlError if nothing."""
         with ControlClient(control(self.directory, daemon)) as client:
-            try:
-                return client.call(method, ANSWER_S)
-            except ControlError:
-                return {}
+            return client.call(method, ANSWER_S)
 
     def count(self, verdict: str) -> int:
         """Packets that ended with this verdict so far."""
