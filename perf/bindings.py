@@ -26,7 +26,7 @@ from perf.changes import Background, Changes, publish, push
 from perf.figures import Figure, show
 from perf.gateway import POOL, Gateway, RouterProcess, memory_octets, settle_in, unix_time
 from perf.leaseserver import fill_store, serving
-from perf.wire import Options, Way, Ways, check, load
+from perf.wire import Forwarder, Options, Way, Ways, check, load
 
 if TYPE_CHECKING:
     import threading
@@ -114,19 +114,23 @@ def measure_changes(gateway: Gateway, plan: Plan, results: Results) -> None:
         way, _ = Ways(gateway, Options(bindings=plan.changed), undo).all
         for _ in range(plan.runs):
             with gateway.router("auto", leases=1 << 20) as router:
-                bench = Bench(way, router.worker_pid(), plan, results)
+                bench = Bench(way, _through(router), plan, results)
                 Changes(plan.changed, plan.changed, None).push_once(gateway.control)
-                check(way, way.routed, "before changes")
+                check(way, bench.through)
                 bench.forward("no changes")
                 for delta in DELTAS:
                     for rate in (plan.rate, None):
                         work = push(gateway.control, Changes(plan.changed, delta, rate))
                         bench.forward_while(f"pushed by {delta:,}", rate, work)
             with gateway.router("auto", leases=1 << 20, feed=True) as router:
-                bench = Bench(way, router.worker_pid(), plan, results)
+                bench = Bench(way, _through(router), plan, results)
                 for rate in (plan.rate, None):
                     work = publish(gateway.directory, Changes(plan.changed, DELTAS[-1], rate))
                     bench.forward_while(f"published by {DELTAS[-1]:,}", rate, work)
+
+
+def _through(router: RouterProcess) -> Forwarder:
+    return Forwarder("dstm-router", router.worker_pid(), routes=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,7 +138,7 @@ class Bench:
     """Forwarding by one router, with and without changes."""
 
     way: Way
-    worker: int  # its process id
+    through: Forwarder
     plan: Plan
     results: Results
 
@@ -144,14 +148,14 @@ class Bench:
         """Forward while `work` changes bindings."""
         name = f"{how}, {'as fast as it goes' if rate is None else 'paced'}"
         with Background(work) as changing:
-            check(self.way, self.way.routed, name)
+            check(self.way, self.through)
             self.forward(name)
         self._add(f"{name}: changes", "changes/s", changing.rate)
 
     def forward(self, name: str) -> None:
         """Forward for some time."""
         plan = self.plan
-        became = load(self.way, self.way.routed, self.worker, plan.seconds, plan.pps)
+        became = load(self.way, self.through, plan.seconds, plan.pps)
         self._add(f"{name}: forwarded", "Mpps", became.forwarded / 1e6)
         self._add(f"{name}: lost", "ppm", 1e6 * became.lost / became.offered)
 

@@ -75,18 +75,21 @@ class Gateway:
                 _set_mac(self.space, f"port{side}")
                 # Live frames pass only where the receiver polls; GRO makes it do so without XDP.
                 self.space.run("ethtool", "-K", f"port{side}", "gro", "on")
-            self._address()
+            self.space.address("lo", f"{TEP6}/128", f"{TEP4}/32")
+            self.restore()
             self._undo = undo.pop_all()
 
-    def _address(self) -> None:
-        self.space.address("lo", f"{TEP6}/128", f"{TEP4}/32")
-        self.space.address("port6", "2001:db8:6::1/64")
-        self.space.address("port4", "203.0.113.1/24")
+    def restore(self) -> None:
+        """Address everything; again after a program that set the ports down."""
+        space = self.space
+        for port, own in (("port6", "2001:db8:6::1/64"), ("port4", "203.0.113.1/24")):
+            space.ip("link", "set", "dev", port, "up", "promisc", "off")
+            space.ip("address", "replace", own, "dev", port, "nodad")
         for ip, side in (("2001:db8:6::2", "6"), ("203.0.113.2", "4")):
             neighbour = (ip, "lladdr", MACS[f"far{side}"], "nud", "permanent")
-            self.space.ip("neigh", "add", *neighbour, "dev", f"port{side}")
-        self.space.route("2001:db8:1::/64", "via", "2001:db8:6::2")
-        self.space.route("default", "via", "203.0.113.2")
+            space.ip("neighbour", "replace", *neighbour, "dev", f"port{side}")
+        space.ip("route", "replace", "2001:db8:1::/64", "via", "2001:db8:6::2")
+        space.ip("route", "replace", "default", "via", "203.0.113.2")
 
     @property
     def control(self) -> str:
@@ -101,6 +104,7 @@ class Gateway:
         config = self.directory / "router.toml"
         text = self._router_toml(mode, leases, pool)
         config.write_text(text + (FEED.format(self.directory) if feed else ""))
+        self.restore()
         router = RouterProcess(self.space, config, self.control)
         try:
             router.wait_ready()

@@ -93,6 +93,19 @@ def _addressed(frames: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], port: st
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Forwarder:
+    """A running program between the ports."""
+
+    name: str
+    pid: int  # of the process that forwards
+    routes: bool  # else frames come out as they went in
+
+    def made_of(self, way: Way) -> Kind:
+        """What it makes of this way's frames."""
+        return way.routed if self.routes else way.unchanged
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Load:
     """What became of the packets of one measurement, packets/s."""
 
@@ -107,24 +120,25 @@ class Load:
         return self.lost <= LOSS_MAX * self.offered
 
 
-def load(way: Way, kind: Kind, pid: int, seconds: float, pps: float | None = None) -> Load:
+def load(way: Way, through: Forwarder, seconds: float, pps: float | None = None) -> Load:
     """Send for some time and count."""
-    before, cpu = way.sink.settled(kind), cpu_seconds(pid)
+    kind = through.made_of(way)
+    before, cpu = way.sink.settled(kind), cpu_seconds(through.pid)
     start = time.monotonic()
     sent = way.generator.send(seconds, pps)
     elapsed = time.monotonic() - start
-    arrived, cpu = way.sink.count(kind) - before, cpu_seconds(pid) - cpu
+    arrived, cpu = way.sink.count(kind) - before, cpu_seconds(through.pid) - cpu
     lost = sent - (way.sink.settled(kind) - before)
     return Load(sent / elapsed, arrived / elapsed, lost / elapsed, cpu / elapsed)
 
 
-def no_loss(way: Way, kind: Kind, pid: int, overload: Load) -> float:
+def no_loss(way: Way, through: Forwarder, overload: Load) -> float:
     """The highest offered rate without loss, by bisection; 0 if there was always some."""
     low, high = 0.0, min(overload.offered, SEARCH_FROM * overload.forwarded)
     for _ in range(SEARCH_STEPS):
         pps = (low + high) / 2
         # A second chance: other guests of this machine take its CPUs away now and then.
-        tries = (load(way, kind, pid, SEARCH_S, pps) for _ in range(2))
+        tries = (load(way, through, SEARCH_S, pps) for _ in range(2))
         good = next((one for one in tries if one.clean), None)
         if good is None:
             high = pps
@@ -133,8 +147,9 @@ def no_loss(way: Way, kind: Kind, pid: int, overload: Load) -> float:
     return low
 
 
-def check(way: Way, kind: Kind, why: str) -> None:
+def check(way: Way, through: Forwarder) -> None:
     """Make sure that everything arrives when there is little of it."""
+    kind = through.made_of(way)
     before = way.sink.settled(kind)
     deadline = time.monotonic() + 5
     while True:  # the forwarder may still be starting
@@ -143,7 +158,7 @@ def check(way: Way, kind: Kind, why: str) -> None:
         if arrived >= WARM_PACKETS:
             return
         if time.monotonic() > deadline:
-            raise SystemExit(f"{why}, {way.name}: {arrived} packets arrived")
+            raise SystemExit(f"{through.name}, {way.name}: {arrived} packets arrived")
 
 
 Runs = dict[tuple[str, str], list[float]]
@@ -159,11 +174,12 @@ def measure(options: Options) -> list[Figure]:
         for _ in range(options.runs):
             for io in options.ios:
                 with router(gateway, io, options) as running:
-                    work = f"{io} dstm-router"
-                    _measure_ways(ways, work, running.worker_pid(), options, runs)
+                    through = Forwarder(f"{io} dstm-router", running.worker_pid(), routes=True)
+                    _measure_ways(ways, through, options, runs)
                 if options.rivals and testpmd.installed():
                     with testpmd.forwarding(gateway, io) as pid:
-                        _measure_ways(ways, f"{io} testpmd io", pid, options, runs)
+                        through = Forwarder(f"{io} testpmd io", pid, routes=False)
+                        _measure_ways(ways, through, options, runs)
     return [
         Figure(
             bench="wire",
@@ -177,18 +193,17 @@ def measure(options: Options) -> list[Figure]:
     ]
 
 
-def _measure_ways(ways: Ways, work: str, pid: int, options: Options, runs: Runs) -> None:
+def _measure_ways(ways: Ways, through: Forwarder, options: Options, runs: Runs) -> None:
     for way in ways.all:
-        kind = way.routed if "router" in work else way.unchanged
-        check(way, kind, work)
-        over = load(way, kind, pid, options.seconds)
-        name = f"{way.name} {work}"
+        check(way, through)
+        over = load(way, through, options.seconds)
+        name = f"{way.name} {through.name}"
         for what in ("offered", "forwarded", "lost"):
             runs[f"{name}: {what}", "Mpps"].append(getattr(over, what) / 1e6)
         runs[f"{name}: CPU", "%"].append(100 * over.cpu)
         runs[f"{name}: forwarded per CPU", "Mpps"].append(over.forwarded / over.cpu / 1e6)
         if options.search:
-            runs[f"{name}: no-loss", "Mpps"].append(no_loss(way, kind, pid, over) / 1e6)
+            runs[f"{name}: no-loss", "Mpps"].append(no_loss(way, through, over) / 1e6)
 
 
 @contextlib.contextmanager
