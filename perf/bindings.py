@@ -5,8 +5,8 @@
 - snapshot: a real `dstm-server` holds all leases in its store; from the moment a real `dstm-router`
   follows its feed until every lease is in the forwarding table.
 - changes: each gives an address to another client, while packets to exactly these addresses are
-  forwarded, of which none may be lost; at a fixed rate, and as many as the router takes (generator,
-  pusher and supervisor then contend for one CPU, so fewer packets are offered).
+  forwarded, of which none may be dropped; at a fixed rate, and as many as the router takes
+  (generator, pusher and supervisor then contend for one CPU, so fewer packets are offered).
 - memory: what server and router (supervisor and worker) weigh with all leases, less what they weigh
   with none, per lease.
 """
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SMALL_POOL: Final = IPv4Network("10.0.0.0/24")
 DELTAS: Final = (1_000, 10_000)
+FORWARDED: Final = "ENCAPSULATED"  # the verdict
 LOAD_S: Final = 60.0
 CHANGED: Final = 65_536  # as many as the generator can address
 
@@ -114,7 +115,7 @@ def measure_changes(gateway: Gateway, plan: Plan, results: Results) -> None:
         way, _ = Ways(gateway, Options(bindings=plan.changed), undo).all
         for _ in range(plan.runs):
             with gateway.router("auto", leases=1 << 20) as router:
-                bench = Bench(way, _through(router), plan, results)
+                bench = Bench(way, router, plan, results)
                 Changes(plan.changed, plan.changed, None).push_once(gateway.control)
                 check(way, bench.through)
                 bench.forward("no changes")
@@ -123,14 +124,10 @@ def measure_changes(gateway: Gateway, plan: Plan, results: Results) -> None:
                         work = push(gateway.control, Changes(plan.changed, delta, rate))
                         bench.forward_while(f"pushed by {delta:,}", rate, work)
             with gateway.router("auto", leases=1 << 20, feed=True) as router:
-                bench = Bench(way, _through(router), plan, results)
+                bench = Bench(way, router, plan, results)
                 for rate in (plan.rate, None):
                     work = publish(gateway.directory, Changes(plan.changed, DELTAS[-1], rate))
                     bench.forward_while(f"published by {DELTAS[-1]:,}", rate, work)
-
-
-def _through(router: RouterProcess) -> Forwarder:
-    return Forwarder("dstm-router", router.worker_pid(), routes=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,9 +135,14 @@ class Bench:
     """Forwarding by one router, with and without changes."""
 
     way: Way
-    through: Forwarder
+    router: RouterProcess
     plan: Plan
     results: Results
+
+    @property
+    def through(self) -> Forwarder:
+        """The router as the generator's bench sees it."""
+        return Forwarder("dstm-router", self.router.worker_pid(), routes=True)
 
     def forward_while(
         self, how: str, rate: float | None, work: Callable[[threading.Event], int]
@@ -153,11 +155,20 @@ class Bench:
         self._add(f"{name}: changes", "changes/s", changing.rate)
 
     def forward(self, name: str) -> None:
-        """Forward for some time."""
-        plan = self.plan
+        """Forward for some time.
+
+        Packets are lost where the worker is too late for its receive ring; what it had in hand and
+        did not forward is `dropped`.
+        """
+        plan, before = self.plan, self._dropped()
         became = load(self.way, self.through, plan.seconds, plan.pps)
         self._add(f"{name}: forwarded", "Mpps", became.forwarded / 1e6)
         self._add(f"{name}: lost", "ppm", 1e6 * became.lost / became.offered)
+        self._add(f"{name}: dropped", "packets", self._dropped() - before)
+
+    def _dropped(self) -> int:
+        verdicts = self.router.verdicts()
+        return sum(verdicts.values()) - verdicts.get(FORWARDED, 0)
 
     def _add(self, work: str, unit: str, value: float) -> None:
         self.results.add(work, unit, value, self.plan.changed)

@@ -12,7 +12,7 @@ import pytest
 from lab.netns import NETNS_DIR, PREFIX
 
 FIELDS = {"bench", "work", "burst", "bindings", "frame", "value", "unit", "runs"}
-MAY_BE_ZERO = (": lost", ": no-loss")
+MAY_BE_ZERO = (": lost", ": no-loss", ": dropped")
 END_S = 120
 
 pytestmark = [
@@ -54,3 +54,6 @@ def test_bindings() -> None:
     values = figures("bindings")
     assert {"snapshot", "server start", "router memory", "server memory"} <= set(values)
     assert any(work.endswith(": changes") for work in values)
+    dropped = {work: value for work, value in values.items() if work.endswith(": dropped")}
+    assert dropped
+    assert set(dropped.values()) == {0}  # a changed binding is never missing, not for one burst
