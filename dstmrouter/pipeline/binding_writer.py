@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.binding import LIFETIME_FOREVER, OP_PUT, OP_REMOVE, BindingColumns, Words6
+from dstmrouter.errors import DstmError
 from dstmrouter.pipeline.bindings import BLOCK, FIXED_ROWS, FOREVER, ROW, BindingTable, RowKind
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.quiescence import Snapshot, Turns
 
 NO_OWNER: Final = 0
+SOURCES_MAX: Final = 255  # owners are one octet, and one of its values is NO_OWNER
 
 
 @dataclasses.dataclass(slots=True)
@@ -93,7 +95,7 @@ class BindingWriter:
         """Put and remove bindings of `source`; `now_s` is the router's clock, in seconds.
 
         The last change of an address wins. Puts that change nothing but the lifetime keep their
-        row.
+        row. Raises DstmError, and changes nothing, for a source more than can be told apart.
         """
         self.reclaim()
         result = Applied()
@@ -152,9 +154,16 @@ class BindingWriter:
     # Inside -----------------------------------------------------------------------------------
 
     def _owner(self, source: str) -> int:
-        number = self._sources.setdefault(source, len(self._sources) + 1)
-        assert number <= 255, "more than 255 binding sources"
-        return number
+        """Number of a source. Raises DstmError if SOURCES_MAX others own bindings."""
+        if source not in self._sources:
+            if len(self._sources) == SOURCES_MAX:  # names are the peers' choice: forget idle ones
+                busy = set(np.unique(self._owners).tolist())
+                self._sources = {name: n for name, n in self._sources.items() if n in busy}
+            free = set(range(1, SOURCES_MAX + 1)).difference(self._sources.values())
+            if not free:
+                raise DstmError(f"more than {SOURCES_MAX} sources of bindings")
+            self._sources[source] = min(free)
+        return self._sources[source]
 
     def _admit(
         self,

@@ -17,7 +17,8 @@ from dstmrouter.binding import (
     full_address_columns,
     words6,
 )
-from dstmrouter.pipeline.binding_writer import Applied, BindingWriter
+from dstmrouter.errors import DstmError
+from dstmrouter.pipeline.binding_writer import SOURCES_MAX, Applied, BindingWriter
 from dstmrouter.pipeline.bindings import FIXED_ROWS, FOREVER, BindingTable, RowKind, covered_blocks
 from dstmrouter.pipeline.quiescence import Turns
 
@@ -36,11 +37,11 @@ CLIENTS: Final = [IPv6Address(f"2001:db8:1::{n}") for n in range(1, 9)]
 class Setup:
     """A writer over a small table, with one worker."""
 
-    def __init__(self, rows: int) -> None:
-        blocks = len(covered_blocks([POOL], int(TEP4))) + 1
+    def __init__(self, rows: int, pool: IPv4Network = POOL) -> None:
+        blocks = len(covered_blocks([pool], int(TEP4))) + 1
         size = sum(BindingTable.sizes(blocks, FIXED_ROWS + rows))
         self.table = BindingTable(mmap.mmap(-1, size), blocks, FIXED_ROWS + rows)
-        self.table.lay_out([POOL], int(TEP4))
+        self.table.lay_out([pool], int(TEP4))
         self.turns = Turns(bytearray(Turns.size(1)), 1)
         self.hop = 7
         self.writer = BindingWriter(self.table, self.turns, TEPS, self._hops_of)
@@ -215,3 +216,26 @@ def test_next_hops_are_asked_for_again() -> None:
     setup.writer.resolve_again()
     assert setup.row(POOL[5])["hop"] == 9
     assert setup.writer.hops_in_use().tolist() == [9]
+
+
+def test_sources_are_the_peers_choice_and_cannot_use_up_their_numbers() -> None:
+    setup = Setup(1)
+    for number in range(2 * SOURCES_MAX):
+        source = f"source-{number}"
+        assert setup.put(source, (POOL[5], CLIENTS[0])).applied == 1
+        assert setup.writer.source_of(np.array([setup.slot(POOL[5])], np.uint32)) == [source]
+        assert setup.writer.apply(source, removals(POOL[5]), 100).applied == 1
+
+
+def test_sources_that_own_bindings_are_not_forgotten() -> None:
+    pool = IPv4Network("203.0.112.0/23")
+    setup = Setup(300, pool)
+    for number in range(SOURCES_MAX):
+        assert setup.put(f"source-{number}", (pool[number], CLIENTS[0])).applied == 1
+    with pytest.raises(DstmError, match="more than 255 sources"):
+        setup.put("one more", (pool[300], CLIENTS[1]))
+    assert setup.writer.bound == SOURCES_MAX
+    assert setup.writer.owned_by("source-0") == 1
+    setup.writer.apply("source-7", removals(pool[7]), 100)
+    assert setup.put("one more", (pool[300], CLIENTS[1])).applied == 1
+    assert setup.writer.owned_by("source-8") == 1

@@ -21,6 +21,7 @@ _OURS: Final = [*_IN_POOL, worlds.POOLS[1][9], worlds.POOLS[1][10], worlds.TEP4]
 _OUTSIDE: Final = [
     packets.FAR,
     *("10.1.0.1", "10.1.2.3", "10.2.0.1", "10.3.0.1", "10.4.0.1", "10.5.0.1", "198.51.100.1"),
+    *[packets.FAR] * 6,
     *("0.1.2.3", "127.0.0.1", "169.254.1.1", "224.0.0.5", "240.0.0.1", "255.255.255.255"),
 ]
 _addresses4: Final[st.SearchStrategy[IPv4Address | str]] = st.sampled_from([*_OURS, *_OUTSIDE])
@@ -45,7 +46,7 @@ def payloads(draw: st.DrawFn) -> tuple[int, bytes]:
 def ipv4_packets(draw: st.DrawFn, src: IPv4Address | None = None) -> bytes:
     """IPv4 packets; two of three are as they should be."""
     protocol, payload = draw(payloads())
-    broken = draw(st.sampled_from([*[None] * 9, "version", "words", "longer", "sum_off"]))
+    broken = draw(st.sampled_from([*[None] * 24, "version", "words", "longer", "sum_off"]))
     wrong = {
         "version": st.sampled_from([0, 5, 6, 15]),
         "words": st.integers(0, 15),
@@ -54,14 +55,14 @@ def ipv4_packets(draw: st.DrawFn, src: IPv4Address | None = None) -> bytes:
     }
     options = draw(st.one_of(st.just(0), st.just(0), st.integers(0, 10)))
     return packets.ipv4(
-        src or draw(_addresses4),
+        src or draw(st.one_of(st.just(packets.FAR), st.just(packets.FAR), _addresses4)),
         draw(_addresses4),
         payload,
         options=b"\x01" * 4 * options,
         tos=draw(_tos),
         ident=draw(st.integers(0, 0xFFFF)),
         fragment=draw(st.sampled_from([0, 0x4000, 0x4000, 0x2000, 0x2005, 5, 0x1FFF, 0x8000])),
-        ttl=draw(st.sampled_from([64, 64, 64, 255, 3, 2, 1, 0])),
+        ttl=draw(st.sampled_from([64] * 9 + [255, 3, 2, 1, 0])),
         protocol=protocol,
         **({} if broken is None else {broken: draw(wrong[broken])}),
     )
@@ -102,8 +103,8 @@ def tunnel_packets(draw: st.DrawFn) -> bytes:
         dst,
         traffic_class=inner[1] if draw(st.booleans()) else draw(_tos),
         next_header=next_header,
-        version=draw(st.sampled_from([6] * 12 + [4, 7])),
-        longer=draw(st.sampled_from([0] * 8 + [-1, 1, -20, 60000])),
+        version=draw(st.sampled_from([6] * 30 + [4, 7])),
+        longer=draw(st.sampled_from([0] * 24 + [-1, 1, -20, 60000])),
     )
 
 
@@ -111,11 +112,11 @@ def tunnel_packets(draw: st.DrawFn) -> bytes:
 def frames(draw: st.DrawFn) -> bytes:
     """Ethernet frames: tagged or not, padded, cut, corrupted, and of other protocols."""
     packet = draw(st.one_of(ipv4_packets(), tunnel_packets()))
-    tci = draw(st.sampled_from([None] * 6 + [0, 0xE000, 77, 0x6000 | 77, 78]))
-    ethertype = draw(st.sampled_from([None] * 12 + [0x0806, 0x86DD, 0x0800, 0x8100]))
+    tci = draw(st.sampled_from([None] * 20 + [0, 0xE000, 77, 0x6000 | 77, 78]))
+    ethertype = draw(st.sampled_from([None] * 40 + [0x0806, 0x86DD, 0x0800, 0x8100]))
     frame = packets.ether(packet, tci, ethertype)
     frame += bytes(draw(st.sampled_from([0, 0, 0, 1, 46])))
-    match draw(st.sampled_from(["whole"] * 6 + ["cut", "corrupt"])):
+    match draw(st.sampled_from(["whole"] * 12 + ["cut", "corrupt"])):
         case "cut":
             frame = frame[: draw(st.integers(0, len(frame)))]
         case "corrupt":
