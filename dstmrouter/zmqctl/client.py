@@ -144,7 +144,8 @@ class AsyncControlClient:
         answer = self._waiting[call.id] = asyncio.get_running_loop().create_future()
         try:
             await self._socket.send(encode(call), zmq.NOBLOCK)
-            message = await asyncio.wait_for(answer, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                message = await answer
         except (TimeoutError, zmq.Again):
             raise ControlError(f"{self.endpoint}: {method}: no answer in time") from None
         finally:

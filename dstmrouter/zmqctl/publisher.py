@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -131,10 +132,9 @@ class FeedPublisher:
             await self._socket.send(encode(beat), zmq.NOBLOCK)
             self.counters["heartbeats"] += 1
             await asyncio.sleep(min(WELCOME_S, self._heartbeat_s))
-            try:
-                await asyncio.wait_for(self._welcome.wait(), self._heartbeat_s)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._heartbeat_s):
+                    await self._welcome.wait()
 
     async def _hear_subscriptions(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,9 +89,9 @@ class RouterRoster:
             return missing
         self._waiters.add(waiter)
         try:
-            await asyncio.wait_for(waiter.done.wait(), timeout_s)
-        except TimeoutError:
-            pass
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await waiter.done.wait()
         finally:
             self._waiters.discard(waiter)
         return waiter.missing

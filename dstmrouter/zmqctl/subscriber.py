@@ -142,8 +142,10 @@ class FeedFollower:
             for message in self._follower.messages(time.monotonic()):
                 await control.send(encode(message))
             wait_s = max(0.0, self._follower.next_timer() - time.monotonic())
+            # not wait_for: until Python 3.12 it may swallow a cancellation (cpython issue 86296)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await changed.wait()
 
     async def _tell_of_silence(self) -> None:
         was_stale = False

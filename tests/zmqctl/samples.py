@@ -87,7 +87,8 @@ def run(scenario: Coroutine[Any, Any, T]) -> T:
     """Run one scenario to its end, with a deadline."""
 
     async def limited() -> T:
-        return await asyncio.wait_for(scenario, DEADLINE_S)
+        async with asyncio.timeout(DEADLINE_S):
+            return await scenario
 
     return asyncio.run(limited())
 

@@ -83,3 +83,12 @@ def test_directory_that_cannot_be_made(tmp_path: Path) -> None:
         pytest.raises(SystemCallError, match="create"),
     ):
         bind(socket, f"ipc://{tmp_path}/file/control", curve=None)
+
+
+def test_no_zmtp_pings_because_of_libzmq_issue_4767(tmp_path: Path) -> None:
+    with plain_socket(zmq.ROUTER) as bound, plain_socket(zmq.DEALER) as connected:
+        bind(bound, f"ipc://{tmp_path}/c", curve=None)
+        connect(connected, f"ipc://{tmp_path}/c", curve=None)
+        for socket in (bound, connected):
+            assert socket.getsockopt(zmq.HEARTBEAT_IVL) == 0
+            assert socket.getsockopt(zmq.TCP_KEEPALIVE) == 1
