@@ -26,6 +26,7 @@ from dstmrouter.cli.ctl_access import (
     Timeout,
     print_json,
 )
+from dstmrouter.cli.ctl_ports import counter_rows, queue_rows
 from dstmrouter.cli.ctl_view import (
     BINDING_FIELDS,
     LEASE_FIELDS,
@@ -148,7 +149,13 @@ def bindings(
 def ports(context: typer.Context, router: Router = ROUTER_DEFAULT, as_json: AsJson = False) -> None:
     """Show the router's ports: interface, ring mode, queues, kernel statistics."""
     answer = Access.in_use(context).call(router, "ports")
-    _print_page(answer, "ports", PORT_FIELDS, as_json=as_json)
+    if as_json:
+        print_json(answer)
+        return
+    console, found = Console(), answer.get("ports", [])
+    console.print(rows_table(f"ports: {len(found)}", queue_rows(found), PORT_FIELDS))
+    if counted := counter_rows(found):
+        console.print(rows_table("kernel counters", counted, ()))
 
 
 @app.command()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LEASE_FIELDS: Final = ("ipv4", "client6", "identity", "state", "expires_in_s", "lease_id")
 BINDING_FIELDS: Final = ("ipv4", "client6", "tep6", "source", "expires_in_s")
-PORT_FIELDS: Final = ("name", "interface", "mode", "queues", "statistics")
+PORT_FIELDS: Final = ("port", "link", "worker", "mode")
 COUNTER_FIELDS: Final = ("name", "packets", "octets", "help")
 NUMBERS: Final = frozenset({"packets", "octets", "packets_s", "octets_s", "rows", "refused"})
 

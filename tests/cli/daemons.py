@@ -56,8 +56,8 @@ class Daemon:
 
     def ports(self, _params: dict[str, Any]) -> dict[str, Any]:
         statistics = {"rx_dropped": 3, "rx_ring_full": 0}
-        port = {"name": "port6", "interface": "eth0", "mode": "native-copy", "queues": 2}
-        return {"ports": [port | {"statistics": statistics}]}
+        queue = {"worker": 0, "mode": "native-copy", "statistics": statistics}
+        return {"ports": [{"name": "port6", "interface": "eth0", "queues": [queue]}]}
 
     def counters(self, _params: dict[str, Any]) -> dict[str, Any]:
         self.packets += 1000

@@ -70,7 +70,8 @@ def test_bindings_of_one_address(endpoint: str, daemon: Daemon) -> None:
 def test_ports_show_kernel_statistics(endpoint: str) -> None:
     text = ask("ports", "--router", endpoint)
     assert "native-copy" in text
-    assert "rx_dropped 3, rx_ring_full 0" in text
+    assert "rx_dropped" in text
+    assert "rx_ring_full" not in text, "what has not counted is not shown"
 
 
 @pytest.mark.parametrize(
