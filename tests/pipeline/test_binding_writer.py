@@ -190,6 +190,16 @@ def test_a_row_in_use_by_a_worker_is_not_used_again() -> None:
     assert setup.writer.reclaim() == 0
 
 
+def test_a_row_that_was_replaced_is_not_used_while_a_worker_may_hold_it() -> None:
+    setup = Setup(2)
+    setup.put("server", (POOL[5], CLIENTS[0]))
+    setup.turns.begin(0)
+    assert setup.put("server", (POOL[5], CLIENTS[1])) == Applied(1, {})
+    assert setup.put("server", (POOL[6], CLIENTS[2])) == Applied(0, {"table full": 1})
+    setup.turns.end(0)
+    assert setup.put("server", (POOL[6], CLIENTS[2])) == Applied(1, {})
+
+
 def test_a_full_table_takes_what_fits_and_keeps_what_it_has() -> None:
     setup = Setup(2)
     pairs = [(POOL[5 + n], CLIENTS[n]) for n in range(3)]

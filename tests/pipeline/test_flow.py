@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 import struct
 from functools import cache
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -95,6 +97,17 @@ def test_r8_labels_are_never_zero_and_depend_on_the_key() -> None:
     assert min(one + other) >= 1
     assert sum(a == b for a, b in zip(one, other, strict=True)) < 10
     assert set(labels(octets[:9], machine((0, 0)))) != {0}
+
+
+def test_r8_a_hash_of_zero_is_no_label_of_zero() -> None:
+    """With keys of 1 the label is the end of the destination: here nothing but zeros."""
+    dst = IPv4Address("203.0.0.0")
+    world = dataclasses.replace(
+        worlds.world(flow_key=(1, 1)),
+        pools=(IPv4Network("203.0.0.0/24"),),
+        bindings={dst: worlds.HELD[worlds.leased(1)]},
+    )
+    assert labels([ipv4(dst=dst, protocol=1)], Machine(world)) == [1]
 
 
 def keys(count: int) -> list[tuple[int, int]]:
