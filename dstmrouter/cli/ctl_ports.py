@@ -1,4 +1,4 @@
-"""How dstmctl shows ports to people: a line per queue, and the kernel's counters that have counted."""
+"""How dstmctl shows ports to people: a line per queue, and those kernel counters that counted."""
 
 from __future__ import annotations
 
