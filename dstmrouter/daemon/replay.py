@@ -76,6 +76,8 @@ def read_bindings(path: Path, tep6: Sequence[IPv6Address]) -> BindingColumns:
                 teps.append(_tep(line.get("tep6"), tep6, where))
     except OSError as error:
         raise DstmError(f"{path}: {error.strerror}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DstmError(f"{path}: {error}") from error
     return full_address_columns(
         np.array(ipv4, np.uint32),
         words6(client6),

@@ -1,0 +1,159 @@
+"""`dstm-router replay` as a program: captures in, captures out, compared octet by octet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+from scapy.utils import PcapReader, wrpcap
+
+from dstmrouter.cli.replay import MAC4, MAC6, NEXT4, NEXT6
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = "from dstmrouter.cli.router import main; main()"
+TEP6, TEP4, HOST4 = "2001:db8:f::1", "192.0.2.1", "198.51.100.2"
+CLIENT6, CLIENT4 = "2001:db8:1::11", "203.0.113.1"
+OTHER6, OTHER4 = "2001:db8:2::22", "203.0.113.2"
+LABEL = 0x12345
+CSV = f"ipv4,client6,tep6\n{CLIENT4},{CLIENT6},\n{OTHER4}, {OTHER6} ,{TEP6}\n"
+
+
+def replay(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    places = [f"--{name}={directory / name}" for name in ("out4", "out6", "bindings")]
+    ends = ["--tep6", TEP6, "--tep4", TEP4, "--pool", "203.0.113.0/24"]
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, "replay", *places, *ends, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    (tmp_path / "bindings").write_text(CSV)
+    return tmp_path
+
+
+def inner(src: str, dst: str, ttl: int = 64, tos: int = 0) -> Any:
+    return IP(src=src, dst=dst, ttl=ttl, tos=tos, id=7) / UDP(sport=5, dport=6) / Raw(b"x" * 30)
+
+
+def from_internet(packet: Any) -> bytes:
+    return bytes(Ether(src=NEXT4, dst=MAC4) / packet)
+
+
+def to_internet(packet: Any) -> bytes:
+    return bytes(Ether(src=MAC4, dst=NEXT4) / packet)
+
+
+def from_client(client6: str, packet: Any) -> bytes:
+    return bytes(Ether(src=NEXT6, dst=MAC6) / IPv6(src=client6, dst=TEP6, hlim=60, nh=4) / packet)
+
+
+def to_client(client6: str, packet: Any, tos: int = 0) -> bytes:
+    outer = IPv6(src=TEP6, dst=client6, hlim=64, nh=4, fl=LABEL, tc=tos)
+    return bytes(Ether(src=MAC6, dst=NEXT6) / outer / packet)
+
+
+def frames(path: Path) -> list[bytes]:
+    with PcapReader(str(path)) as reader:
+        return [bytes(frame) for frame in reader]
+
+
+def test_captures_come_out_as_they_would_leave(directory: Path) -> None:
+    in4 = [
+        from_internet(inner(HOST4, CLIENT4, tos=0x2E << 2)),
+        from_internet(inner(HOST4, "203.0.113.77")),  # nobody's
+        from_internet(inner(HOST4, OTHER4, ttl=2)),
+        from_internet(inner(HOST4, CLIENT4, ttl=1)),
+    ]
+    ping = IP(src=CLIENT4, dst=TEP4, id=7) / ICMP(id=3, seq=1) / Raw(b"ping")
+    in6 = [
+        from_client(CLIENT6, inner(CLIENT4, HOST4)),
+        from_client(OTHER6, inner(CLIENT4, HOST4)),  # not the client's address
+        from_client(CLIENT6, inner(CLIENT4, OTHER4)),
+        from_client(CLIENT6, ping),
+    ]
+    wrpcap(str(directory / "in4"), [Raw(frame) for frame in in4], linktype=1)
+    wrpcap(str(directory / "in6"), [Raw(frame) for frame in in6], linktype=1)
+    arguments = [f"--in4={directory / 'in4'}", f"--in6={directory / 'in6'}"]
+    done = replay(directory, *arguments, f"--flow-label={LABEL}", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert frames(directory / "out4") == [to_internet(inner(CLIENT4, HOST4, ttl=63))]
+    sent = frames(directory / "out6")
+    [pong] = [frame for frame in sent if frame.endswith(b"ping")]
+    sent.remove(pong)
+    assert sent == [
+        to_client(CLIENT6, inner(HOST4, CLIENT4, ttl=63, tos=0x2E << 2), tos=0x2E << 2),
+        to_client(OTHER6, inner(HOST4, OTHER4, ttl=1)),
+        to_client(OTHER6, inner(CLIENT4, OTHER4, ttl=63)),
+    ]
+    answer = Ether(pong)
+    assert (answer[IPv6].dst, answer[IP].src, answer[IP].dst) == (CLIENT6, TEP4, CLIENT4)
+    assert (answer[ICMP].type, answer[ICMP].id, bytes(answer[Raw])) == (0, 3, b"ping")
+    rebuilt = Ether(bytes(answer))
+    del rebuilt[IP].chksum, rebuilt[ICMP].chksum
+    assert bytes(rebuilt) == pong
+    counted = {name: count["packets"] for name, count in json.loads(done.stdout).items()}
+    assert counted == {
+        "ENCAPSULATED": 2,
+        "DECAPSULATED": 1,
+        "HAIRPINNED": 1,
+        "ECHO_ANSWERED": 1,
+        "DROP_NO_BINDING": 1,
+        "DROP_TTL": 1,
+        "DROP_SPOOF_CLIENT": 1,
+    }
+
+
+def test_more_packets_than_frames_and_a_table_for_people(directory: Path) -> None:
+    frame = from_internet(inner(HOST4, CLIENT4))
+    wrpcap(str(directory / "in4"), [Raw(frame)] * 10_000, linktype=1)
+    done = replay(directory, f"--in4={directory / 'in4'}", f"--flow-label={LABEL}")
+    assert (done.returncode, done.stderr) == (0, "")
+    [line] = [line for line in done.stdout.splitlines() if "ENCAPSULATED" in line]
+    assert "10000" in line
+    assert str(len(frame) * 10_000) in line
+    sent = frames(directory / "out6")
+    assert len(sent) == 10_000
+    assert set(sent) == {to_client(CLIENT6, inner(HOST4, CLIENT4, ttl=63))}
+
+
+def test_hairpin_can_be_refused(directory: Path) -> None:
+    wrpcap(str(directory / "in6"), [Raw(from_client(CLIENT6, inner(CLIENT4, OTHER4)))], linktype=1)
+    done = replay(directory, f"--in6={directory / 'in6'}", "--no-hairpin", "--json")
+    assert list(json.loads(done.stdout)) == ["DROP_HAIRPIN_OFF"]
+    assert frames(directory / "out6") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (["--in4=/nonexistent"], 1, "dstm-router: /nonexistent: packet 0: No such file"),
+        (["--in4=/dev/null"], 1, "dstm-router: /dev/null: packet 0: "),
+        (["--out4=/nonexistent/out"], 1, "dstm-router: /nonexistent/out: No such file"),
+        (["--bindings=/nonexistent"], 1, "dstm-router: /nonexistent: No such file"),
+        (["--pool=203.0.113.1/24"], 2, "--pool 203.0.113.1/24: 203.0.113.1/24 has host bits set"),
+        (["--tep6=192.0.2.1"], 2, "--tep6 192.0.2.1: "),
+        (["--mac4=02:00"], 2, "MAC address 02:00: expected six octets like 02:"),
+        (["--mac4=nonsense"], 2, "MAC address nonsense: "),
+    ],
+)
+def test_wrong_options_are_one_line(
+    directory: Path, arguments: list[str], code: int, problem: str
+) -> None:
+    done = replay(directory, *arguments)
+    assert done.returncode == code
+    assert done.stderr.startswith(problem)
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dstmrouter import __version__
+from tests.config.documents import ROUTER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = "from dstmrouter.cli.router import main; main()"
+
+
+def dstm_router(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "router.toml"
+    file.write_text(ROUTER)
+    return file
+
+
+def test_help_names_the_commands() -> None:
+    shown = dstm_router("--help")
+    assert shown.returncode == 0
+    for word in ("run", "check-config", "replay", "--version", "dstmctl"):
+        assert word in shown.stdout
+
+
+def test_version() -> None:
+    assert dstm_router("--version").stdout == f"dstm-router {__version__}\n"
+
+
+def test_check_config_says_what_is_forwarded(config: Path) -> None:
+    shown = dstm_router("check-config", "--config", str(config))
+    assert shown.returncode == 0
+    assert shown.stdout == f"{config}: good; ports eth0 (auto); pools 203.0.113.0/24\n"
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ('name = "gw1"', 'nam = "gw1"', "[router] nam = "),
+        ("2001:db8:f::1", "fe80::1", '[tunnel] tep6 #1 = "fe80::1": expected a global'),
+        ("[tunnel]", "[umem]\nrx_slots = 1000\n[tunnel]", "[umem] rx_slots = 1000: expected a"),
+    ],
+)
+def test_wrong_configuration_is_told_in_lines_with_exit_code_2(
+    config: Path, command: str, before: str, after: str, problem: str
+) -> None:
+    config.write_text(ROUTER.replace(before, after))
+    shown = dstm_router(command, "--config", str(config))
+    assert shown.returncode == 2
+    assert problem in shown.stderr
+    assert all(line.startswith(f"{config}: ") for line in shown.stderr.splitlines())
+
+
+def test_missing_file_is_one_line() -> None:
+    shown = dstm_router("run", "--config", "/nonexistent/router.toml")
+    assert shown.returncode == 2
+    assert shown.stderr == "/nonexistent/router.toml: No such file or directory\n"
