@@ -41,3 +41,7 @@ class Gleaning:
             del self._wanted[key]
             self._asked[key] = now
         return keys
+
+    def forget(self, ifindexes: set[int]) -> None:
+        """Allow asking at once on these links, whose neighbours the kernel has forgotten."""
+        self._asked = {key: at for key, at in self._asked.items() if key[0] not in ifindexes}

@@ -105,6 +105,7 @@ class Routing:
         if moved:
             self._stale |= {Part.ROUTES4, Part.ROUTES6}
             self._book.refresh_links(moved, now)
+            self._gleaning.forget(moved)
         self._book.refresh(changes.neighbours, now)
         if any(self._is_news(key) for key in changes.neighbours):
             self._stale.add(Part.NEIGHBOURS)

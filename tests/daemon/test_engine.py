@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dstmrouter.binding import full_address_columns, words6
@@ -134,6 +134,7 @@ def test_unknown_neighbours_are_reported(machine: Machine) -> None:
     assert machine.count(Verdict.DROP_NEIGHBOUR) == 1
 
 
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(st.booleans(), st.one_of(st.just(TO_CLIENT), st.binary(max_size=120))),

@@ -33,3 +33,15 @@ def test_a_scan_is_bounded_and_counted() -> None:
     assert gleaning.to_ask(AGAIN_S, 9) == []
     gleaning.want(key(LIMIT + 50))
     assert gleaning.to_ask(AGAIN_S, 9) == [key(LIMIT + 50)]
+
+
+def test_link_that_changed_is_asked_on_at_once() -> None:
+    gleaning = Gleaning()
+    elsewhere = (4, IPv4Address(5))
+    for wanted in (key(5), elsewhere):
+        gleaning.want(wanted)
+    assert gleaning.to_ask(0.0, 9) == [key(5), elsewhere]
+    gleaning.forget({3})
+    for wanted in (key(5), elsewhere):
+        gleaning.want(wanted)
+    assert gleaning.to_ask(0.1, 9) == [key(5)]

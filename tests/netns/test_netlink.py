@@ -160,6 +160,8 @@ def test_link_goes_down_and_comes_up(gateway: Gateway, wire: Wire) -> None:
         router.ip("link", "set", "dev", PORT4, "down")
         gateway.wait_until(lambda: wire.drops(HOST4, "DROP_UNREACHABLE"), "a drop", EFFECT_S)
         router.ip("link", "set", "dev", PORT4, "up")
+        # The kernel itself takes up to a second to find out, and tells nobody before.
+        gateway.wait_until(lambda: "LOWER_UP" in router.ip("link", "show", PORT4), "carrier")
         wire.wait_for(HOST4, mac)
     router.route(FAR4_PREFIX, "via", HOST4)
     wire.wait_for(FAR4, mac)
