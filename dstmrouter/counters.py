@@ -47,7 +47,7 @@ class Counters:
         first = numbers[0]
         if not np.count_nonzero(numbers != first):  # a burst of one fate, the normal case
             line[0, first] += np.uint64(len(numbers))
-            line[1, first] += np.uint64(octets.sum())
+            line[1, first] += np.uint64(np.add.reduce(octets))
             return
         packets = np.bincount(numbers, minlength=self._numbers)
         # Weights are float64: exact, as a burst has far less than 2^53 octets.

@@ -127,7 +127,6 @@ def _ipv4_side(lab: Topology, queues: int, mtu: int) -> None:
 
 
 def _gateway_kernel(router: Namespace) -> None:
-    """What an operator does on a gateway: own addresses, forwarding, no way out for the pool."""
+    """What an operator does on a gateway: own addresses, and forwarding."""
     router.address("lo", f"{TEP6}/128", f"{TEP4}/32")
     router.sysctl({"net.ipv6.conf.all.forwarding": "1", "net.ipv4.ip_forward": "1"})
-    router.route("blackhole", POOL)

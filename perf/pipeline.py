@@ -36,7 +36,7 @@ from dstmrouter.pipeline.verdict import Verdict
 from perf.figures import Figure, show
 from perf.packets import client6_of, decap_frames, encap_frames
 
-FRAMES: Final = 4096  # a worker's frames in rotation: 8 MiB
+FRAMES: Final = 2048  # in rotation, as many as a receive ring holds by default
 POOL: Final = IPv4Network("10.0.0.0/12")  # 1,048,576 addresses
 TEP6: Final = IPv6Address("2001:db8:ffff::1")
 TEP4: Final = IPv4Address("192.0.2.1")

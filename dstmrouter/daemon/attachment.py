@@ -57,9 +57,8 @@ class Attachment:
     def attach(self, number: int, port: PortConfig, workers: int) -> PortPlan:
         """Steer our packets on a port to its workers; say how they are to open it.
 
-        Raises DstmError if there is no such interface, or another router has it.
+        Raises DstmError if there is no such interface.
         """
-        self._undo.enter_context(claim(port.interface))
         queues = receive_queues(port.interface)
         if queues > workers and port.mode != PACKET_MMAP:
             _log.warning(

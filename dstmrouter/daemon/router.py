@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from dstmrouter.daemon.attachment import Attachment
+from dstmrouter.daemon.attachment import Attachment, claim
 from dstmrouter.daemon.background import Background
 from dstmrouter.daemon.intake import Intake
 from dstmrouter.daemon.plan import PortPlan, UmemPlan, WorkerPlan
@@ -123,13 +123,19 @@ class Supervisor:
     # Start, in order --------------------------------------------------------------------------
 
     async def _start(self, undo: contextlib.AsyncExitStack, background: Background) -> None:
-        """Discard routes first, traffic last; whatever fails undoes what was done before."""
+        """Discard routes first, traffic last; whatever fails undoes what was done before.
+
+        Raises DstmError if another router has a port of ours, before anything is changed.
+        """
         self.config.router.run_dir.mkdir(parents=True, exist_ok=True)
+        for port in self.config.port:
+            undo.enter_context(claim(port.interface))
         for pool in self.pools:
-            if add_blackhole(pool):
-                undo.callback(remove_blackhole, pool)
+            add_blackhole(pool)
+            undo.callback(remove_blackhole, pool)  # also that of a predecessor that was killed
         background.run(self.mirror.run())
-        await asyncio.wait_for(self.mirror.ready.wait(), READY_S)
+        async with asyncio.timeout(READY_S):
+            await self.mirror.ready.wait()
         self._check_ports()
         self._tick()
         control = self._control()

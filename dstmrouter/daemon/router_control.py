@@ -72,17 +72,16 @@ class RouterControl:
             wanted = rows["ipv4"] == _ipv4(params["ipv4"])
             slots, rows = slots[wanted], rows[wanted]
         part = slice(offset, offset + limit)
-        sources = writer.source_of(slots[part])
+        sources, ends = writer.source_of(slots[part]), writer.ends(slots[part]).tolist()
         return {
             "total": len(slots),
             "bindings": [
-                self._about(row, source) for row, source in zip(rows[part], sources, strict=True)
+                self._about(*about) for about in zip(rows[part], sources, ends, strict=True)
             ],
         }
 
-    def _about(self, row: np.void, source: str) -> dict[str, Any]:
+    def _about(self, row: np.void, source: str, expires: int) -> dict[str, Any]:
         hop = self._router.shared.tables.hops.words[int(row["hop"])]
-        expires = int(row["expires"])
         return {
             "ipv4": str(address4(row["ipv4"])),
             "client6": str(address6(row["client6"])),

@@ -92,7 +92,8 @@ class WorkerPool:
                 process.terminate()
         for process in processes:
             try:
-                await asyncio.wait_for(process.wait(), STOP_S)
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
             except TimeoutError:
                 _log.error("worker does not stop, killing it", pid=process.pid)
                 process.kill()

@@ -71,6 +71,7 @@ class BindingWriter:
         self._free_count = len(self._free)
         self._retired: deque[tuple[Snapshot, npt.NDArray[np.uint32]]] = deque()
         self._owners = np.full(len(table.slots), NO_OWNER, np.uint8)
+        self._ends = np.zeros(len(table.slots), np.uint32)  # of whatever is owned, by slot
         self._sources: dict[str, int] = {}
         self.bound = 0
 
@@ -122,7 +123,7 @@ class BindingWriter:
     def expire(self, now_s: int) -> int:
         """Remove the bindings that ended at or before `now_s`; return how many."""
         slots = np.flatnonzero(self._owners).astype(np.uint32)
-        over = self._table.rows["expires"][self._table.slots[slots]] <= now_s
+        over = self._ends[slots] <= now_s
         self._remove(slots[over])
         return int(np.count_nonzero(over))
 
@@ -137,6 +138,10 @@ class BindingWriter:
         rows = self._table.slots[np.flatnonzero(self._owners)]
         hops: npt.NDArray[np.uint32] = np.unique(self._table.rows["hop"][rows])
         return hops
+
+    def ends(self, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        """When the bindings of `slots` end, on the router's clock; FOREVER = never."""
+        return self._ends[slots]
 
     def source_of(self, slots: npt.NDArray[np.uint32]) -> list[str]:
         """Names of the sources that own `slots`; empty where nobody does."""
@@ -230,10 +235,14 @@ class BindingWriter:
     ) -> None:
         if not len(at):
             return
-        wanted = self._rows_for(changes, at, now_s)
+        wanted = self._rows_for(changes, at)
+        ends = _ends(changes.lifetime_s[at], now_s)
+        wanted["expires"] = np.where(wanted["kind"] == RowKind.BOUND, ends, 0)
         old = self._table.slots[slots]
         same = self._same_but_lifetime(wanted, old)
         self._table.rows["expires"][old[same]] = wanted["expires"][same]
+        self._ends[slots[same]] = ends[same]
+        ends = ends[~same]
         wanted, slots, old = wanted[~same], slots[~same], old[~same]
         n = min(len(wanted), self._free_count)
         fresh = self._free[self._free_count - n : self._free_count].copy()
@@ -242,22 +251,20 @@ class BindingWriter:
         self._table.rows[fresh] = wanted[:n]
         self._table.slots[slots[:n]] = fresh  # publish: after the rows are complete
         self._owners[slots[:n]] = owner
+        self._ends[slots[:n]] = ends[:n]
         self.bound += int(np.count_nonzero(old[:n] < FIXED_ROWS))
         self._retire(old[:n])
         result.applied += int(np.count_nonzero(same)) + n
         if n < len(wanted):
             result.reasons["table full"] = len(wanted) - n
 
-    def _rows_for(self, changes: BindingColumns, at: Index, now_s: int) -> npt.NDArray[np.void]:
+    def _rows_for(self, changes: BindingColumns, at: Index) -> npt.NDArray[np.void]:
         tep_numbers = np.zeros(256, np.uint8)
         tep_numbers[: len(changes.tep6)] = [self._tep6.get(a, 0) for a in changes.tep6]
         rows = np.zeros(len(at), ROW)
         for name in ("client6", "ipv4", "psid_offset", "psid_len"):
             rows[name] = getattr(changes, name)[at]
         rows["tep"] = tep_numbers[changes.tep[at]]
-        lifetime = changes.lifetime_s[at].astype(np.int64)
-        ends = np.minimum(now_s + lifetime, FOREVER - 1)
-        rows["expires"] = np.where(lifetime == LIFETIME_FOREVER, FOREVER, ends)
         rows["kind"] = np.where(rows["psid_len"] > 0, RowKind.SHARED, RowKind.BOUND)
         return rows
 
@@ -269,6 +276,12 @@ class BindingWriter:
         for name in ("tep", "kind", "psid_offset", "psid_len"):
             same &= now[name] == wanted[name]
         return same
+
+
+def _ends(lifetime_s: npt.NDArray[np.uint32], now_s: int) -> npt.NDArray[np.uint32]:
+    """When lifetimes that begin now end, on the router's clock; FOREVER = never."""
+    ends = np.minimum(now_s + lifetime_s.astype(np.int64), FOREVER - 1)
+    return np.where(lifetime_s == LIFETIME_FOREVER, FOREVER, ends).astype(np.uint32)
 
 
 def _last_of_each(ipv4: npt.NDArray[np.uint32]) -> Index:

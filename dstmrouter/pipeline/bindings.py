@@ -47,7 +47,7 @@ ROW: Final = np.dtype(
             "client6",  # wire words
             "client6_octets",  # the same, for copying
             "ipv4",
-            "expires",  # seconds since the router started; FOREVER = never
+            "expires",  # of what is BOUND: seconds since the router started; else 0
             "hop",  # next hop towards the client
             "tep",  # which tep6 of the router
             "psid_offset",
@@ -94,7 +94,6 @@ class BindingTable:
         """
         for kind in (RowKind.NOT_POOL, RowKind.UNBOUND, RowKind.LOCAL):
             self.rows["kind"][kind] = kind
-            self.rows["expires"][kind] = FOREVER
         for block, prefix24 in enumerate(covered_blocks(pools, tep4), start=1):
             self.directory[prefix24] = block * BLOCK
         for pool in pools:

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline import ecn, inner, reasons
-from dstmrouter.pipeline.bindings import BindingTable, RowKind
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.outer import OuterReader
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
+    from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.decide import Checks
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.link import Packets
@@ -26,7 +26,6 @@ _BY_JUDGEMENT[ecn.UNUSUAL] = Verdict.DECAPSULATED_ECN_ODD
 _BY_JUDGEMENT[ecn.DROP] = Verdict.DROP_ECN_CE
 
 
-_BOUND: Final = np.uint8(RowKind.BOUND)
 _OCTET: Final = np.uint16(8)
 _DECAPSULATED: Final = np.uint8(Verdict.DECAPSULATED)
 _DROP_ECN_CE: Final = np.uint8(Verdict.DROP_ECN_CE)
@@ -51,7 +50,7 @@ class Decapsulator:
         """
         outer, outer_checks = self._outer.read(packets)
         inners, inner_checks = inner.read(
-            self._memory, outer.inner_at, outer.inner_room, outer.inner_header
+            self._memory, outer.inner_at, outer.inner_room, outer.inner_header, "src_upper"
         )
         checks = (
             *outer_checks,
@@ -90,7 +89,7 @@ class Decapsulator:
         """R12: the inner source must be leased to the outer source."""
         holders = self._bindings.look_up(packets.src)
         kind, client6 = holders["kind"], holders["client6"]
-        unbound = (kind != _BOUND) | (holders["expires"] <= np.uint32(now_s))
+        unbound = holders["expires"] <= np.uint32(now_s)  # that of what is not bound is 0
         foreign = (client6[:, 0] != src6[:, 0]) | (client6[:, 1] != src6[:, 1])
         return (
             (unbound, lambda: reasons.SPOOFED.take(kind)),

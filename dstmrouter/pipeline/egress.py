@@ -80,6 +80,10 @@ class PortWriter:
         self._tunnels = self._template(self._tunnel, ether.ETHERTYPE_IPV6)
         self._opaque_tunnels = self._tunnels.view(f"V{_TUNNEL_LEN}")
         self._outer = self._tunnels["ipv6"]
+        self._link_macs, self._link_inner = self._links["link_dst"], self._links["inner"]
+        self._macs, self._inner = self._tunnels["link_dst"], self._tunnels["inner"]
+        self._first_words, self._lengths = self._outer["vtc_flow"], self._outer["payload_len"]
+        self._clients = self._outer["dst_octets"]
         self._outer["next_header"] = ipv6.NEXT_IPV4
         self._outer["hop_limit"] = self._rules.hop_limit
         self._outer["src"] = self._teps[0]
@@ -101,8 +105,8 @@ class PortWriter:
         n = len(at)
         if n > self._rows:
             self._prepare(n)
-        self._links["link_dst"][:n] = macs
-        self._links["inner"][:n] = inner
+        self._link_macs[:n] = macs
+        self._link_inner[:n] = inner
         self._memory.records(_PLAIN_LEN)[at - _LINK_LEN] = self._opaque_links[:n]
 
     def write_tunnel(self, at: Index, total_len: npt.NDArray[np.int64], fill: TunnelFill) -> None:
@@ -110,12 +114,11 @@ class PortWriter:
         n = len(at)
         if n > self._rows:
             self._prepare(n)
-        outer = self._outer
-        self._tunnels["link_dst"][:n] = fill.macs
-        self._tunnels["inner"][:n] = fill.inner
-        outer["vtc_flow"][:n] = fill.vtc_flow
-        outer["payload_len"][:n] = total_len
-        outer["dst_octets"][:n] = fill.clients["client6_octets"]
+        self._macs[:n] = fill.macs
+        self._inner[:n] = fill.inner
+        self._first_words[:n] = fill.vtc_flow
+        self._lengths[:n] = total_len
+        self._clients[:n] = fill.clients["client6_octets"]
         if len(self._teps) > 1:
-            outer["src"][:n] = self._teps.take(fill.clients["tep"], axis=0)
+            self._outer["src"][:n] = self._teps.take(fill.clients["tep"], axis=0)
         self._memory.records(_TUNNEL_LEN)[at - _BEFORE] = self._opaque_tunnels[:n]

@@ -70,13 +70,13 @@ class Forwarder:
             return
         self._port_generation, ports = seen
         writers = [PortWriter(self._memory, port, self._rules) for port in ports]
-        self._encap.writers = self._route.writers = writers
-        self._route.mtus = ports["mtu"].astype(np.int64)
+        self._encap.writers = writers
+        self._route.follow(writers, ports["mtu"].astype(np.int64))
         self._vlans = [int(vlan) for vlan in ports["vlan"]]
 
     def _from_internet(self, packets: Packets, now_s: int, outcome: Outcome) -> None:
         known = None if packets.head is None else packets.head["packet"]
-        headers, checks = inner.read(self._memory, packets.at, packets.room, known)
+        headers, checks = inner.read(self._memory, packets.at, packets.room, known, "dst_upper")
         self._encap.forward(packets.rows, headers, checks, now_s, outcome)
 
     def _from_clients(self, packets: Packets, now_s: int, outcome: Outcome) -> None:

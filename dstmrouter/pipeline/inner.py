@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ _WORD_NUMBERS: Final = np.arange(_OPTION_WORDS)
 _PORTS: Final = np.dtype([("ports", "<u4")])
 _MIN_LEN: Final = np.int64(ipv4.HEADER_LEN)
 _LAST_TTL: Final = np.uint8(1)
+
+Leased: TypeAlias = Literal["src_upper", "dst_upper"]
+_OTHER: Final = {"src_upper": "dst_upper", "dst_upper": "src_upper"}
 
 
 @dataclasses.dataclass(slots=True)  # frozen would cost 1 us a burst
@@ -47,12 +50,17 @@ class Inner:
 
 
 def read(
-    memory: FrameMemory, at: Index, room: npt.NDArray[np.int64], header: Records | None
+    memory: FrameMemory,
+    at: Index,
+    room: npt.NDArray[np.int64],
+    header: Records | None,
+    leased: Leased,
 ) -> tuple[Inner, Checks]:
     """The packets at `at`, each with `room` octets up to its end; check R1.
 
     `header` are their headers (dtype ipv4.PACKET), if they have been read already. Whatever lies
-    there is read before it is checked: FrameMemory has room behind the last frame.
+    there is read before it is checked: FrameMemory has room behind the last frame. `leased` says
+    which address is going to be looked up: no martian one is ever bound.
     """
     if header is None:
         header = memory.read(at, ipv4.PACKET)
@@ -64,13 +72,19 @@ def read(
     unusual = header["version_ihl"] != ipv4.VERSION_IHL
     if np.count_nonzero(unusual):
         _read_options(memory, inner, np.flatnonzero(unusual), bad_sum, malformed)
-    martian = ipv4.MARTIAN.take(header["src_upper"]) | ipv4.MARTIAN.take(header["dst_upper"])
+    packets = header
     checks = (
-        (malformed, Verdict.DROP_V4_MALFORMED),
+        (malformed, lambda: too_short(room, Verdict.DROP_V4_MALFORMED)),
         (bad_sum, Verdict.DROP_V4_CHECKSUM),
-        (martian, Verdict.DROP_V4_MARTIAN),
+        (ipv4.MARTIAN.take(header[_OTHER[leased]]), Verdict.DROP_V4_MARTIAN),
+        (lambda: ipv4.MARTIAN.take(packets[leased]), Verdict.DROP_V4_MARTIAN),
     )
     return inner, checks
+
+
+def too_short(room: npt.NDArray[np.int64], otherwise: Verdict) -> npt.NDArray[np.uint8]:
+    """Verdicts for what is malformed: a frame without a whole link header carries no IP at all."""
+    return np.where(room < 0, Verdict.DROP_NOT_IP, otherwise).astype(np.uint8)
 
 
 def _read_options(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.pipeline.inner import too_short
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ipv6
 
@@ -70,7 +71,7 @@ class OuterReader:
             no_tunnel = next_header != _IPV4
         known = None if head is None else head["packet"]
         return Outer(header, ipv6.TRAFFIC_CLASS.take(first), at + skip, end - skip, known), (
-            (malformed, Verdict.DROP_V6_MALFORMED),
+            (malformed, lambda: too_short(packets.room, Verdict.DROP_V6_MALFORMED)),
             (self._not_tep6(header["dst"]), Verdict.DROP_NOT_TEP6),
             (no_tunnel, lambda: _NOT_TUNNEL.take(next_header)),
         )

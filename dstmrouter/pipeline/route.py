@@ -15,11 +15,13 @@ from dstmrouter.pipeline.verdict import Verdict
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from dstmrouter.pipeline.decide import Mask, Reason
     from dstmrouter.pipeline.egress import PortWriter
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import Index
 
 
+_GLEAN: Final = np.uint8(HopState.GLEAN)
 _RESOLVED: Final = np.uint8(HopState.RESOLVED)
 
 
@@ -28,30 +30,34 @@ class Router4:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self.writers: list[PortWriter] = []
-        self.mtus: npt.NDArray[np.int64]
+        self.follow([], np.zeros(0, np.int64))
+
+    def follow(self, writers: list[PortWriter], mtus: npt.NDArray[np.int64]) -> None:
+        """Take over what ports are like now; an MTU of 0 is that of a port there is not."""
+        self._writers, self._mtus = writers, mtus
+        self._least_mtu = np.int64(min(mtus[mtus > 0], default=0))
 
     def forward(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Decrement the TTL of packets and send them to their next hops."""
         words = self._tables.hops.words.take(self._tables.routes4.lookup(packets.dst))
         hops = words.view(HOP)
         state = hops["state"]
-        unusable = state != _RESOLVED
-        if np.count_nonzero(unusable):
-            outcome.gleaned.append(packets.dst[state == np.uint8(HopState.GLEAN)])
-        checks = (
+        checks: list[tuple[Mask, Reason]] = [
             inner.ttl_check(packets),
-            (unusable, lambda: reasons.NO_HOP.take(state)),
-            (packets.total_len > self.mtus.take(hops["port"]), Verdict.DROP_TOO_BIG_V4),
-        )
+            (state != _RESOLVED, lambda: reasons.NO_HOP.take(state)),
+        ]
+        if np.count_nonzero(packets.total_len > self._least_mtu):
+            too_big = packets.total_len > self._mtus.take(hops["port"])
+            checks.append((too_big, Verdict.DROP_TOO_BIG_V4))
         keep = survivors(checks, outcome.verdicts, rows)
         if keep is not None:
+            outcome.gleaned.append(packets.dst[state == _GLEAN])
             rows, packets, hops = rows[keep], packets.take(keep), words[keep].view(HOP)
         if not len(rows):
             return
         inner.decrement_ttl(packets)
         for port, part in by_port(hops["port"]):
-            writer = self.writers[port]
+            writer = self._writers[port]
             at = packets.at[part]
             writer.write_link(at, hops["mac"][part], packets.header["octets"][part])
             before = writer.link_len

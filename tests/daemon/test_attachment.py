@@ -86,12 +86,13 @@ def test_somebody_elses_xdp_program_stays(
         assert space.ip("-d", "link", "show", "near") == before
 
 
-def test_interface_belongs_to_one_router(attachment: Attachment) -> None:
-    with claim("near"), claim("far"):
-        with pytest.raises(DstmError, match=r"^port near: another dstm-router has it$"):
-            claim("near")
-        with pytest.raises(DstmError, match="another dstm-router"):
-            attachment.attach(0, PortConfig(interface="near"), 1)
+def test_interface_belongs_to_one_router() -> None:
+    with (
+        claim("near"),
+        claim("far"),
+        pytest.raises(DstmError, match=r"^port near: another dstm-router has it$"),
+    ):
+        claim("near")
     claim("near").close()
 
 

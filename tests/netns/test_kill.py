@@ -107,6 +107,10 @@ def test_killed_worker_is_replaced_and_the_other_does_not_notice(gateway: Gatewa
     assert gateway.bindings() == {}
 
 
+def discard_routes(gateway: Gateway) -> str:
+    return gateway.topology.router.ip("-4", "route", "show", "type", "blackhole")
+
+
 def test_killed_supervisor_leaves_nothing_and_can_be_restarted(gateway: Gateway) -> None:
     router = gateway.topology.router
     with (
@@ -121,6 +125,7 @@ def test_killed_supervisor_leaves_nothing_and_can_be_restarted(gateway: Gateway)
         gateway.wait_until(lambda: not any(alive(pid) for pid in pids), "end of the workers", 2)
         assert "xdp" not in router.ip("-d", "link")
         assert xdp_sockets(gateway) == 0
+        assert "203.0.113.0/24" in discard_routes(gateway), "the pool would loop without a router"
         before = gateway.kernel_received()
         for number in range(50):
             client.send(FIRST4, "198.51.100.2", number)
@@ -132,3 +137,4 @@ def test_killed_supervisor_leaves_nothing_and_can_be_restarted(gateway: Gateway)
         before_restart = len(flow.got)
         gateway.wait_until(lambda: len(flow.got) > before_restart + 20, "traffic again")
     assert gateway.stop_router() == 0
+    assert discard_routes(gateway) == ""

@@ -122,7 +122,6 @@ def own_discard_routes(gateway: Gateway) -> str:
 def test_sigterm_leaves_nothing(mode: str) -> None:
     with Gateway(mode=mode, workers=2) as gateway:
         lab = gateway.topology
-        lab.router.ip("route", "del", "blackhole", "203.0.113.0/24")
         gateway.start_router()
         gateway.bind(LENT1, CLIENT1)
         gateway.start_client(lab.client1, LENT1, CLIENT1)
@@ -148,14 +147,11 @@ def test_second_router_on_the_ports_is_refused(modes: tuple[str, str]) -> None:
         gateway.start_router()
         gateway.bind(LENT1, CLIENT1)
         pids = gateway.pids()
-        for config, expected, reason in (
-            (gateway.router_toml, 2, "another process serves it"),
-            (other.router_toml, 1, "dstm-router: port port6: another dstm-router has it"),
-        ):
+        for config in (gateway.router_toml, other.router_toml):
             code, said = gateway.run_router(config)
-            assert code == expected
-            assert "Traceback" not in said
-            assert reason in said.splitlines()[-1]
+            assert code == 1
+            assert said.splitlines()[-1] == "dstm-router: port port6: another dstm-router has it"
+        assert "203.0.113.0/24" in own_discard_routes(gateway)
         assert gateway.pids() == pids
         assert gateway.bindings() == {LENT1: CLIENT1}
         gateway.start_client(gateway.topology.client1, LENT1, CLIENT1)
@@ -164,7 +160,6 @@ def test_second_router_on_the_ports_is_refused(modes: tuple[str, str]) -> None:
 
 def test_interface_that_does_not_exist_is_one_line() -> None:
     with Gateway(changes={'interface = "port4"': 'interface = "port9"'}) as gateway:
-        gateway.topology.router.ip("route", "del", "blackhole", "203.0.113.0/24")
         code, said = gateway.run_router(gateway.router_toml)
         assert code == 1
         assert said.splitlines()[-1] == "dstm-router: [[port]] #2 port9: no such interface"

@@ -9,7 +9,6 @@ import pytest
 from dstmrouter.pipeline.bindings import (
     BLOCK,
     FIXED_ROWS,
-    FOREVER,
     BindingTable,
     RowKind,
     covered_blocks,
@@ -49,7 +48,7 @@ def table(tep4: int | None = TEP4, rows: int = 8) -> BindingTable:
 def test_every_address_has_a_row(address: str, kind: RowKind) -> None:
     row = table().look_up(column(address))
     assert row["kind"].tolist() == [kind]
-    assert row["expires"].tolist() == [FOREVER]
+    assert row["expires"].tolist() == [0]
 
 
 def test_tep4_may_be_in_no_pool() -> None:

@@ -12,6 +12,7 @@ from dstmrouter.pipeline import inner
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.wire.ipv4 import MARTIAN
 from tests import oracle
 from tests.pipeline import packets, traffic
 from tests.pipeline.machine import NAMES
@@ -31,8 +32,10 @@ def read(octets: list[bytes], room: list[int] | None = None) -> tuple[Inner, lis
         memory[number * STRIDE : number * STRIDE + len(packet)] = packet
     at = np.arange(len(octets), dtype=np.intp) * STRIDE
     lengths = np.array([len(p) for p in octets] if room is None else room, np.int64)
-    columns, checks = inner.read(FrameMemory(memory), at, lengths, None)
+    columns, checks = inner.read(FrameMemory(memory), at, lengths, None, "dst_upper")
     verdicts = np.full(len(octets), GOOD, np.uint8)
+    unbound = MARTIAN.take(columns.header["dst_upper"])  # as the look-up finds them
+    checks = (*checks, (unbound, Verdict.DROP_NOT_POOL))
     survivors(checks, verdicts, np.arange(len(octets), dtype=np.intp))
     return columns, verdicts.tolist()
 
@@ -64,7 +67,8 @@ def test_r1_is_what_the_oracle_says(octets: list[bytes], cut: int) -> None:
 
 @pytest.mark.parametrize("room", [-3, 0, 19, 20, 24])
 def test_no_octet_behind_the_room_makes_a_packet_whole(room: int) -> None:
-    assert read([ipv4(payload=bytes(5))], [room])[1] == [Verdict.DROP_V4_MALFORMED]
+    wanted = Verdict.DROP_NOT_IP if room < 0 else Verdict.DROP_V4_MALFORMED
+    assert read([ipv4(payload=bytes(5))], [room])[1] == [wanted]
 
 
 @pytest.mark.parametrize("words", range(5, 16))
