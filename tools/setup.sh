@@ -59,7 +59,7 @@ python=$(find_python)
 # A moved or copied tree has an environment that points elsewhere; pip's own shebang tells.
 .venv/bin/pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 echo "setup: installing Python packages into .venv"
-.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+.venv/bin/pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
 # `python perf/pipeline.py` finds lab and perf as `python -m perf.pipeline` does.
 pwd >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
 touch .venv/.complete

@@ -17,7 +17,7 @@ from dstmrouter.zmqctl.messages import (
     SnapshotRequest,
 )
 from dstmrouter.zmqctl.update import ApplyResult
-from tests.zmqctl.samples import puts
+from tests.zmqctl.samples import FIRST4, puts
 
 E1, E2 = b"1" * 16, b"2" * 16
 
