@@ -32,7 +32,7 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --durations=10
+	$(BIN)/coverage run -m pytest --numprocesses=auto --dist=loadfile --durations=10
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --fail-under=$(COVERAGE_MIN)
 

@@ -14,7 +14,6 @@ import pytest
 from dstmrouter.daemon import client
 from dstmrouter.dti.tunnel import Kind, Tunnel
 from dstmrouter.errors import DstmError
-from lab.netns import stop
 from lab.transfer import download, random_file, serve
 from tests.daemon.client_process import LEASE, MIRROR, Process
 from tests.dti.conftest import CLIENT4, CLIENT6, TEP4, TEP6, Wire, wire
@@ -189,7 +188,7 @@ def test_run_in_this_process(wire: Wire, tmp_path: Path) -> None:
         try:
             client.run(WANTED, client.AUTO, tmp_path / "run")
         finally:
-            assert stop(other) == 0
+            assert other.wait(20) == 0
         assert signal.getsignal(signal.SIGTERM) is former
     assert nothing_left(wire, tmp_path / "run")
 
