@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.wire.constant import constant
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from ipaddress import IPv4Network
@@ -65,8 +67,8 @@ FIXED_ROWS: Final = 3  # one each for NOT_POOL, UNBOUND and LOCAL, at the number
 FOREVER: Final = 0xFFFFFFFF
 BLOCK: Final = 256  # slots of a /24
 DIRECTORY_ENTRIES: Final = 1 << 24
-_BLOCK_SHIFT: Final = np.uint32(8)
-_BLOCK_MASK: Final = np.uint32(BLOCK - 1)
+_BLOCK_SHIFT: Final = constant(8, np.uint32)
+_BLOCK_MASK: Final = constant(BLOCK - 1, np.uint32)
 
 
 class BindingTable:

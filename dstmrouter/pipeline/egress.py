@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN, TunnelRules
 from dstmrouter.wire import ether, ipv4, ipv6
+from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
@@ -26,8 +27,8 @@ _INNER: Final = np.dtype(f"V{ipv4.HEADER_LEN}")
 _INNER_AT: Final = LINK_LEN + TUNNEL_HEADER_LEN
 _PLAIN_LEN: Final = LINK_LEN + ipv4.HEADER_LEN
 _TUNNEL_LEN: Final = _INNER_AT + ipv4.HEADER_LEN
-_LINK_LEN: Final = np.intp(LINK_LEN)
-_BEFORE: Final = np.intp(_INNER_AT)
+_LINK_LEN: Final = constant(LINK_LEN, np.intp)
+_BEFORE: Final = constant(_INNER_AT, np.intp)
 
 
 def _record(

@@ -17,6 +17,7 @@ from dstmrouter.pipeline.outcome import Outcome, Send, Tables, by_port
 from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN, TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ipv4, ipv6
+from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import Index, Records
 
 # An IntEnum member in a comparison costs numpy 8 us a burst, a scalar of the column's type 0.5.
-_RESOLVED: Final = np.uint8(HopState.RESOLVED)
+_RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 
 
 class Encapsulator:
@@ -38,7 +39,7 @@ class Encapsulator:
         self._labels = FlowLabels(rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint64(rules.flow_label)
         self._first_words = _first_words(dscp_uniform=rules.dscp_uniform)
-        self._tunnel_mtu = np.int64(rules.path_mtu - TUNNEL_HEADER_LEN)
+        self._tunnel_mtu = constant(rules.path_mtu - TUNNEL_HEADER_LEN, np.int64)
         self.writers: list[PortWriter] = []
 
     def forward(

@@ -8,16 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.wire import ipv4
+from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
 
 # Multiplying by a secret odd number and taking the upper bits is universal hashing (Dietzfelbinger
 # and others, 1997); here done twice, so that addresses and ports are both spread.
-_WITH_PORTS: Final = np.int64(ipv4.PACKET_LEN)
-_HALF: Final = np.uint64(32)
-_LABEL_SHIFT: Final = np.uint64(44)  # 20 bits stay
-_LEAST: Final = np.uint64(1)
+_WITH_PORTS: Final = constant(ipv4.PACKET_LEN, np.int64)
+_HALF: Final = constant(32, np.uint64)
+_LABEL_SHIFT: Final = constant(44, np.uint64)  # 20 bits stay
+_LEAST: Final = constant(1, np.uint64)
 # What the ports count: differently for each protocol that has them, nothing for the others.
 _PORT_WEIGHTS: Final = np.zeros(256, np.uint64)
 for _protocol in ipv4.PROTOCOLS_WITH_PORTS:
@@ -28,7 +29,7 @@ class FlowLabels:
     """Makes flow labels; `key` is two secret 64-bit numbers."""
 
     def __init__(self, key: tuple[int, int]) -> None:
-        self._multiplier_1, self._multiplier_2 = (np.uint64(part | 1) for part in key)
+        self._multiplier_1, self._multiplier_2 = (constant(part | 1, np.uint64) for part in key)
 
     def of(self, packets: Inner) -> npt.NDArray[np.uint64]:
         """One label a packet, shape (n,), 1..0xFFFFF; the same for all packets of a flow.
@@ -50,4 +51,5 @@ class FlowLabels:
         mixed ^= mixed >> _HALF
         mixed *= self._multiplier_2
         mixed >>= _LABEL_SHIFT
-        return np.maximum(mixed, _LEAST)
+        labels: npt.NDArray[np.uint64] = np.maximum(mixed, _LEAST)
+        return labels

@@ -21,6 +21,7 @@ from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
 from dstmrouter.pipeline.route import Router4
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.rules import TunnelRules
 
 
-_NOT_POOL: Final = np.uint8(RowKind.NOT_POOL)
-_LOCAL: Final = np.uint8(RowKind.LOCAL)
+_NOT_POOL: Final = constant(RowKind.NOT_POOL, np.uint8)
+_LOCAL: Final = constant(RowKind.LOCAL, np.uint8)
 
 
 class Forwarder:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dstmrouter.pipeline.memory import pick
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import checksum, ipv4
+from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.decide import Checks, Mask
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 _OPTION_WORDS: Final = ipv4.MAX_HEADER_LEN // 4
 _WORD_NUMBERS: Final = np.arange(_OPTION_WORDS)
 _PORTS: Final = np.dtype([("ports", "<u4")])
-_MIN_LEN: Final = np.int64(ipv4.HEADER_LEN)
-_LAST_TTL: Final = np.uint8(1)
+_MIN_LEN: Final = constant(ipv4.HEADER_LEN, np.int64)
+_LAST_TTL: Final = constant(1, np.uint8)
 
 Leased: TypeAlias = Literal["src_upper", "dst_upper"]
 _OTHER: Final = {"src_upper": "dst_upper", "dst_upper": "src_upper"}

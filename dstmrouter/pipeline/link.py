@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ether, ipv4, ipv6
+from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 _TAG_LEN: Final = ether.TAGGED_LEN - ether.HEADER_LEN
 _ROWS: Final = np.arange(1 << 16)  # the rows of any burst are the first of these
 _INNER_AT: Final = ether.HEADER_LEN + ipv6.HEADER_LEN
-_HEADER_LEN: Final = np.intp(ether.HEADER_LEN)
-_TYPES_AT: Final = np.intp(ether.TYPES_AT)
+_HEADER_LEN: Final = constant(ether.HEADER_LEN, np.intp)
+_TYPES_AT: Final = constant(ether.TYPES_AT, np.intp)
 # Two cache lines of every frame, also where fewer octets are wanted: another CPU has written them,
 # and fetching them all at once is cheaper (60 ns a packet) than one by one when they are sent.
 _HEAD_LEN: Final = _INNER_AT + ipv4.PACKET_LEN

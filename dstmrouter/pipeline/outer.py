@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dstmrouter.pipeline.inner import too_short
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ipv6
+from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +37,8 @@ class Outer:
     inner_header: Records | None  # copies, dtype ipv4.PACKET, if they were read already
 
 
-_HEADER_LEN: Final = np.int64(ipv6.HEADER_LEN)
-_IPV4: Final = np.uint8(ipv6.NEXT_IPV4)
+_HEADER_LEN: Final = constant(ipv6.HEADER_LEN, np.int64)
+_IPV4: Final = constant(ipv6.NEXT_IPV4, np.uint8)
 _NO_NEXT_HEADER: Final = np.uint8(59)
 _NOT_TUNNEL: Final = np.full(256, Verdict.DROP_NOT_TUNNEL, np.uint8)
 _NOT_TUNNEL[ipv6.NEXT_FRAGMENT] = Verdict.DROP_OUTER_FRAGMENT

@@ -11,6 +11,7 @@ from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.outcome import Outcome, Send, Tables, by_port
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import Index
 
 
-_GLEAN: Final = np.uint8(HopState.GLEAN)
-_RESOLVED: Final = np.uint8(HopState.RESOLVED)
+_GLEAN: Final = constant(HopState.GLEAN, np.uint8)
+_RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 
 
 class Router4:
@@ -35,7 +36,7 @@ class Router4:
     def follow(self, writers: list[PortWriter], mtus: npt.NDArray[np.int64]) -> None:
         """Take over what ports are like now; an MTU of 0 is that of a port there is not."""
         self._writers, self._mtus = writers, mtus
-        self._least_mtu = np.int64(min(mtus[mtus > 0], default=0))
+        self._least_mtu = constant(min(mtus[mtus > 0], default=0), np.int64)
 
     def forward(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Decrement the TTL of packets and send them to their next hops."""

@@ -12,12 +12,14 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.wire.constant import constant
+
 Column: TypeAlias = npt.NDArray[np.int64]
 
 _ONES: Final = np.int64(0xFFFF)
 _UNSIGNED_ONES: Final = np.uint64(0xFFFF)
 _FIVE_ONES: Final = np.ones(5)
-_DIVISOR: Final = np.float64(0xFFFF)
+_DIVISOR: Final = constant(0xFFFF, np.float64)
 
 
 # One less TTL makes the sum of the header's 16-bit words smaller by 0x0100.

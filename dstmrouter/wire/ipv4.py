@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.wire.constant import constant
+
 HEADER: Final = np.dtype(
     [
         ("version_ihl", "u1"),
@@ -46,10 +48,10 @@ PACKET: Final = np.dtype(
 )
 """The fixed header and what stands in the place of ports, with some octets under several names."""
 
-VERSION_IHL: Final = np.uint8(0x45)  # version 4, five words, no options
+VERSION_IHL: Final = constant(0x45, np.uint8)  # version 4, five words, no options
 # Only ever tested for bits, so the masks are swapped once instead of the column for every burst.
-FLAG_DF: Final = np.uint16(0x0040)
-FRAGMENT_BITS: Final = np.uint16(0xFF3F)  # MF and offset: not zero in every fragment
+FLAG_DF: Final = constant(0x0040, np.uint16)
+FRAGMENT_BITS: Final = constant(0xFF3F, np.uint16)  # MF and offset: not zero in every fragment
 
 PROTOCOL_ICMP: Final = 1
 PROTOCOLS_WITH_PORTS: Final = (6, 17, 33, 132)  # TCP, UDP, DCCP, SCTP
