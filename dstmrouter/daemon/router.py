@@ -66,6 +66,13 @@ def spare_cpus(workers: int) -> list[int]:
     return cpus[1:] if len(cpus) > workers else cpus
 
 
+def leave_to_workers(cpus: set[int]) -> None:
+    """Keep this process off the CPUs of workers, if there are others."""
+    others = os.sched_getaffinity(0) - cpus
+    if others:
+        os.sched_setaffinity(0, others)
+
+
 class Supervisor:
     """Everything of one router but the forwarding itself; make it inside the event loop."""
 
@@ -147,7 +154,9 @@ class Supervisor:
         ports = [
             attachment.attach(number, port, count) for number, port in enumerate(self.config.port)
         ]
-        self.workers = WorkerPool(self._plans(ports), self.shared)
+        plans = self._plans(ports)
+        leave_to_workers({plan.cpu for plan in plans})
+        self.workers = WorkerPool(plans, self.shared)
         background.run(self.workers.run())
         await self._workers_ready(self.workers)
         for follower in self.followers:

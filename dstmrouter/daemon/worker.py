@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -150,6 +151,8 @@ def forward(plan: WorkerPlan) -> None:
         engine = Engine(umem, ports, forwarder, shared.counters, plan.worker)
         worker = Worker(plan, shared, engine)
         signal.signal(signal.SIGTERM, worker.stop)
+        gc.collect()
+        gc.freeze()  # what is there stays; collecting it again and again would cost milliseconds
         worker.run()
 
 
