@@ -12,21 +12,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dstmrouter import __version__
 from dstmrouter.cli.logs import log_to_stderr
+from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.daemon import client
 from dstmrouter.dti.state import RUN_DIR
 from dstmrouter.dti.tunnel import MTU_DEFAULT, Kind, Tunnel, check_name
 from dstmrouter.dti.verdict import Verdict
-from dstmrouter.errors import ConfigError, DstmError
+from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 OWN_OPTIONS: Final = frozenset({"--help", "--version"})
-EXIT_FAILED: Final = 1
-EXIT_CONFIG: Final = 2
 BACKENDS: Final = {"auto": client.AUTO, "tun": (Kind.TUN,), "ip6tnl": (Kind.IP6TNL,)}
 
 
@@ -157,23 +155,14 @@ def status(dti_name: Name = "dti0", run_dir: RunDir = RUN_DIR, as_json: AsJson =
 
 @app.callback(invoke_without_command=True)
 def version(
-    show: Annotated[bool, typer.Option("--version", help="print the version and exit")] = False,
+    _version: Annotated[bool, version_option("dstm-client")] = False,
 ) -> None:
     """Print the version if asked to."""
-    if show:
-        typer.echo(f"dstm-client {__version__}")
-        raise typer.Exit
 
 
 def main() -> NoReturn:
-    """Entry point: errors are one line on standard error, exit code 2 for wrong settings."""
-    try:
-        app(args=with_command(sys.argv[1:]))
-    except ConfigError as error:
-        _fail(error, EXIT_CONFIG)
-    except DstmError as error:
-        _fail(error, EXIT_FAILED)
-    raise AssertionError("typer ends the process")
+    """Run the command line."""
+    run_program(app, "dstm-client", with_command(sys.argv[1:]))
 
 
 def with_command(arguments: Sequence[str]) -> list[str]:
@@ -188,8 +177,3 @@ def _counter_table(counters: dict[str, dict[str, int]]) -> Table:
     for name, counted in counters.items():
         table.add_row(name, str(counted["packets"]), str(counted["octets"]), helps.get(name, ""))
     return table
-
-
-def _fail(error: DstmError, code: int) -> NoReturn:
-    typer.echo(f"dstm-client: {error}", err=True)
-    raise SystemExit(code)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from dstmrouter import __version__
 from dstmrouter.cli import ctl_counters, ctl_lease
 from dstmrouter.cli.ctl_access import (
     ROUTER_DEFAULT,
@@ -35,29 +33,13 @@ from dstmrouter.cli.ctl_view import (
     is_rows,
     rows_table,
 )
+from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.config.load import load_router, load_server
-from dstmrouter.errors import ConfigError, ControlError, DstmError
+from dstmrouter.errors import ControlError
 from dstmrouter.zmqctl import KeyPair, write_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-EXIT_FAILED: Final = 1
-EXIT_CONFIG: Final = 2
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"dstmctl {__version__}")
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool,
-    typer.Option(
-        "--version", callback=_print_version, is_eager=True, help="print the version and exit"
-    ),
-]
 
 app = typer.Typer(
     name="dstmctl",
@@ -74,8 +56,8 @@ def access(
     context: typer.Context,
     key: Key = None,
     peer_key: PeerKey = None,
-    timeout: Timeout = 5.0,
-    _version: Version = False,
+    timeout: Timeout = 10.0,
+    _version: Annotated[bool, version_option("dstmctl")] = False,
 ) -> None:
     """See and change a running dstm-router or dstm-server."""
     context.obj = Access.of(key, peer_key, timeout)
@@ -218,18 +200,5 @@ def _print_facts(title: str, facts: dict[str, Any]) -> None:
 
 
 def main() -> NoReturn:
-    """Entry point: errors are one line on standard error, exit code 2 for wrong settings."""
-    try:
-        app()
-    except ConfigError as error:
-        _fail(error, EXIT_CONFIG)
-    except DstmError as error:
-        _fail(error, EXIT_FAILED)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    raise AssertionError("typer ends the process")
-
-
-def _fail(error: DstmError, code: int) -> NoReturn:
-    typer.echo(f"dstmctl: {error}", err=True)
-    raise SystemExit(code)
+    """Run the command line."""
+    run_program(app, "dstmctl")

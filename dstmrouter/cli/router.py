@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from dstmrouter import __version__
 from dstmrouter.cli.logs import log_to_stderr
+from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.cli.replay import replay
 from dstmrouter.config.load import load_router
 from dstmrouter.daemon.router import Supervisor
-from dstmrouter.errors import ConfigError, DstmError
 
 if TYPE_CHECKING:
     from dstmrouter.config.router import RouterConfig
-
-EXIT_FAILED = 1
-EXIT_CONFIG = 2
 
 app = typer.Typer(
     name="dstm-router",
@@ -37,18 +32,9 @@ Config = Annotated[
 DEFAULT_CONFIG = Path("/etc/dstm/router.toml")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"dstm-router {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def options(
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
-    ] = False,
+    _version: Annotated[bool, version_option("dstm-router")] = False,
 ) -> None:
     """Take the options that stand before a command."""
 
@@ -77,13 +63,6 @@ def check_config(config: Config = DEFAULT_CONFIG) -> None:
 app.command()(replay)
 
 
-def main() -> None:
-    """Run the command line; expected errors are one line each, without a traceback."""
-    try:
-        app()
-    except ConfigError as error:
-        typer.echo(str(error), err=True)
-        sys.exit(EXIT_CONFIG)
-    except DstmError as error:
-        typer.echo(f"dstm-router: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+def main() -> NoReturn:
+    """Run the command line."""
+    run_program(app, "dstm-router")

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from dstmrouter import __version__
 from dstmrouter.cli.logs import log_to_stderr
+from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.config.load import load_server
 from dstmrouter.daemon import server
-from dstmrouter.errors import ConfigError, DstmError
+from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
     from dstmrouter.config.server import ServerConfig
-
-EXIT_FAILED: Final = 1
-EXIT_CONFIG: Final = 2
 
 app = typer.Typer(
     name="dstm-server",
@@ -35,18 +31,9 @@ Config = Annotated[
 DEFAULT_CONFIG: Final = Path("/etc/dstm/server.toml")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"dstm-server {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def options(
-    _version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
-    ] = False,
+    _version: Annotated[bool, version_option("dstm-server")] = False,
 ) -> None:
     """Take the options that stand before a command."""
 
@@ -79,16 +66,6 @@ def _load(path: Path) -> ServerConfig:
     return found
 
 
-def main() -> None:
-    """Run the command line; expected errors are one line each, without a traceback."""
-    try:
-        app()
-    except ConfigError as error:
-        sys.exit(_fail(error, EXIT_CONFIG))
-    except DstmError as error:
-        sys.exit(_fail(error, EXIT_FAILED))
-
-
-def _fail(error: DstmError, code: int) -> int:
-    typer.echo(f"dstm-server: {error}" if code == EXIT_FAILED else str(error), err=True)
-    return code
+def main() -> NoReturn:
+    """Run the command line."""
+    run_program(app, "dstm-server")

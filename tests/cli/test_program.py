@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytest
+import typer
+
+from dstmrouter import __version__
+from dstmrouter.cli.program import run_program, version_option
+from dstmrouter.errors import ConfigError, DstmError
+
+
+def program(error: BaseException | None = None) -> typer.Typer:
+    app = typer.Typer()
+
+    @app.command()
+    def work(_version: Annotated[bool, version_option("dstm-x")] = False) -> None:
+        if error is not None:
+            raise error
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (None, 0, ""),
+        (ConfigError("x.toml: wrong"), 2, "x.toml: wrong\n"),
+        (DstmError("no answer"), 1, "dstm-x: no answer\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_are_a_line_and_a_code(
+    error: BaseException | None, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_program(program(error), "dstm-x", [])
+    assert (ended.value.code or 0) == code
+    assert capsys.readouterr().err.replace("Aborted.\n", "") == line
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_program(program(), "dstm-x", ["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dstm-x {__version__}\n"
