@@ -42,7 +42,8 @@ class Umem:
         self.size = frames * chunk_size
         # One page more than is registered: a header that is read before its length is checked may
         # lie partly behind the last chunk.
-        self.memory = mmap.mmap(-1, self.size + mmap.PAGESIZE)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory seldom gets huge pages
+        self.memory = mmap.mmap(-1, self.size + mmap.PAGESIZE, flags=flags)
         self.memory.madvise(mmap.MADV_HUGEPAGE)  # headers lie 2 KiB apart: a TLB entry for 1,024
         self.octets: npt.NDArray[np.uint8] = np.frombuffer(self.memory, np.uint8, self.size)
         self.pool = FramePool(frames, chunk_size)
