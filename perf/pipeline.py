@@ -11,66 +11,49 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import mmap
 import os
 import time
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from dstmrouter.binding import full_address_columns
 from dstmrouter.counters import Counters
+from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.umem import XDP_PACKET_HEADROOM, Umem
-from dstmrouter.pipeline.binding_writer import BindingWriter
-from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, covered_blocks
 from dstmrouter.pipeline.forward import Forwarder
-from dstmrouter.pipeline.hops import FIXED_HOPS, HopState, HopTable
 from dstmrouter.pipeline.memory import FrameMemory
-from dstmrouter.pipeline.outcome import Tables
-from dstmrouter.pipeline.ports import PortTable
-from dstmrouter.pipeline.quiescence import Turns
-from dstmrouter.pipeline.routes4 import Routes4
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from perf.figures import Figure, show
 from perf.packets import client6_of, decap_frames, encap_frames
 
+if TYPE_CHECKING:
+    from dstmrouter.pipeline.outcome import Tables
+
 FRAMES: Final = 2048  # in rotation, as many as a receive ring holds by default
 POOL: Final = IPv4Network("10.0.0.0/12")  # 1,048,576 addresses
 TEP6: Final = IPv6Address("2001:db8:ffff::1")
-TEP4: Final = IPv4Address("192.0.2.1")
+RULES: Final = TunnelRules(tep6=(TEP6,), tep4=IPv4Address("192.0.2.1"))
 BURSTS: Final = (1, 16, 64, 256, 1024)
 BINDINGS: Final = (1, 65_536, 1_000_000)
 
 
 def build(bindings: int) -> Tables:
-    """Tables with `bindings` leases, a default route, and resolved next hops."""
-    blocks = len(covered_blocks([POOL], int(TEP4))) + 1
-    rows = bindings + FIXED_ROWS
-    memory = mmap.mmap(-1, sum(BindingTable.sizes(blocks, rows)))
-    memory.madvise(mmap.MADV_HUGEPAGE)  # as the shared tables of a router
-    table = BindingTable(memory, blocks, rows)
-    table.lay_out([POOL], int(TEP4))
-    hops = HopTable(np.zeros(16, np.uint64))
-    hops.lay_out()
-    for number, port in ((FIXED_HOPS, 0), (FIXED_HOPS + 1, 1)):
-        hops.set(number, bytes.fromhex(f"02000000010{port}"), port, HopState.RESOLVED)
-    routes4 = Routes4(bytearray(Routes4.size(16)), 16)
-    routes4.publish(np.zeros(1, np.uint32), np.full(1, FIXED_HOPS, np.uint32))
-    ports = PortTable(bytearray(PortTable.SIZE))
-    for port in (0, 1):
-        ports.set(port, mac=bytes.fromhex(f"02000000000{port}"), mtu=1500, vlan=None)
-    turns = Turns(bytearray(Turns.size(1)), 1)
-    to_client = FIXED_HOPS + 1
-    writer = BindingWriter(
-        table, turns, [TEP6], lambda words: np.full(len(words), to_client, np.uint32)
-    )
+    """Tables with `bindings` leases, a default route by port 0, all clients behind port 1."""
     ipv4 = np.uint32(int(POOL.network_address)) + np.arange(bindings, dtype=np.uint32)
     columns = full_address_columns(ipv4, client6_of(ipv4), lifetime_s=3600, tep6=[TEP6])
-    applied = writer.apply("perf", columns, 0)
-    assert applied.applied == bindings, applied
-    return Tables(table, routes4, hops, ports)
+    sides = [
+        Side(
+            read=None,
+            write=None,
+            mac=bytes.fromhex(f"02000000000{port}"),
+            next_mac=bytes.fromhex(f"02000000010{port}"),
+        )
+        for port in (0, 1)
+    ]
+    return build_tables(RULES, [POOL], columns, sides)
 
 
 class Bench:
@@ -79,7 +62,7 @@ class Bench:
     def __init__(self, tables: Tables, work: str, bindings: int, inner_len: int) -> None:
         self._umem = Umem(FRAMES)
         memory = FrameMemory(self._umem.memory)
-        self._forwarder = Forwarder(memory, tables, TunnelRules(tep6=(TEP6,)))
+        self._forwarder = Forwarder(memory, tables, RULES)
         self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
         rng = np.random.default_rng(7)
         held = rng.integers(0, bindings, FRAMES, dtype=np.uint32)

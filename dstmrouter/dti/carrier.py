@@ -40,7 +40,6 @@ class Carrier:
     ) -> None:
         self._tep6 = socket.inet_ntop(socket.AF_INET6, tep6.packed)  # as recvmsg writes it
         self._traffic_class = 0
-        self._ancillary: list[tuple[int, int, bytes]] = []
         tried = f"open the tunnel {client6} to {tep6}"
         with ExitStack() as undo:
             try:

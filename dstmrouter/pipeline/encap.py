@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import Index, Records
 
-# An IntEnum member in a comparison costs numpy 8 us a burst, a scalar of the column's type 0.5.
 _RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 
 

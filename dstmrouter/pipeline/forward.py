@@ -90,13 +90,17 @@ class Forwarder:
         kind = self._tables.bindings.look_up(inners.dst)["kind"]
         elsewhere = kind == _NOT_POOL
         to_us = kind == _LOCAL
-        hairpin = ~(elsewhere | to_us)
-        if elsewhere.any():
-            self._route.forward(rows[elsewhere], inners.take(elsewhere.nonzero()[0]), outcome)
-        if to_us.any():
-            self._answer(rows[to_us], inners.take(to_us.nonzero()[0]), now_s, outcome)
-        if hairpin.any():
-            self._hairpin(rows[hairpin], inners.take(hairpin.nonzero()[0]), now_s, outcome)
+        for mask, step in (
+            (elsewhere, self._to_internet),
+            (to_us, self._answer),
+            (~(elsewhere | to_us), self._hairpin),
+        ):
+            keep = np.flatnonzero(mask)
+            if len(keep):
+                step(rows[keep], inners.take(keep), now_s, outcome)
+
+    def _to_internet(self, rows: Index, inners: Inner, _now_s: int, outcome: Outcome) -> None:
+        self._route.forward(rows, inners, outcome)
 
     def _hairpin(self, rows: Index, inners: Inner, now_s: int, outcome: Outcome) -> None:
         """R16: never to the Internet router, whether the destination is bound or not."""
