@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from dstmrouter.config.fields import is_remote
+from dstmrouter.daemon.lending import Lender
 from dstmrouter.daemon.server_control import LeaseControl
 from dstmrouter.daemon.server_ledger import Ledger
 from dstmrouter.errors import DstmError
@@ -89,14 +90,14 @@ class LeaseServer:
             self._ledger = Ledger(
                 self._book, store, self._feed, tep6=self._tep6, routers=self._removing_routers
             )
-            control = LeaseControl(
+            self._lender = Lender(
                 self._book,
                 self._ledger,
                 self._feed,
                 required=config.feed.required,
                 ack_timeout_s=config.feed.ack_timeout_s,
-                describe=self._describe,
             )
+            control = LeaseControl(self._book, self._lender, describe=self._describe)
             self._control = _control(config.control.bind, keys, control.handlers())
             undo.callback(self._control.close)
             self._undo = undo.pop_all()

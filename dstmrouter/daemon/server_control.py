@@ -17,9 +17,9 @@ from dstmrouter.leases.lease import LeaseRequest
 from dstmrouter.leases.state import TIMED, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
-    from dstmrouter.daemon.server_ledger import Feed, Ledger
+    from dstmrouter.daemon.lending import Lender
     from dstmrouter.leases.book import LeaseBook
     from dstmrouter.leases.lease import Lease
     from dstmrouter.zmqctl.control import Handler
@@ -31,23 +31,11 @@ LIFETIME_LIMIT_S: Final = 0xFFFFFFFE  # what a binding can carry
 
 
 class LeaseControl:
-    """The control methods over `book`; a lease is answered when `required` routers have it."""
+    """The control methods over `book`; promises are made by `lender`."""
 
-    def __init__(
-        self,
-        book: LeaseBook,
-        ledger: Ledger,
-        feed: Feed,
-        *,
-        required: Collection[str],
-        ack_timeout_s: float,
-        describe: Callable[[], Params],
-    ) -> None:
+    def __init__(self, book: LeaseBook, lender: Lender, *, describe: Callable[[], Params]) -> None:
         self._book = book
-        self._ledger = ledger
-        self._feed = feed
-        self._required = frozenset(required)
-        self._ack_timeout_s = ack_timeout_s
+        self._lender = lender
         self._describe = describe
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -90,51 +78,27 @@ class LeaseControl:
             hint=_address4(params),
             lifetime_s=_number(params, "lifetime_s", 1, LIFETIME_LIMIT_S),
         )
-        former = self._book.lease_of(request.client6)
-        lease = self._book.grant(request, time.monotonic())
-        fresh = former is None or former.lease_id != lease.lease_id
-        return await self._promise(lease, take_back=fresh)
+        return self._row(await self._lender.grant(request))
 
     async def renew(self, params: Params) -> Params:
         """Extend the lease of `client6`."""
         client6 = _address6(params)
         lifetime_s = _number(params, "lifetime_s", 1, LIFETIME_LIMIT_S)
         ipv4 = self._named(params)
-        lease = self._book.renew(ipv4, client6, time.monotonic(), lifetime_s=lifetime_s)
-        return await self._promise(lease, take_back=False)
+        return self._row(await self._lender.renew(ipv4, client6, lifetime_s=lifetime_s))
 
     async def release(self, params: Params) -> Params:
         """End a lease now; without `client6` it is the operator who ends it."""
         client6 = _address6(params) if "client6" in params else None
-        lease = self._book.release(self._named(params), client6)
-        await self._ledger.settle([lease])
-        return self._row(lease)
+        return self._row(await self._lender.release(self._named(params), client6))
 
     async def hold(self, params: Params) -> Params:
         """Take `ipv4` away from everybody."""
-        lease = self._book.hold(self._named(params))
-        await self._ledger.settle([lease])
-        return self._row(lease)
+        return self._row(await self._lender.hold(self._named(params)))
 
     async def unhold(self, params: Params) -> Params:
         """Let a held `ipv4` become free again."""
-        lease = self._book.unhold(self._named(params))
-        await self._ledger.settle([lease])
-        return self._row(lease)
-
-    async def _promise(self, lease: Lease, *, take_back: bool) -> Params:
-        """Answer once the lease is durable and forwarded; else take a new one back."""
-        generation = await self._ledger.settle([lease])
-        missing = await self._feed.wait_acked(generation, self._required, self._ack_timeout_s)
-        if missing:
-            if take_back and self._book.is_current(lease):
-                await self._ledger.settle([self._book.release(lease.ipv4)])
-            names = ", ".join(sorted(missing))
-            text = f"no acknowledgement in {self._ack_timeout_s:g} s by router {names}, try again"
-            raise LeaseError("try-again", text)
-        if not self._book.is_current(lease):
-            raise LeaseError("try-again", f"{lease.ipv4} was taken back meanwhile")
-        return self._row(lease)
+        return self._row(await self._lender.unhold(self._named(params)))
 
     def _named(self, params: Params) -> IPv4Address:
         """The address that `ipv4` or `lease_id` names."""
