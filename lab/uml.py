@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PROGRAM: Final = "linux.uml"
 MODULES: Final = Path("/usr/lib/uml/modules")
 INIT: Final = Path(__file__).with_name("uml_init.sh").resolve()
+XSTATE: Final = Path(__file__).with_name("uml_xstate.c")
 BOOT_TIMEOUT_S: Final = 60.0  # 2 s alone, more on a busy machine
 MEMORY_MB: Final = 256
 
@@ -38,6 +39,8 @@ def why_not() -> str | None:
         return "Debian package user-mode-linux is not installed"
     if shutil.which("insmod", path="/usr/sbin:/sbin") is None:
         return "Debian package kmod is not installed"
+    if shutil.which("cc") is None:
+        return "a C compiler is not installed"
     return None
 
 
@@ -76,8 +79,18 @@ class Uml:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=os.environ | {"LD_PRELOAD": str(self._xstate_library())},
             start_new_session=True,  # its helpers form one process group, to be ended as one
         )
+
+    def _xstate_library(self) -> Path:
+        """Compile what `uml_xstate.c` says the program needs on newer CPUs."""
+        library = self._scratch / "xstate.so"
+        command = ("cc", "-O2", "-shared", "-fPIC", "-o", library, XSTATE)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise LabError(f"{XSTATE.name} does not compile:\n{done.stderr}")
+        return library
 
     def run(self, script: str, *, timeout_s: float = 30, check: bool = True) -> str:
         """Run shell commands inside, up to the first that fails; returns what they printed.

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 # program : package that brings it
 NEEDED='
 bridge:iproute2
+cc:gcc
 curl:curl
 ethtool:ethtool
 insmod:kmod
@@ -29,6 +30,7 @@ missing_packages() {
   done | sort -u
   [ -n "$(find_python)" ] || printf '%s\n' python3 python3-venv
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates  # pip speaks HTTPS
+  [ -e /usr/include/elf.h ] || echo libc6-dev  # the C compiler only recommends it
   [ -e /usr/include/linux/if_xdp.h ] || echo linux-libc-dev  # tests compare our constants with it
 }
 

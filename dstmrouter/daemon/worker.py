@@ -147,12 +147,12 @@ def forward(plan: WorkerPlan) -> None:
         umem = Umem(plan.umem.frames, plan.umem.chunk_size)
         undo.callback(umem.close)
         forwarder = Forwarder(FrameMemory(umem.memory), shared.tables, plan.rules)
-        ports = open_ports(plan, umem, undo)
+        gc.collect()
+        gc.freeze()  # what is there stays; collecting it again and again would cost milliseconds
+        ports = open_ports(plan, umem, undo)  # late: from here on packets wait for us
         engine = Engine(umem, ports, forwarder, shared.counters, plan.worker)
         worker = Worker(plan, shared, engine)
         signal.signal(signal.SIGTERM, worker.stop)
-        gc.collect()
-        gc.freeze()  # what is there stays; collecting it again and again would cost milliseconds
         worker.run()
 
 

@@ -21,7 +21,7 @@ _FANOUT: Final = MappingProxyType(
     }
 )
 TX_SLOTS_PER_BLOCK: Final = 16  # fills whole pages, whatever the chunk size
-_MIN_BLOCK: Final = 1 << 16  # octets; the longest frame fits many times
+_MIN_BLOCK: Final = 1 << 14  # octets; the longest frame fits several times
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,14 @@ class PacketMmapConfig:
 
     The defaults, 16 MiB, hold 90,000 small packets: 90 ms at 1 Mpps. A packet waits at most
     `retire_ms` for its block to be handed over, full or not; so at low rates the ring bridges
-    `blocks * retire_ms` in which nobody receives.
+    `blocks * retire_ms` in which nobody receives. That is why there are many small blocks: a new
+    worker is in its fanout group for some 50 ms before its first turn, and half a second of a
+    busy machine must not cost packets. A packet longer than a block (only GRO and GSO make them)
+    is cut by the kernel and counted as `too_long` like the others.
     """
 
-    block_size: int = 1 << 18  # octets
-    blocks: int = 64
+    block_size: int = 1 << 15  # octets
+    blocks: int = 512
     retire_ms: int = 1
     tx_slots: int = 2048
     fill_slots: int = 4096

@@ -11,8 +11,8 @@ from dstmrouter.io.packetconfig import PacketMmapConfig
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        ({"block_size": 5000}, "block_size must be a power of two of at least 65536, not 5000"),
-        ({"block_size": 4096}, "block_size must be a power of two of at least 65536, not 4096"),
+        ({"block_size": 5000}, "block_size must be a power of two of at least 16384, not 5000"),
+        ({"block_size": 4096}, "block_size must be a power of two of at least 16384, not 4096"),
         ({"blocks": 1}, "blocks must be at least 2, not 1"),
         ({"retire_ms": 0}, "retire_ms must be at least 1, not 0"),
         ({"tx_slots": 100}, "tx_slots must be a multiple of 16, not 100"),

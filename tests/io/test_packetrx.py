@@ -96,6 +96,24 @@ def test_a_full_ring_drops_and_counts(port: PacketMmapPort, umem: Umem, far: soc
     assert got == [frame(i, 1514) for i in range(len(got))]
 
 
+def test_slow_traffic_waits_for_a_worker_that_is_busy_elsewhere(
+    veth: tuple[str, str], umem: Umem, far: socket.socket
+) -> None:
+    """Each packet has a block of its own then; 64 of them were too few for a worker's start."""
+    with closing(PacketMmapPort.open(veth[0], umem, PacketMmapConfig())) as port:
+        blocks = port._receiver._blocks
+
+        def handed_over() -> int:
+            return sum(blocks._is_ours(number) for number in range(blocks._blocks))
+
+        sent = [frame(number, 60) for number in range(200)]
+        for number, each in enumerate(sent):
+            far.send(each)
+            until(lambda number=number: handed_over() == number + 1, "a block")  # type: ignore[misc]
+        assert Worker(umem, port).receive_all(port, len(sent)) == sent
+        assert port.statistics()["drops"] == 0
+
+
 def test_own_packets_are_not_received(
     port: PacketMmapPort, umem: Umem, far: socket.socket, veth: tuple[str, str]
 ) -> None:
