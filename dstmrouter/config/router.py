@@ -58,6 +58,12 @@ class RouterSection(Section):
             yield ("cpus",), "each CPU once"
 
 
+class WorkerSection(Section):
+    """`[worker]`: how workers work."""
+
+    engine: Literal["compiled", "numpy"] = "compiled"
+
+
 class PortConfig(Section):
     """`[[port]]`: a network interface that carries our packets, IPv4 and IPv6 alike."""
 
@@ -135,6 +141,7 @@ class RouterConfig(Section):
     """The whole of `router.toml`."""
 
     router: RouterSection
+    worker: WorkerSection = WorkerSection()
     port: Annotated[Several[PortConfig], counted(1, 8, "ports")]
     umem: UmemConfig = UmemConfig()
     tunnel: TunnelConfig

@@ -6,7 +6,7 @@ to wait; the engine never does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -21,13 +21,24 @@ if TYPE_CHECKING:
     from dstmrouter.counters import Counters
     from dstmrouter.io.port import Port
     from dstmrouter.io.umem import Descs, Umem
-    from dstmrouter.pipeline.forward import Forwarder
     from dstmrouter.pipeline.outcome import Outcome
 
 BURST: Final = 1024  # frames; a larger one would only push its headers out of the L2 cache
 REFILL_STEP: Final = 64  # frames; fewer are not worth a ring update
 DROPPED: Final = np.array([not verdict.forwarded for verdict in Verdict])
 _DROP_TX_FULL: Final = np.uint8(Verdict.DROP_TX_FULL)
+
+
+class Steps(Protocol):
+    """What happens to a burst: `dstmrouter.pipeline.forward.Forwarder`, or as good as it."""
+
+    engine: str
+
+    def process(
+        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: int
+    ) -> Outcome:
+        """Decide over the frames that came in by `port`, and rewrite those that leave."""
+        ...
 
 
 class Engine:
@@ -37,13 +48,13 @@ class Engine:
         self,
         umem: Umem,
         ports: Sequence[Port],
-        forwarder: Forwarder,
+        forwarder: Steps,
         counters: Counters,
         worker: int = 0,
     ) -> None:
         self.umem = umem
         self.ports = ports
-        self._forwarder = forwarder
+        self.forwarder = forwarder  # another one may take over between two turns
         self._counters = counters
         self._worker = worker
         self.on_glean: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
@@ -88,7 +99,7 @@ class Engine:
     def _forward(self, number: int, descs: Descs, now_s: int) -> None:
         length = descs["len"].astype(np.int64)
         at = descs["addr"].astype(np.intp)
-        outcome = self._forwarder.process(at, length, number, now_s)
+        outcome = self.forwarder.process(at, length, number, now_s)
         self._send(outcome)
         dropped = DROPPED.take(outcome.verdicts)
         if np.count_nonzero(dropped):

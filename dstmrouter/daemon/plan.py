@@ -53,6 +53,7 @@ class WorkerPlan:
     ports: tuple[PortPlan, ...]
     umem: UmemPlan
     rules: TunnelRules
+    compiled: bool = True  # normal packets in compiled code, as soon as that is loaded
 
     def descriptors(self) -> list[int]:
         """What the worker must inherit."""

@@ -205,6 +205,7 @@ class Supervisor:
                 ports=tuple(ports),
                 umem=umem,
                 rules=rules,
+                compiled=config.worker.engine == "compiled",
             )
             for worker in range(config.router.workers)
         ]

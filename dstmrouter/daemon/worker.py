@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +41,7 @@ IDLE_TURNS: Final = 16  # turns without a packet before the worker sleeps in pol
 POLL_MS: Final = 100  # also how late a stop is seen at worst
 SENDING_POLL_MS: Final = 1  # while frames wait for the kernel to send them
 NOTICE_S: Final = 1.0
+SLOW_LOAD_S: Final = 3.0  # loading takes less, so that was compiling
 
 
 class Worker:
@@ -89,6 +91,7 @@ class Worker:
                 "frames": self._engine.umem.frames,
                 "pool": len(self._engine.umem.pool),
                 "missing": self._engine.missing(),
+                "engine": self._engine.forwarder.engine,
                 "ports": [self._about(port) for port in self._engine.ports],
             },
         )
@@ -153,7 +156,30 @@ def forward(plan: WorkerPlan) -> None:
         engine = Engine(umem, ports, forwarder, shared.counters, plan.worker)
         worker = Worker(plan, shared, engine)
         signal.signal(signal.SIGTERM, worker.stop)
+        if plan.compiled:
+            compile_for(engine, forwarder, shared, plan)
         worker.run()
+
+
+def compile_for(
+    engine: Engine, steps: Forwarder, shared: SharedTables, plan: WorkerPlan
+) -> threading.Thread:
+    """Load the compiled forwarder in a thread, and let it take over; numpy forwards meanwhile."""
+
+    def load() -> None:
+        start = time.monotonic()
+        # Here and not above, because importing Numba takes longer than all of a worker's start.
+        from dstmrouter.pipeline.compiled.forward import CompiledForwarder
+
+        memory = engine.umem.memory
+        engine.forwarder = CompiledForwarder(memory, shared.tables, plan.rules, steps)
+        took = time.monotonic() - start
+        if took > SLOW_LOAD_S:
+            print(f"worker {plan.worker}: compiled in {took:.0f} s", file=sys.stderr)
+
+    thread = threading.Thread(target=load, name="compile", daemon=True)
+    thread.start()
+    return thread
 
 
 def die_with(parent: int) -> None:

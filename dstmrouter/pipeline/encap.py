@@ -37,7 +37,7 @@ class Encapsulator:
         self._tables = tables
         self._labels = FlowLabels(rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint64(rules.flow_label)
-        self._first_words = _first_words(dscp_uniform=rules.dscp_uniform)
+        self._first_words = first_words(dscp_uniform=rules.dscp_uniform)
         self._tunnel_mtu = constant(rules.path_mtu - TUNNEL_HEADER_LEN, np.int64)
         self.writers: list[PortWriter] = []
 
@@ -110,7 +110,7 @@ class _Way:
     hops: Records  # dtype HOP
 
 
-def _first_words(*, dscp_uniform: bool) -> npt.NDArray[np.uint64]:
+def first_words(*, dscp_uniform: bool) -> npt.NDArray[np.uint64]:
     """First 32 bits of the outer header without flow label, by inner TOS (R5, R7)."""
     tos = np.arange(256, dtype=np.uint64)
     if not dscp_uniform:

@@ -20,9 +20,9 @@ _HALF: Final = constant(32, np.uint64)
 _LABEL_SHIFT: Final = constant(44, np.uint64)  # 20 bits stay
 _LEAST: Final = constant(1, np.uint64)
 # What the ports count: differently for each protocol that has them, nothing for the others.
-_PORT_WEIGHTS: Final = np.zeros(256, np.uint64)
+PORT_WEIGHTS: Final = np.zeros(256, np.uint64)
 for _protocol in ipv4.PROTOCOLS_WITH_PORTS:
-    _PORT_WEIGHTS[_protocol] = (0xA0761D6478BD642F * (2 * _protocol + 1)) & 0xFFFFFFFFFFFFFFFF
+    PORT_WEIGHTS[_protocol] = (0xA0761D6478BD642F * (2 * _protocol + 1)) & 0xFFFFFFFFFFFFFFFF
 
 
 class FlowLabels:
@@ -39,7 +39,7 @@ class FlowLabels:
         packets too short to have ports.
         """
         header = packets.header
-        ports = header["ports"] * _PORT_WEIGHTS.take(header["protocol"])
+        ports = header["ports"] * PORT_WEIGHTS.take(header["protocol"])
         fragments = header["fragment"] & ipv4.FRAGMENT_BITS
         if np.count_nonzero(fragments):
             ports[fragments != 0] = 0

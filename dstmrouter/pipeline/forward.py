@@ -36,6 +36,8 @@ _LOCAL: Final = constant(RowKind.LOCAL, np.uint8)
 class Forwarder:
     """Steps over bursts; holds views and templates, no state of any packet."""
 
+    engine = "numpy"
+
     def __init__(self, memory: FrameMemory, tables: Tables, rules: TunnelRules) -> None:
         self._memory = memory
         self._tables = tables

@@ -36,11 +36,11 @@ class Routes4:
         assert capacity > 0
         self.capacity = capacity
         header: npt.NDArray[np.uint32] = np.ndarray(1 + BUFFERS, np.uint32, buffer)
-        self._active = header[:1]
-        self._counts = header[1:]
+        self.active = header[:1]
+        self.counts = header[1:]
         shape = (BUFFERS, capacity)
-        self._starts: npt.NDArray[np.uint32] = np.ndarray(shape, np.uint32, buffer, HEADER)
-        self._hops: HopIds = np.ndarray(shape, np.uint32, buffer, HEADER + self._starts.nbytes)
+        self.starts: npt.NDArray[np.uint32] = np.ndarray(shape, np.uint32, buffer, HEADER)
+        self.hops: HopIds = np.ndarray(shape, np.uint32, buffer, HEADER + self.starts.nbytes)
 
     @staticmethod
     def size(capacity: int) -> int:
@@ -58,22 +58,22 @@ class Routes4:
         assert 0 < n <= self.capacity
         assert len(hops) == n
         assert starts[0] == 0, "an address below the first interval would have no next hop"
-        spare = 1 - int(self._active[0])
-        self._starts[spare, :n] = starts
-        self._hops[spare, :n] = hops
-        self._counts[spare] = n
-        self._active[0] = spare  # publish: after the buffer is complete
+        spare = 1 - int(self.active[0])
+        self.starts[spare, :n] = starts
+        self.hops[spare, :n] = hops
+        self.counts[spare] = n
+        self.active[0] = spare  # publish: after the buffer is complete
 
     def lookup(self, dst: npt.NDArray[np.uint32]) -> HopIds:
         """Next hops of native addresses, shape (n,); UNREACHABLE_HOP where there is no route."""
-        active = int(self._active[0])
-        n = int(self._counts[active])
+        active = int(self.active[0])
+        n = int(self.counts[active])
         if n == 0:  # nothing was ever published
             return np.full(len(dst), UNREACHABLE_HOP, np.uint32)
-        at = self._starts[active, :n].searchsorted(dst, "right")
+        at = self.starts[active, :n].searchsorted(dst, "right")
         at -= 1
-        hops: HopIds = self._hops[active].take(at)
+        hops: HopIds = self.hops[active].take(at)
         return hops
 
     def __len__(self) -> int:
-        return int(self._counts[int(self._active[0])])
+        return int(self.counts[int(self.active[0])])

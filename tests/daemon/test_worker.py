@@ -70,6 +70,7 @@ def test_worker_tells_of_itself_and_ends_in_order(space: Namespace, shared: Shar
     assert (told["frames"], told["missing"]) == (256, 0)
     assert [port["mode"] for port in told["ports"]] == ["packet_mmap"]
     assert os.sched_getaffinity(process.pid) == {wanted.cpu}
+    wait_until(lambda: notice(shared)["engine"] == "compiled", "the compiled code", 60)
     process.send_signal(signal.SIGINT)  # Ctrl-C in a terminal comes to workers as well
     notice(shared, told["at_s"])
     process.terminate()
@@ -101,3 +102,13 @@ def test_worker_without_its_parent_ends_at_once(space: Namespace, shared: Shared
     process = start(space, dataclasses.replace(plan(shared, "near"), parent=1))
     assert process.wait(20) == 1
     assert shared.noticeboard.read(0) == {}
+
+
+def test_worker_forwards_with_numpy_alone_where_that_is_wanted(
+    space: Namespace, shared: SharedTables
+) -> None:
+    process = start(space, dataclasses.replace(plan(shared, "near"), compiled=False))
+    told = notice(shared)
+    assert notice(shared, told["at_s"] + 1)["engine"] == "numpy"
+    process.terminate()
+    assert process.wait(10) == 0

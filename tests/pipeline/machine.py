@@ -9,13 +9,14 @@ import dataclasses
 import mmap
 import random
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
 from dstmrouter.binding import LIFETIME_FOREVER, BindingColumns, full_address_columns, words6
 from dstmrouter.pipeline.binding_writer import BindingWriter
 from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, covered_blocks
+from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.hops import HopState, HopTable
 from dstmrouter.pipeline.memory import FrameMemory
@@ -112,7 +113,10 @@ def _ports(world: World) -> PortTable:
 
 
 class Machine:
-    """One forwarder and its frame memory; the content of unused octets is left over from before."""
+    """Forwarders and their frame memory; the content of unused octets is left over from before."""
+
+    engine: ClassVar[str] = "numpy"
+    """Which forwarder `run` takes; tests/pipeline/conftest.py has tests done with each."""
 
     def __init__(self, world: World, seed: int = 1, frames: int = FRAMES) -> None:
         self.world = world
@@ -122,7 +126,9 @@ class Machine:
         self.memory = bytearray(self._random.randbytes(frames * CHUNK + BEHIND))
         self.octets = np.frombuffer(self.memory, np.uint8)
         rules = TunnelRules(**dataclasses.asdict(world.rules))
-        self.forwarder = Forwarder(FrameMemory(self.memory), self.tables, rules)
+        steps = Forwarder(FrameMemory(self.memory), self.tables, rules)
+        compiled = CompiledForwarder(self.memory, self.tables, rules, steps)
+        self._forwarders = {each.engine: each for each in (steps, compiled)}
         self.outcome: Outcome
 
     def run(self, frames: Sequence[bytes], port: int, now_s: int, shift: int = 0) -> list[Fate]:
@@ -134,7 +140,8 @@ class Machine:
             self.memory[start : start + len(frame)] = frame
         before = self.octets.copy()
         length = np.array([len(frame) for frame in frames], np.int64)
-        outcome = self.forwarder.process(np.array(at, np.intp), length, port, now_s)
+        forwarder = self._forwarders[self.engine]
+        outcome = forwarder.process(np.array(at, np.intp), length, port, now_s)
         self._check_untouched(before, at, frames)
         self.outcome = outcome
         return self._fates(outcome, at)

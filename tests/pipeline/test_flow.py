@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from dstmrouter.pipeline.forward import Forwarder
-from dstmrouter.pipeline.memory import FrameMemory
-from dstmrouter.pipeline.rules import TunnelRules
 from tests.pipeline import worlds
 from tests.pipeline.machine import Machine
 from tests.pipeline.packets import ether, ipv4
@@ -135,13 +132,8 @@ def test_r8_labels_spread(what: str) -> None:
         ports = (1024 + n * (what == "source port"), 1 + n * (what == "destination port"))
         src = f"198.18.{n >> 8}.{n & 255}" if what == "source address" else "198.18.7.7"
         octets.append(ipv4(src, payload=struct.pack("!HH", *ports)))
-    router = Machine(worlds.world())
     for key in keys(12):
-        router.forwarder = Forwarder(
-            FrameMemory(router.memory),
-            router.tables,
-            TunnelRules(tep6=router.world.rules.tep6, flow_key=key),
-        )
+        router = Machine(worlds.world(flow_key=key))
         found = labels(octets, router)
         assert unevenness(found, 64) < 126
         assert unevenness([label >> 14 for label in found], 64) < 126

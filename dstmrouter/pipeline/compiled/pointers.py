@@ -1,0 +1,89 @@
+"""Octets of memory by address, for compiled code: what C calls a pointer.
+
+Numba counts references to arrays at every call of a function that takes them, which costs more than
+a packet; an address is a number. Nothing is checked: addresses come from `views`, offsets from
+packets that were found to be long enough. All numbers are uint64, because Numba makes floats of
+signed and unsigned ones together. Loads and stores need no alignment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+    Load: TypeAlias = "Callable[[np.uint64], np.uint64]"
+    Store: TypeAlias = "Callable[[np.uint64, np.uint64], None]"
+    Fetch: TypeAlias = "Callable[[np.uint64], None]"
+
+_WORD: Final = ir.IntType(64)
+_LOADS: Final = types.uint64(types.uint64)
+_STORES: Final = types.void(types.uint64, types.uint64)
+_FETCHES: Final = types.void(types.uint64)
+
+
+def _pointer(builder: ir.IRBuilder, address: ir.Value, bits: int) -> ir.Value:
+    return builder.inttoptr(address, ir.IntType(bits).as_pointer())
+
+
+def _widened(builder: ir.IRBuilder, value: ir.Value, bits: int) -> ir.Value:
+    return value if bits == _WORD.width else builder.zext(value, _WORD)
+
+
+def _load(bits: int, *, swapped: bool = False) -> Load:
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        value = builder.load(_pointer(builder, args[0], bits), align=1)
+        return _widened(builder, builder.bswap(value) if swapped else value, bits)
+
+    return cast("Load", intrinsic(lambda context, address: (_LOADS, generate)))  # noqa: ARG005
+
+
+def _store(bits: int, *, swapped: bool = False) -> Store:
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        address, value = args
+        if bits != _WORD.width:
+            value = builder.trunc(value, ir.IntType(bits))
+        value = builder.bswap(value) if swapped else value
+        builder.store(value, _pointer(builder, address, bits), align=1)
+        return context.get_dummy_value()
+
+    return cast("Store", intrinsic(lambda context, address, value: (_STORES, generate)))  # noqa: ARG005
+
+
+def _swap(bits: int) -> Load:
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        part = builder.trunc(args[0], ir.IntType(bits))
+        return _widened(builder, builder.bswap(part), bits)
+
+    return cast("Load", intrinsic(lambda context, value: (_LOADS, generate)))  # noqa: ARG005
+
+
+def _prefetch(*, write: bool) -> Fetch:
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        octet, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [octet, number, number, number])
+        name = "llvm.prefetch.p0i8"
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        hints = [ir.Constant(number, n) for n in (int(write), 3, 1)]  # 3: keep it, 1: data
+        builder.call(function, [builder.inttoptr(args[0], octet), *hints])
+        return context.get_dummy_value()
+
+    return cast("Fetch", intrinsic(lambda context, address: (_FETCHES, generate)))  # noqa: ARG005
+
+
+load8, load16, load32, load64 = (_load(bits) for bits in (8, 16, 32, 64))
+store8, store16, store32, store64 = (_store(bits) for bits in (8, 16, 32, 64))
+load16_wire, load32_wire = (_load(bits, swapped=True) for bits in (16, 32))
+"""Big-endian, as on the wire."""
+store16_wire = _store(16, swapped=True)
+swapped16, swapped32 = _swap(16), _swap(32)
+"""The lower 16 or 32 bits of a word with their octets reversed; the result has no others."""
+prefetch, prefetch_to_write = _prefetch(write=False), _prefetch(write=True)
+"""Have the cache line at an address fetched; harmless for any address."""
