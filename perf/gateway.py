@@ -38,6 +38,7 @@ MACS: Final = {
     "far4": "02:00:00:00:01:04",
 }
 START_S: Final = 20.0
+COMPILE_S: Final = 120.0
 NICE: Final = -10  # all of a measurement goes before what else runs on the machine
 FEED: Final = """
 [[feed]]
@@ -204,8 +205,12 @@ class RouterProcess(Logged):
         super().__init__(space, "dstm-router", config, control)
 
     def wait_ready(self) -> None:
-        """Return when it forwards."""
+        """Return when it forwards, in compiled code."""
         self.wait_logged("forwarding")
+        wait_until(lambda: self._engines() == {"compiled"}, "compiled code", COMPILE_S)
+
+    def _engines(self) -> set[str]:
+        return {worker.get("engine", "") for worker in self.status().get("workers", ())}
 
     def worker_pid(self) -> int:
         """Process id of the only worker."""

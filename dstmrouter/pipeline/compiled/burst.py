@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from dstmrouter.pipeline.bindings import BLOCK, ROW, RowKind
-from dstmrouter.pipeline.compiled import packet
-from dstmrouter.pipeline.compiled.packet import NONE, OCTET, ONE, WORD, Truth, U, compiled, span
-from dstmrouter.pipeline.compiled.pointers import (
+from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, compiled, field_at, span
+from dstmrouter.jit.pointers import (
     load8,
     load32,
     load64,
@@ -26,6 +24,9 @@ from dstmrouter.pipeline.compiled.pointers import (
     store8,
     store64,
 )
+from dstmrouter.pipeline.bindings import BLOCK, ROW, RowKind
+from dstmrouter.pipeline.compiled import packet
+from dstmrouter.pipeline.compiled.packet import OCTET
 from dstmrouter.pipeline.compiled.views import NO_PORT, Burst, World
 from dstmrouter.pipeline.hops import HopState
 from dstmrouter.pipeline.verdict import Verdict
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 
 _ROW_SIZE: Final = U(ROW.itemsize)
 _EXPIRES_AT, _HOP_AT, _TEP_AT, _KIND_AT = (
-    U(ROW.fields[name][1])  # type: ignore[index]
-    for name in ("expires", "hop", "tep", "kind")
+    field_at(ROW, name) for name in ("expires", "hop", "tep", "kind")
 )
 _BLOCK_BITS: Final = U(BLOCK.bit_length() - 1)
 _INDEX, _TEP_SIZE = U(4), U(16)  # octets of a slot or directory entry, of a tunnel end point

@@ -6,13 +6,12 @@ memory, little-endian; `_wire` loads swap what is a number.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numba import config, njit
 
-from dstmrouter.pipeline.compiled import cache
-from dstmrouter.pipeline.compiled.pointers import (
+from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, compiled, field_at, span
+from dstmrouter.jit.pointers import (
     load8,
     load16,
     load16_wire,
@@ -31,27 +30,7 @@ from dstmrouter.pipeline.compiled.views import LINK
 from dstmrouter.wire import ether, ipv4, ipv6
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from dstmrouter.pipeline.compiled.views import World
-
-config.CACHE_DIR = str(cache.directory())  # read when a function is decorated
-U: Final = np.uint64
-Truth: TypeAlias = "bool | np.bool_"
-F = TypeVar("F", bound="Callable[..., object]")
-
-
-span: Final = cast("Callable[[np.uint64, np.uint64], Iterable[np.uint64]]", range)
-
-
-def compiled(function: F) -> F:
-    """Compile a function of numbers when it is first called, and keep the code."""
-    return cast("F", njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-def _at(dtype: np.dtype[np.void], field: str) -> np.uint64:
-    assert dtype.fields is not None
-    return U(dtype.fields[field][1])
 
 
 def _wire(ethertype: int) -> np.uint64:
@@ -68,19 +47,19 @@ _VID: Final = U(ether.VID_MASK)
 _UNTAGGED: Final = U(ether.HEADER_LEN)
 _TAGGED: Final = U(ether.TAGGED_LEN)
 _LINK_SIZE: Final = U(LINK.itemsize)
-_LINK_MAC, _LINK_VLAN, _LINK_TAG, _LINK_MTU = (_at(LINK, name) for name in LINK.names or ())
+_LINK_MAC, _LINK_VLAN, _LINK_TAG, _LINK_MTU = (field_at(LINK, name) for name in LINK.names or ())
 
 V4_LEN: Final = U(ipv4.HEADER_LEN)
 _V4_WITH_PORTS: Final = U(ipv4.PACKET_LEN)
 _V4_VERSION_IHL: Final = U(0x45)
 _V4_FRAGMENT_BITS: Final = U(ipv4.FRAGMENT_BITS)
 _TOTAL_LEN_AT, _FRAGMENT_AT, _TTL_AT, _PROTOCOL_AT, _CHECKSUM_AT = (
-    _at(ipv4.HEADER, name) for name in ("total_len", "fragment", "ttl", "protocol", "checksum")
+    field_at(ipv4.HEADER, name) for name in ("total_len", "fragment", "ttl", "protocol", "checksum")
 )
-TOS_AT, SRC_AT, DST_AT = (_at(ipv4.HEADER, name) for name in ("tos", "src", "dst"))
+TOS_AT, SRC_AT, DST_AT = (field_at(ipv4.HEADER, name) for name in ("tos", "src", "dst"))
 
 V6_LEN: Final = U(ipv6.HEADER_LEN)
-V6_SRC_AT, V6_DST_AT = _at(ipv6.HEADER, "src"), _at(ipv6.HEADER, "dst")
+V6_SRC_AT, V6_DST_AT = field_at(ipv6.HEADER, "src"), field_at(ipv6.HEADER, "dst")
 _V6_VERSION: Final = U(6)
 _NEXT_IPV4: Final = U(ipv6.NEXT_IPV4)
 
@@ -88,7 +67,6 @@ OCTET: Final = U(0xFF)
 HALF: Final = U(0xFFFFFFFF)
 _PAIR: Final = U(0xFFFF)
 _MAC: Final = U(0xFFFFFFFFFFFF)
-NONE, ONE, WORD = U(0), U(1), U(8)  # octets of a word
 _4, _12, _15, _16, _24, _32, _44, _48, _56 = (U(n) for n in (4, 12, 15, 16, 24, 32, 44, 48, 56))
 _TTL_STEP: Final = U(0x0100)  # what the header's sum loses with one TTL
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.jit.functions import address
 from dstmrouter.pipeline import flow
 from dstmrouter.pipeline.encap import first_words
 from dstmrouter.pipeline.ports import MAX_PORTS, PORT
@@ -76,12 +77,6 @@ class Burst(NamedTuple):
     new_at: np.uint64
     new_length: np.uint64
     rest: np.uint64  # the frames that were left, ascending
-
-
-def address(array: npt.NDArray[np.generic]) -> np.uint64:
-    """Where the first octet of a contiguous array is."""
-    assert array.flags.c_contiguous
-    return np.uint64(array.ctypes.data)
 
 
 class Views:

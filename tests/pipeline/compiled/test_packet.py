@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dstmrouter.jit.functions import address
 from dstmrouter.pipeline.compiled import packet
-from dstmrouter.pipeline.compiled.views import address
 from dstmrouter.wire import checksum, ipv4
 
 U = np.uint64

@@ -4,7 +4,8 @@ import ctypes
 
 import numpy as np
 
-from dstmrouter.pipeline.compiled.views import Burst, Columns, Views, World, address
+from dstmrouter.jit.functions import address
+from dstmrouter.pipeline.compiled.views import Burst, Columns, Views, World
 from dstmrouter.pipeline.ports import MAX_PORTS, PORT
 from dstmrouter.pipeline.rules import TunnelRules
 from tests.pipeline import worlds

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     Load: TypeAlias = "Callable[[np.uint64], np.uint64]"
     Store: TypeAlias = "Callable[[np.uint64, np.uint64], None]"
+    Copy: TypeAlias = "Callable[[np.uint64, np.uint64, np.uint64], None]"
     Fetch: TypeAlias = "Callable[[np.uint64], None]"
 
 _WORD: Final = ir.IntType(64)
@@ -42,7 +44,7 @@ def _load(bits: int, *, swapped: bool = False) -> Load:
         value = builder.load(_pointer(builder, args[0], bits), align=1)
         return _widened(builder, builder.bswap(value) if swapped else value, bits)
 
-    return cast("Load", intrinsic(lambda context, address: (_LOADS, generate)))  # noqa: ARG005
+    return cast("Load", intrinsic(lambda context, address: (_LOADS, generate)))
 
 
 def _store(bits: int, *, swapped: bool = False) -> Store:
@@ -54,7 +56,7 @@ def _store(bits: int, *, swapped: bool = False) -> Store:
         builder.store(value, _pointer(builder, address, bits), align=1)
         return context.get_dummy_value()
 
-    return cast("Store", intrinsic(lambda context, address, value: (_STORES, generate)))  # noqa: ARG005
+    return cast("Store", intrinsic(lambda context, address, value: (_STORES, generate)))
 
 
 def _swap(bits: int) -> Load:
@@ -62,7 +64,34 @@ def _swap(bits: int) -> Load:
         part = builder.trunc(args[0], ir.IntType(bits))
         return _widened(builder, builder.bswap(part), bits)
 
-    return cast("Load", intrinsic(lambda context, value: (_LOADS, generate)))  # noqa: ARG005
+    return cast("Load", intrinsic(lambda context, value: (_LOADS, generate)))
+
+
+def _observe() -> Load:
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        value = builder.load_atomic(_pointer(builder, args[0], 32), "acquire", 4)
+        return builder.zext(value, _WORD)
+
+    return cast("Load", intrinsic(lambda context, address: (_LOADS, generate)))
+
+
+def _publish() -> Store:
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        value = builder.trunc(args[1], ir.IntType(32))
+        builder.store_atomic(value, _pointer(builder, args[0], 32), "release", 4)
+        return context.get_dummy_value()
+
+    return cast("Store", intrinsic(lambda context, address, value: (_STORES, generate)))
+
+
+def _copy() -> Copy:
+    def generate(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        target, source = (_pointer(builder, address, 8) for address in args[:2])
+        cgutils.raw_memcpy(builder, target, source, args[2], 1)
+        return context.get_dummy_value()
+
+    copies = types.void(types.uint64, types.uint64, types.uint64)
+    return cast("Copy", intrinsic(lambda context, target, source, size: (copies, generate)))
 
 
 def _prefetch(*, write: bool) -> Fetch:
@@ -75,7 +104,7 @@ def _prefetch(*, write: bool) -> Fetch:
         builder.call(function, [builder.inttoptr(args[0], octet), *hints])
         return context.get_dummy_value()
 
-    return cast("Fetch", intrinsic(lambda context, address: (_FETCHES, generate)))  # noqa: ARG005
+    return cast("Fetch", intrinsic(lambda context, address: (_FETCHES, generate)))
 
 
 load8, load16, load32, load64 = (_load(bits) for bits in (8, 16, 32, 64))
@@ -85,5 +114,11 @@ load16_wire, load32_wire = (_load(bits, swapped=True) for bits in (16, 32))
 store16_wire = _store(16, swapped=True)
 swapped16, swapped32 = _swap(16), _swap(32)
 """The lower 16 or 32 bits of a word with their octets reversed; the result has no others."""
+observe32, publish32 = _observe(), _publish()
+"""Load and store words, at multiples of four, that another thread or the kernel looks at, too:
+nothing that comes behind an `observe32` is done before it, nothing before a `publish32` behind it.
+"""
+copy = _copy()
+"""Copy octets to an address from another one; they do not overlap."""
 prefetch, prefetch_to_write = _prefetch(write=False), _prefetch(write=True)
 """Have the cache line at an address fetched; harmless for any address."""

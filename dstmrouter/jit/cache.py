@@ -16,7 +16,7 @@ from typing import Final
 import dstmrouter
 
 _PACKAGE: Final = Path(dstmrouter.__file__).parent
-_SOURCES: Final = ("pipeline", "wire", "counters.py")
+_SOURCES: Final = ("io", "jit", "pipeline", "wire")
 _COMPILERS: Final = ("numba", "llvmlite", "numpy")
 
 
@@ -24,8 +24,7 @@ def directory() -> Path:
     """The directory for compiled code of these sources; beside them, or in the user's cache."""
     digest = hashlib.sha256()
     for top in _SOURCES:
-        path = _PACKAGE / top
-        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for source in sorted((_PACKAGE / top).rglob("*.py")):
             digest.update(source.read_bytes())
     for name in _COMPILERS:
         digest.update(f"{name} {importlib.metadata.version(name)}".encode())

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from dstmrouter.pipeline.compiled import pointers
-from dstmrouter.pipeline.compiled.views import address
+from dstmrouter.jit import pointers
+from dstmrouter.jit.functions import address
 
 U = np.uint64
 MEMORY = np.arange(64, dtype=np.uint8)[::-1].copy()
@@ -73,3 +73,28 @@ def test_swaps_drop_what_is_above(value: int) -> None:
 @pytest.mark.parametrize("at", [BASE, 0, 2**64 - 1])
 def test_any_address_can_be_prefetched(at: int) -> None:
     assert prefetches(U(at)) == at
+
+
+@njit
+def exchange(at: np.uint64, value: np.uint64) -> np.uint64:
+    former = pointers.observe32(at)
+    pointers.publish32(at, value)
+    return former
+
+
+def test_words_for_others_are_exchanged_whole() -> None:
+    words = np.array([1, 2, 3], np.uint32)
+    assert exchange(U(int(address(words)) + 4), U(0x1_0000_0005)) == 2
+    assert words.tolist() == [1, 5, 3]
+
+
+@njit
+def copies(target: np.uint64, source: np.uint64, size: np.uint64) -> None:
+    pointers.copy(target, source, size)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 33])
+def test_exactly_so_many_octets_are_copied(size: int) -> None:
+    target = np.zeros(40, np.uint8)
+    copies(U(int(address(target)) + 3), U(BASE + 5), U(size))
+    assert target.tobytes() == bytes(3) + MEMORY.tobytes()[5 : 5 + size] + bytes(37 - size)
