@@ -172,7 +172,10 @@ def compile_for(
         from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 
         memory = engine.umem.memory
-        engine.forwarder = CompiledForwarder(memory, shared.tables, plan.rules, steps)
+        compiled = CompiledForwarder(memory, shared.tables, plan.rules, steps)
+        for port in engine.ports:
+            port.use_compiled()
+        engine.forwarder = compiled
         took = time.monotonic() - start
         if took > SLOW_LOAD_S:
             print(f"worker {plan.worker}: compiled in {took:.0f} s", file=sys.stderr)

@@ -186,6 +186,9 @@ class XskSocket:
             completion=completion,
         )
 
+    def use_compiled(self) -> None:
+        """Nothing to do: rings move descriptors, not packets."""
+
     def statistics(self) -> dict[str, int]:
         """XDP_STATISTICS, and `wakeup_errors`: system calls to send that failed."""
         size = 8 * len(uapi.XDP_STATISTICS_FIELDS)

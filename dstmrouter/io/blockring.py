@@ -47,27 +47,35 @@ class BlockRing:
     def __init__(self, memory: Memory, block_size: int) -> None:
         self._words = memoryview(memory).cast("B").cast("I")
         self._block_words = block_size // _WORD
-        self._blocks = len(self._words) // self._block_words
+        self.block_size = block_size
+        self.blocks = len(self._words) // self._block_words
         self._headers = records_at_every_octet(memory, PACKET.itemsize)
-        self._block = 0  # the one that is walked
-        self._left = 0  # packets of it that have not been taken
-        self._next = 0  # position of the next of them, in words
+        # Block that is walked, packets of it that have not been taken, octet of the next of them.
+        self.state = np.zeros(3, np.uint64)
         self._done: list[int] = []  # status words of the blocks that wait for `release`
 
     def ready(self) -> bool:
         """Tell whether `take` would find a packet."""
-        return self._left > 0 or self._is_ours(self._block)
+        block, left, _ = self.state.tolist()
+        return left > 0 or self.is_ours(block)
 
     def take(self, limit: int) -> Offsets:
         """Take up to `limit` packets, in the order of arrival; octet positions of their headers."""
         taken: list[int] = []
-        while len(taken) < limit and (self._left or self._open_block()):
-            n = min(self._left, limit - len(taken))
-            self._walk(n, taken)
-            self._left -= n
-            if not self._left:
-                self._done.append(self._block * self._block_words + _STATUS)
-                self._block = (self._block + 1) % self._blocks
+        block, left, at = self.state.tolist()
+        at //= _WORD
+        while len(taken) < limit:
+            if not left:
+                if not self.is_ours(block):
+                    break
+                left, at = self._open_block(block)
+            n = min(left, limit - len(taken))
+            at = self._walk(at, n, taken)
+            left -= n
+            if not left:
+                self._done.append(block * self._block_words + _STATUS)
+                block = (block + 1) % self.blocks
+        self.state[:] = block, left, at * _WORD
         return np.array(taken, np.int64) * _WORD
 
     def headers(self, at: Offsets) -> npt.NDArray[np.void]:
@@ -85,24 +93,22 @@ class BlockRing:
         self._headers = np.empty(0, "V1")
         self._words.release()
 
-    def _is_ours(self, block: int) -> bool:
+    def is_ours(self, block: int) -> bool:
+        """Whether the kernel has handed a block over, and it was not taken to its end."""
         status = block * self._block_words + _STATUS
         # After a whole turn of the ring the status of a block not yet released is still ours.
         return bool(self._words[status] & TP_STATUS_USER) and status not in self._done
 
-    def _open_block(self) -> bool:
-        """Begin with the next block; False if the kernel has not handed it over."""
-        if not self._is_ours(self._block):
-            return False
-        start = self._block * self._block_words
-        self._left = self._words[start + _PACKETS]
-        self._next = start + self._words[start + _FIRST] // _WORD
-        assert self._left, "a block without packets"
-        return True
+    def _open_block(self, block: int) -> tuple[int, int]:
+        """Packets of a block, and the word at which the first one is."""
+        start = block * self._block_words
+        packets = self._words[start + _PACKETS]
+        assert packets, "a block without packets"
+        return packets, start + self._words[start + _FIRST] // _WORD
 
-    def _walk(self, n: int, taken: list[int]) -> None:
-        words, at = self._words, self._next
+    def _walk(self, at: int, n: int, taken: list[int]) -> int:
+        words = self._words
         for _ in range(n):
             taken.append(at)
             at += words[at] // _WORD
-        self._next = at
+        return at

@@ -125,6 +125,9 @@ class MemoryPort:
         loaded = sum(map(len, self._loaded))
         return RingFill(fill=len(self._fill), rx=loaded, tx=0, completion=self._held_completed())
 
+    def use_compiled(self) -> None:
+        """Nothing to do: rings move descriptors, not packets."""
+
     def statistics(self) -> dict[str, int]:
         """Packets too long for a frame, turns without a frame, packets refused by `transmit`."""
         return dict(self._counters)

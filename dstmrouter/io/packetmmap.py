@@ -84,6 +84,11 @@ class PacketMmapPort:
         """Frames the port holds: for received packets, and sent ones not yet reclaimed."""
         return RingFill(fill=len(self._receiver.fill), rx=0, tx=0, completion=self._sender.held())
 
+    def use_compiled(self) -> None:
+        """Copy packets in compiled code from now on; loading it takes its time."""
+        self._receiver.use_compiled()
+        self._sender.use_compiled()
+
     def statistics(self) -> dict[str, int]:
         """Counters of both directions since the port was opened."""
         return self._receiver.statistics() | self._sender.counters

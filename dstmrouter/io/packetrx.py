@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from dstmrouter.io.compiled.blocks import CompiledBlocks
     from dstmrouter.io.packetconfig import PacketMmapConfig
     from dstmrouter.io.records import Offsets
     from dstmrouter.io.umem import Descs, Umem
@@ -49,6 +50,7 @@ class PacketReceiver:
         self._blocks = BlockRing(ring, config.block_size)
         self._copy = PacketCopy(ring, umem.memory, self._max_len)
         self._tags = TagWriter(umem.memory)
+        self._compiled: CompiledBlocks | None = None
         self._ring = memoryview(ring)
         self._frames = memoryview(umem.memory)
 
@@ -78,6 +80,27 @@ class PacketReceiver:
 
     def receive(self, limit: int) -> Descs:
         """Copy up to `limit` packets into frames of `fill`, which are then the caller's."""
+        if self._compiled is None:
+            return self._receive(limit)
+        plain = self._receive_plain(self._compiled, limit)
+        return plain if len(plain) else self._receive(limit)
+
+    def use_compiled(self) -> None:
+        """Load the compiled way for plain packets, and take it from now on."""
+        from dstmrouter.io.compiled.blocks import CompiledBlocks  # imports Numba
+
+        self._compiled = CompiledBlocks(self._blocks, self._ring, self._frames, self._max_len)
+
+    def _receive_plain(self, compiled: CompiledBlocks, limit: int) -> Descs:
+        """What can be copied as it is, up to the first packet that cannot."""
+        frames = self.fill.take(limit)
+        descs, too_long = compiled.receive(frames)
+        self.counters["too_long"] += too_long
+        self.fill.put(frames[len(descs) :])
+        return descs
+
+    def _receive(self, limit: int) -> Descs:
+        """Copy with all that a packet may need; empty if there is none."""
         heads = self._blocks.take(min(limit, len(self.fill)))
         if len(heads) == 0:
             self._note_nothing()
@@ -101,6 +124,7 @@ class PacketReceiver:
 
     def close(self) -> None:
         """Let the ring go and stop receiving; harmless when repeated."""
+        self._compiled = None
         self._blocks.close()
         self._copy.close()
         self._ring.release()

@@ -76,6 +76,10 @@ class PacketSender:
             self._requested = True
         return n
 
+    def use_compiled(self) -> None:
+        """Load the compiled way into the slots, and take it from now on."""
+        self._slots.use_compiled()
+
     def flush(self) -> None:
         """Make the kernel send; what a congested device does not take waits for the next time."""
         if not self._requested:

@@ -75,6 +75,13 @@ class Port(Protocol):
         """Frames the port holds now, by ring."""
         ...
 
+    def use_compiled(self) -> None:
+        """Load compiled code, where the port has some, and use it from now on.
+
+        May be called by another thread than the one that uses the port.
+        """
+        ...
+
     def statistics(self) -> dict[str, int]:
         """The kernel's own counters of this port (drops for full rings and the like)."""
         ...

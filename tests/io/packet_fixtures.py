@@ -81,9 +81,13 @@ def raw_socket(interface: str) -> Iterator[socket.socket]:
         yield sock
 
 
-@pytest.fixture
-def port(veth: tuple[str, str], umem: Umem) -> Iterator[PacketMmapPort]:
+@pytest.fixture(params=["numpy", "compiled"])
+def port(
+    request: pytest.FixtureRequest, veth: tuple[str, str], umem: Umem
+) -> Iterator[PacketMmapPort]:
     with contextlib.closing(PacketMmapPort.open(veth[0], umem, SMALL)) as opened:
+        if request.param == "compiled":
+            opened.use_compiled()
         yield opened
 
 

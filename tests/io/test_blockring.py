@@ -32,7 +32,7 @@ class Kernel:
             length = -(-(MAC_AT + len(packet)) // 8) * 8
             header = np.frombuffer(self.memory, PACKET, 1, at)
             header["snaplen"] = header["len"] = len(packet)
-            header["mac"] = MAC_AT
+            header["mac"], header["status"] = MAC_AT, TP_STATUS_USER
             header["next_offset"] = 0 if i == len(packets) - 1 else length
             self.memory[at + MAC_AT : at + MAC_AT + len(packet)] = packet
             at += length

@@ -104,7 +104,7 @@ def test_slow_traffic_waits_for_a_worker_that_is_busy_elsewhere(
         blocks = port._receiver._blocks
 
         def handed_over() -> int:
-            return sum(blocks._is_ours(number) for number in range(blocks._blocks))
+            return sum(blocks.is_ours(number) for number in range(blocks.blocks))
 
         sent = [frame(number, 60) for number in range(200)]
         for number, each in enumerate(sent):
