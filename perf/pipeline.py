@@ -14,7 +14,7 @@ import dataclasses
 import os
 import time
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from dstmrouter.binding import full_address_columns
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.umem import XDP_PACKET_HEADROOM, Umem
+from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.rules import TunnelRules
@@ -30,6 +31,7 @@ from perf.figures import Figure, show
 from perf.packets import client6_of, decap_frames, encap_frames
 
 if TYPE_CHECKING:
+    from dstmrouter.daemon.engine import Steps
     from dstmrouter.pipeline.outcome import Tables
 
 FRAMES: Final = 2048  # in rotation, as many as a receive ring holds by default
@@ -38,6 +40,23 @@ TEP6: Final = IPv6Address("2001:db8:ffff::1")
 RULES: Final = TunnelRules(tep6=(TEP6,), tep4=IPv4Address("192.0.2.1"))
 BURSTS: Final = (1, 16, 64, 256, 1024)
 BINDINGS: Final = (1, 65_536, 1_000_000)
+
+
+class Work(NamedTuple):
+    """What is measured; the name alone stands for the compiled engine, which routers use."""
+
+    name: str
+    engine: str = CompiledForwarder.engine
+
+    def __str__(self) -> str:
+        return self.name if self.engine == CompiledForwarder.engine else f"{self.name}, numpy alone"
+
+
+WORKS: Final = tuple(
+    Work(name, engine)
+    for engine in (CompiledForwarder.engine, Forwarder.engine)
+    for name in ("encap", "decap")
+)
 
 
 def build(bindings: int) -> Tables:
@@ -59,18 +78,21 @@ def build(bindings: int) -> Tables:
 class Bench:
     """One kind of work on one set of frames."""
 
-    def __init__(self, tables: Tables, work: str, bindings: int, inner_len: int) -> None:
+    def __init__(self, tables: Tables, work: Work, bindings: int, inner_len: int) -> None:
         self._umem = Umem(FRAMES)
-        memory = FrameMemory(self._umem.memory)
-        self._forwarder = Forwarder(memory, tables, RULES)
+        memory = self._umem.memory
+        self._forwarder: Steps = Forwarder(FrameMemory(memory), tables, RULES)
+        if work.engine == CompiledForwarder.engine:
+            self._forwarder = CompiledForwarder(memory, tables, RULES, self._forwarder)
         self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
         rng = np.random.default_rng(7)
         held = rng.integers(0, bindings, FRAMES, dtype=np.uint32)
         ipv4 = np.uint32(int(POOL.network_address)) + held
-        make = encap_frames if work == "encap" else decap_frames
+        encap = work.name == "encap"
+        make = encap_frames if encap else decap_frames
         self._packets = make(ipv4, TEP6, inner_len, rng)
-        self._port = 0 if work == "encap" else 1
-        self._expected = Verdict.ENCAPSULATED if work == "encap" else Verdict.DECAPSULATED
+        self._port = 0 if encap else 1
+        self._expected = Verdict.ENCAPSULATED if encap else Verdict.DECAPSULATED
         order = rng.permutation(FRAMES).astype(np.intp)  # as frames come out of a busy pool
         self._at = order * self._umem.chunk_size + XDP_PACKET_HEADROOM
         self._length = np.full(FRAMES, self._packets.shape[1], np.int64)
@@ -99,7 +121,7 @@ class Bench:
 
 
 def measure(
-    works: tuple[str, ...], inner_len: int, runs: int, bindings: tuple[int, ...]
+    works: tuple[Work, ...], inner_len: int, runs: int, bindings: tuple[int, ...]
 ) -> list[Figure]:
     """All figures; the works take turns, so that a slow moment of the machine hits both."""
     figures = []
@@ -107,7 +129,7 @@ def measure(
         tables = build(leases)
         benches = {work: Bench(tables, work, leases, inner_len) for work in works}
         for burst in BURSTS:
-            times: dict[str, list[float]] = {work: [] for work in works}
+            times: dict[Work, list[float]] = {work: [] for work in works}
             for bench in benches.values():
                 bench.run(burst)
             for _ in range(runs):
@@ -116,7 +138,7 @@ def measure(
             for work, ns in times.items():
                 figure = Figure(
                     bench="pipeline",
-                    work=work,
+                    work=str(work),
                     burst=burst,
                     bindings=leases,
                     frame=inner_len,
@@ -139,9 +161,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="65,536 bindings only")
     args = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    figures = measure(
-        ("encap", "decap"), args.size, args.runs, BINDINGS[1:2] if args.quick else BINDINGS
-    )
+    figures = measure(WORKS, args.size, args.runs, BINDINGS[1:2] if args.quick else BINDINGS)
     show("pipeline, one core, in memory", figures, as_json=args.json)
 
 
