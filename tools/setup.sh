@@ -64,5 +64,6 @@ echo "setup: installing Python packages into .venv"
 .venv/bin/pip install --quiet --quiet --disable-pip-version-check --editable '.[dev]'
 # `python perf/pipeline.py` finds lab and perf as `python -m perf.pipeline` does.
 pwd >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
+.venv/bin/dstm-router compile
 touch .venv/.complete
 echo "setup: done"

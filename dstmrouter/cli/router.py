@@ -60,6 +60,16 @@ def check_config(config: Config = DEFAULT_CONFIG) -> None:
     typer.echo(f"{config}: good; ports {ports}; pools {pools}")
 
 
+@app.command("compile")
+def compile_command() -> None:
+    """Compile the fast path now, which else the first start after an update does."""
+    from dstmrouter.daemon.precompile import precompile  # imports Numba
+
+    typer.echo("compiling the fast path, half a minute at most ...")
+    directory, took = precompile()
+    typer.echo(f"ready after {took:.1f} s, kept in {directory}")
+
+
 app.command()(replay)
 
 

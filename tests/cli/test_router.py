@@ -30,7 +30,7 @@ def config(tmp_path: Path) -> Path:
 def test_help_names_the_commands() -> None:
     shown = dstm_router("--help")
     assert shown.returncode == 0
-    for word in ("run", "check-config", "replay", "--version", "dstmctl"):
+    for word in ("run", "check-config", "compile", "replay", "--version", "dstmctl"):
         assert word in shown.stdout
 
 
@@ -42,6 +42,12 @@ def test_check_config_says_what_is_forwarded(config: Path) -> None:
     shown = dstm_router("check-config", "--config", str(config))
     assert shown.returncode == 0
     assert shown.stdout == f"{config}: good; ports eth0 (auto); pools 203.0.113.0/24\n"
+
+
+def test_compile_says_where_the_code_is() -> None:
+    shown = dstm_router("compile")
+    assert shown.returncode == 0
+    assert "kept in" in shown.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("command", ["run", "check-config"])

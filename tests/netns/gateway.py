@@ -207,6 +207,6 @@ def ask(client: ControlClient, method: str) -> dict[str, Any]:
 
 def pings(space: Namespace, target: str, count: int = 5) -> int:
     """Send pings, 50 a second; how many were answered."""
-    words = ["ping", "-n", "-q", "-c", str(count), "-i", "0.02", "-W", "0.5", target]
+    words = ["ping", "-n", "-q", "-c", str(count), "-i", "0.02", "-W", "2", target]
     said = space.run(*words, check=False)
     return int(said.partition(" received")[0].rpartition(" ")[2])
