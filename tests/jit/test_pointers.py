@@ -70,7 +70,7 @@ def test_swaps_drop_what_is_above(value: int) -> None:
     assert swaps(U(value)) == (int.from_bytes(low[:2], "big"), int.from_bytes(low[:4], "big"))
 
 
-@pytest.mark.parametrize("at", [BASE, 0, 2**64 - 1])
+@pytest.mark.parametrize("at", [BASE, 0, 2**64 - 1], ids=["memory", "lowest", "highest"])
 def test_any_address_can_be_prefetched(at: int) -> None:
     assert prefetches(U(at)) == at
 
