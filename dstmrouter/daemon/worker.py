@@ -41,6 +41,7 @@ IDLE_TURNS: Final = 16  # turns without a packet before the worker sleeps in pol
 POLL_MS: Final = 100  # also how late a stop is seen at worst
 SENDING_POLL_MS: Final = 1  # while frames wait for the kernel to send them
 NOTICE_S: Final = 1.0
+LOAD_AFTER_S: Final = 1.0  # a worker that replaces a dead one has more urgent things to do
 SLOW_LOAD_S: Final = 3.0  # loading takes less, so that was compiling
 
 
@@ -167,6 +168,7 @@ def compile_for(
     """Load the compiled forwarder in a thread, and let it take over; numpy forwards meanwhile."""
 
     def load() -> None:
+        time.sleep(LOAD_AFTER_S)
         start = time.monotonic()
         # Here and not above, because importing Numba takes longer than all of a worker's start.
         from dstmrouter.pipeline.compiled.forward import CompiledForwarder

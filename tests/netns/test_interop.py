@@ -106,6 +106,9 @@ def limit(interop: Interop, request: pytest.FixtureRequest) -> Iterator[int | No
     """Make the guest's tunnel, with or without the encapsulation limit option."""
     wished: int | None = request.param
     interop.guest.tunnel(interop.ipv4, CLIENT6, TEP6, encapsulation_limit=wished)
+    interop.gateway.wait_until(
+        lambda: interop.guest_pings(HOST4, 1), "neighbours that know each other"
+    )
     yield wished
     interop.guest.run("ip link delete dti0")
 
