@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "dstm"
 NETNS_DIR: Final = Path("/run/netns")
 SERIALS: Final = itertools.count()
-STOP_TIMEOUT_S: Final = 5.0  # between SIGTERM and SIGKILL
+STOP_TIMEOUT_S: Final = 20.0  # between SIGTERM and SIGKILL; a busy machine may need some
 OFFLOADS_OFF: Final = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
 QUIET_SYSCTLS: Final = {  # addresses are usable at once, and no router is looked for
     "net.ipv6.conf.{}.accept_dad": "0",
