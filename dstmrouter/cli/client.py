@@ -15,8 +15,9 @@ from rich.table import Table
 from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.daemon import client
+from dstmrouter.daemon.dti_link import BACKENDS
 from dstmrouter.dti.state import RUN_DIR
-from dstmrouter.dti.tunnel import MTU_DEFAULT, Kind, Tunnel, check_name
+from dstmrouter.dti.tunnel import MTU_DEFAULT, Tunnel, check_name
 from dstmrouter.dti.verdict import Verdict
 from dstmrouter.errors import ConfigError
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OWN_OPTIONS: Final = frozenset({"--help", "--version"})
-BACKENDS: Final = {"auto": client.AUTO, "tun": (Kind.TUN,), "ip6tnl": (Kind.IP6TNL,)}
 
 
 app = typer.Typer(

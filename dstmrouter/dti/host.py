@@ -27,13 +27,13 @@ from dstmrouter.dti.plan import (
     Step,
 )
 from dstmrouter.dti.tun import open_tun
-from dstmrouter.dti.tunnel import Kind, Tunnel
+from dstmrouter.dti.tunnel import TABLE_MAIN, Kind, Tunnel
 from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TABLE_MAIN: Final = 254  # linux/rtnetlink.h, RT_TABLE_MAIN
+RTN_UNICAST: Final = 1  # linux/rtnetlink.h
 RTPROT_UNSPEC: Final = 0
 RTPROT_KERNEL: Final = 2  # routes that an address brings along
 RT_SCOPE_LINK: Final = 253
@@ -75,7 +75,7 @@ class Host:
         link = self.find_link(wanted.name)
         index = link.index if link is not None else 0
         addresses = list(self._addresses())
-        routes = list(self._routes())
+        routes = list(self._routes(wanted.table))
         return Found(
             link=link,
             addresses=frozenset(address for at, address in addresses if at == index),
@@ -94,6 +94,7 @@ class Host:
             ),
             other_routes={prefix: self._name(at) for at, prefix in routes if at != index},
             tep6_through=self._way_to(wanted.tep6),
+            held=self.tun is not None,
         )
 
     def carry_out(self, step: Step) -> None:
@@ -176,7 +177,7 @@ class Host:
             step.verb,
             dst=str(step.prefix),
             oif=self._index(step.name),
-            table=TABLE_MAIN,
+            table=step.table,
             **how,
         )
 
@@ -206,9 +207,11 @@ class Host:
             peer = IPv4Address(message.get("address"))
             yield message["index"], Address(local, peer if peer != local else None)
 
-    def _routes(self) -> Iterator[tuple[int, IPv4Network]]:
-        for message in self._netlink.get_routes(family=socket.AF_INET, table=TABLE_MAIN):
-            if message["proto"] != RTPROT_KERNEL:
+    def _routes(self, table: int) -> Iterator[tuple[int, IPv4Network]]:
+        for message in self._netlink.get_routes(family=socket.AF_INET, table=table):
+            # a table of our own has the kill switch in it
+            ours = table != TABLE_MAIN and message["type"] != RTN_UNICAST
+            if message["proto"] != RTPROT_KERNEL and not ours:
                 destination = message.get("dst") or 0  # a default route has none
                 yield message.get("oif") or 0, IPv4Network((destination, message["dst_len"]))
 

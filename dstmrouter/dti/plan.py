@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from dstmrouter.dti.tunnel import Kind, Tunnel
+from dstmrouter.dti.tunnel import TABLE_MAIN, Kind, Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,11 +56,12 @@ class Found:
 
     link: Link | None = None  # of the wanted name
     addresses: frozenset[Address] = frozenset()  # on that link
-    routes: frozenset[IPv4Network] = frozenset()  # through that link, main table
+    routes: frozenset[IPv4Network] = frozenset()  # through that link, in the wanted table
     local6: frozenset[IPv6Address] = frozenset()  # of all interfaces
     client4_on: str | None = None  # another interface that has client4
     other_routes: Mapping[IPv4Network, str] = dataclasses.field(default_factory=dict)
     tep6_through: str | None = None  # interface; None: no route
+    held: bool = False  # that link is the TUN device of this very process
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,9 +128,11 @@ class ChangeRoute:
     name: str
     prefix: IPv4Network
     source: IPv4Address
+    table: int = TABLE_MAIN
 
     def __str__(self) -> str:
-        return f"{self.verb} route {self.prefix} through {self.name}"
+        table = "" if self.table == TABLE_MAIN else f", table {self.table}"
+        return f"{self.verb} route {self.prefix} through {self.name}{table}"
 
 
 Step: TypeAlias = DeleteLink | CreateLink | QuietLink | SetLink | ChangeAddress | ChangeRoute
@@ -140,7 +143,7 @@ def plan(wanted: Tunnel, kind: Kind, found: Found) -> list[Step]:
     name, link = wanted.name, found.link
     ends = Ends(wanted.client6, wanted.tep6, wanted.interface, wanted.encap_limit)
     steps: list[Step] = []
-    if link is not None and not _fits(link, kind, ends):
+    if link is not None and not _fits(link, kind, ends, held=found.held):
         steps.append(DeleteLink(link.index))
         link = None
     if link is None:
@@ -151,7 +154,7 @@ def plan(wanted: Tunnel, kind: Kind, found: Found) -> list[Step]:
     address, routes = Address(wanted.client4, wanted.tep4), frozenset(wanted.routes)
 
     def route(verb: Verb, prefix: IPv4Network) -> Step:
-        return ChangeRoute(verb, name, prefix, wanted.client4)
+        return ChangeRoute(verb, name, prefix, wanted.client4, wanted.table)
 
     # the kernel drops routes that prefer a deleted source, so another address means all routes anew
     kept = found.routes & routes if found.addresses == {address} else frozenset()
@@ -170,7 +173,9 @@ def refusals(wanted: Tunnel, found: Found, *, ours: bool) -> Iterator[str]:
     name, link = wanted.name, found.link
     reasons = {
         f"interface {name} exists and is not ours: choose another name": link and not ours,
-        f"interface {name} is in use by another client": link and ours and link.kind == Kind.TUN,
+        f"interface {name} is in use by another client": (
+            link and ours and link.kind == Kind.TUN and not found.held
+        ),
         f"client6 {wanted.client6} is no address of this host": wanted.client6 not in found.local6,
         # RFC 2473 section 4.1.2: both ends on one host
         f"tep6 {wanted.tep6} is an address of this host": wanted.tep6 in found.local6,
@@ -192,5 +197,7 @@ def is_ours(link: Link, former: Ends | None) -> bool:
     return link.alias == MARK or (former is not None and link.ends == former)
 
 
-def _fits(link: Link, kind: Kind, ends: Ends) -> bool:
-    return kind is Kind.IP6TNL and link.kind == kind and link.ends == ends
+def _fits(link: Link, kind: Kind, ends: Ends, *, held: bool) -> bool:
+    if kind is Kind.TUN:  # its ends are the carrier's, not the kernel's
+        return held
+    return link.kind == kind and link.ends == ends
