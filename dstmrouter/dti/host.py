@@ -143,6 +143,7 @@ class Host:
             self.tun = open_tun(step.name)
             self._undo.callback(os.close, self.tun)
             return
+        assert step.ends is not None, "the kernel's tunnel has two ends"
         ends = step.ends
         quiet = 0 if ends.encap_limit else IGN_ENCAP_LIMIT
         link = {} if ends.interface is None else {"ip6tnl_link": self._index(ends.interface)}

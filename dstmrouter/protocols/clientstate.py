@@ -49,6 +49,7 @@ class Input(Enum):
     T2 = "T2"
     EXPIRY = "lease over"
     CHANGED6 = "IPv6 address changed"
+    IMPOSSIBLE = "tunnel impossible"
     CLEARED = "tunnel removed"
     RELEASED = "given back"
 
@@ -64,6 +65,7 @@ _ENDS: Final = {
         (Input.EXPIRY, State.EXPIRED),
         (Input.CHANGED6, State.MOVED),
         (Input.UNWANTED, State.RELEASING),
+        (Input.IMPOSSIBLE, State.RELEASING),
     )
 }
 _STAYS: Final = {

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from dstmrouter.protocols.backoff import HINT_LONGEST_S, Backoff
 from dstmrouter.protocols.clientaction import (
     Abandon,
-    Ask,
     Clear,
     Discover,
     Reason,
@@ -26,6 +25,7 @@ from dstmrouter.protocols.clientaction import (
     Verify,
 )
 from dstmrouter.protocols.clientstate import HOLDING, TRANSITIONS, Input, State, step
+from dstmrouter.protocols.question import OpenQuestion
 from dstmrouter.protocols.rotation import Rotation
 from dstmrouter.protocols.term import Term
 
@@ -53,8 +53,8 @@ class Lifecycle:
         self._client6: IPv6Address | None = None
         self._servers = Rotation()
         self._grantor = 0
-        self._pending: tuple[Ask, float] | None = None  # and when it was sent
-        self._serial = 0
+        self._question = OpenQuestion()
+        self._not_before = 0.0  # a new beginning
         self._told = False  # hooks know of the lease
         self._actions: list[Action] = []
 
@@ -72,27 +72,24 @@ class Lifecycle:
             times += [self.term.t2] if self.state is State.RENEWING else []
         return min(times, default=None)
 
-    def want(self) -> None:
+    def want(self, now: float) -> None:
         """IPv4 is wanted from now on."""
         self.wanted = True
         if self.state is State.INIT and self.retry_at is None:
-            self._begin()
+            self._retry(now)
 
     def unwant(self) -> None:
         """IPv4 is no longer wanted: the lease is given back."""
         self.wanted = False
         self.retry_at = None
         self._backoff.reset()
-        self._abandon()
-        if self._step(Input.UNWANTED) is State.RELEASING and self.term is not None:
-            lease = self.term.lease
-            self._end(Reason.RELEASED)
-            self._actions.append(Release(lease, self._grantor))
+        self._give_back(Input.UNWANTED)
 
     def client6_changed(self, now: float) -> None:
         """The address asked from is gone or deprecated, or there is one for the first time."""
         self._abandon()
         self._backoff.reset()
+        self._not_before = now
         state = self._step(Input.CHANGED6)
         if state is State.MOVED and self.term is not None:
             self._end(Reason.MOVED)
@@ -132,7 +129,7 @@ class Lifecycle:
 
     def granted(self, serial: int, lease: GrantedLease, now: float) -> None:
         """Answer to `Ask`."""
-        answered = self._answered(serial)
+        answered = self._question.answered(serial)
         if answered is None:
             return
         ask, sent_at = answered
@@ -141,6 +138,7 @@ class Lifecycle:
             self._refused(ask.server, now, None, final=False)
             return
         former, self.term = self.term, term
+        was_dead = self.state is State.DEAD
         self._servers.forgive()
         self.retry_at = None
         self._grantor = ask.server
@@ -150,6 +148,7 @@ class Lifecycle:
             self._actions += [Tell(lease, renewed=True)] if self._told else []
         else:
             self._tell_end(former, Reason.REPLACED)
+        if was_dead or not same:  # the same again repairs what others have done to it
             self._actions.append(SetUp(lease))
         if state is State.VERIFY:
             self._begin_verify(now)
@@ -158,7 +157,7 @@ class Lifecycle:
         self, serial: int, now: float, *, retry_after_s: float | None = None, final: bool = False
     ) -> None:
         """Answer to `Ask`: no, or no answer in time; `final` and the hint as in `SourceError`."""
-        answered = self._answered(serial)
+        answered = self._question.answered(serial)
         if answered is not None:
             self._refused(answered[0].server, now, retry_after_s, final=final)
 
@@ -183,8 +182,15 @@ class Lifecycle:
         if (self.state, Input.SILENT) in TRANSITIONS:
             self._step(Input.SILENT)
             self._servers.current = self._grantor
-            self.retry_at = now + self._backoff.delay_s() if self._pending is None else None
+            self.retry_at = None if self._question else now + self._backoff.delay_s()
             self.handle_timer(now)
+
+    def impossible(self, now: float) -> None:
+        """The tunnel cannot be made on this host: the lease is of no use now."""
+        if self.state in HOLDING:
+            self._give_back(Input.IMPOSSIBLE)
+            self._backoff.give_up()
+            self._not_before = now + self._backoff.delay_s()
 
     def cleared(self, now: float) -> None:
         """The tunnel is removed."""
@@ -203,48 +209,33 @@ class Lifecycle:
         return self.state
 
     def _wait(self, now: float) -> None:
-        """In INIT: begin at the next timer, which is at once."""
+        """In INIT: begin at the next timer, which is at once unless something forbids it."""
         if self.state is State.INIT:
-            self.retry_at = now if self.wanted else None
-
-    def _begin(self) -> None:
-        self.retry_at = None
-        self._step(Input.WANTED)
-        self._actions.append(Discover())
+            self.retry_at = max(now, self._not_before) if self.wanted else None
 
     def _retry(self, now: float) -> None:
         self.retry_at = None
         if self.state is State.INIT:
-            self._begin()
-        elif self._pending is None:
+            self._step(Input.WANTED)
+            self._actions.append(Discover())
+        elif not self._question:
             self._ask(now)
 
     def _ask(self, now: float) -> None:
         assert self._client6 is not None, "found() comes before the first question"
         renewing = self.state is State.RENEWING and self.term is not None
         held = self.term.lease if self.term is not None else None
-        self._serial += 1
-        ask = Ask(
-            serial=self._serial,
+        ask = self._question.put(
+            now,
             server=self._grantor if renewing else self._servers.current,
             client6=self._client6,
             hint4=self._hint4 if held is None else held.client4,
             renew=held if renewing else None,
         )
-        self._pending = ask, now
         self._actions.append(ask)
 
-    def _answered(self, serial: int) -> tuple[Ask, float] | None:
-        """The question of that number and when it was sent, if it is the one being asked."""
-        pending = self._pending
-        if pending is None or pending[0].serial != serial:
-            return None
-        self._pending = None
-        return pending
-
     def _abandon(self) -> None:
-        if self._pending is not None or self.state is State.DISCOVER:
-            self._pending = None
+        if self._question.drop() or self.state is State.DISCOVER:
             self._actions.append(Abandon())
 
     def _refused(self, server: int, now: float, hint_s: float | None, *, final: bool) -> None:
@@ -258,8 +249,8 @@ class Lifecycle:
             return
         wish = now + min(hint_s or 0.0, HINT_LONGEST_S)
         if self.state is State.RENEWING:
-            again = max(self.term.retry_at(now, self.term.t2), wish)
-            self.retry_at = None if final else again
+            if not final:
+                self.retry_at = max(self.term.retry_at(now, self.term.t2), wish)
             return
         self._servers.turn()
         if self.state is State.DEAD:
@@ -283,6 +274,14 @@ class Lifecycle:
             self._actions.append(Verify())
         else:
             self.verified(now)
+
+    def _give_back(self, why: Input) -> None:
+        self._abandon()
+        term = self.term
+        self._step(why)
+        if term is not None:
+            self._end(Reason.RELEASED)
+            self._actions.append(Release(term.lease, self._grantor))
 
     def _end(self, reason: Reason) -> None:
         """Stop using the lease."""

@@ -90,7 +90,7 @@ class World:
 
     def start(self) -> Ask:
         """Be wanted, and find the servers; the first question."""
-        self.life.want()
+        self.life.want(self.now)
         self.take()
         self.discovering = False
         self.life.found(self.servers, self.client6, self.now)

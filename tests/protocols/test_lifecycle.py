@@ -83,7 +83,7 @@ def test_servers_are_asked_in_turn_and_then_after_a_delay_that_grows() -> None:
 
 def test_no_server_is_looked_for_again() -> None:
     world = World()
-    world.life.want()
+    world.life.want(world.now)
     world.take()
     world.life.no_server(world.now)
     assert world.life.next_timer() == world.now + 1
@@ -201,6 +201,7 @@ def test_a_silent_gateway_is_asked_for_again_and_the_address_kept() -> None:
     assert ask.server == 1
     world.grant(lease())
     assert world.state() is State.VERIFY
+    assert world.done.count(SetUp(lease())) == 2  # repaired, in case that was the reason
     world.verify()
     assert world.told == ["bound", "renewed"]
 
@@ -269,7 +270,7 @@ def test_wanted_again_while_releasing() -> None:
     world.bound(lease())
     world.life.unwant()
     world.take()
-    world.life.want()
+    world.life.want(world.now)
     world.clear()
     world.life.released(world.now)
     assert world.at(world.now) == [Discover()]
@@ -277,7 +278,7 @@ def test_wanted_again_while_releasing() -> None:
 
 def test_unwanted_while_looking_or_asking() -> None:
     world = World()
-    world.life.want()
+    world.life.want(world.now)
     world.take()
     world.life.unwant()
     assert world.take() == [Abandon()]
@@ -295,3 +296,16 @@ def test_renewals_may_change_other_terms() -> None:
     world.at(START + 500)
     world.grant(dataclasses.replace(lease(), mtu=1400))
     assert world.state() is State.VERIFY
+
+
+def test_a_tunnel_that_cannot_be_made_gives_the_lease_back_for_a_while() -> None:
+    world = World()
+    world.start()
+    world.grant(lease())
+    world.life.impossible(world.now)
+    assert [type(action) for action in world.take()] == [Clear, Release]
+    world.clear()
+    world.life.released(world.now)
+    assert (world.state(), world.life.next_timer()) == (State.INIT, world.now + 120)
+    world.life.client6_changed(world.now)  # the network is another: perhaps now
+    assert world.at(world.now) == [Discover()]

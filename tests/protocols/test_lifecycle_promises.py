@@ -27,13 +27,13 @@ class Life(RuleBasedStateMachine):
     @initialize(verify=st.booleans(), servers=st.integers(1, 3))
     def begin(self, *, verify: bool, servers: int) -> None:
         self.world = World(verify=verify, servers=servers)
-        self.world.life.want()
+        self.world.life.want(self.world.now)
         self.world.take()
 
     @rule(what=st.sampled_from(["nothing", "want", "want", "want", "unwant", "home", "away"]))
     def user_or_network(self, what: str) -> None:
         if what == "want":
-            self.world.life.want()
+            self.world.life.want(self.world.now)
         elif what == "unwant":
             self.world.life.unwant()
         elif what != "nothing":
@@ -106,6 +106,11 @@ class Life(RuleBasedStateMachine):
     def fall_silent(self) -> None:
         self.world.verifying = False
         self.world.life.silent(self.world.now)
+        self.world.take()
+
+    @rule()
+    def host_has_no_room_for_the_tunnel(self) -> None:
+        self.world.life.impossible(self.world.now)
         self.world.take()
 
     @precondition(lambda self: self.world.clearing)
