@@ -25,6 +25,7 @@ from dstmrouter.config.model import (
     overlaps,
     repeated,
 )
+from dstmrouter.config.rpc import RpcSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,6 +145,7 @@ class ServerConfig(Section):
     store: StoreSection = StoreSection()
     feed: FeedSection = FeedSection()
     control: ControlSection = ControlSection()
+    rpc: RpcSection | None = None
     curve: CurveConfig | None = None
 
     def misfits(self) -> Iterator[Misfit]:
