@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT4: Final = IPv4Network("0.0.0.0/0")
 TSP_PORT: Final = 3653  # RFC 5572 section 6, also over UDP
-TSPS_PORT: Final = 3654  # none is assigned
+RPC_PORT: Final = 3654
+TSPS_PORT: Final = 3655  # none is assigned for either
 
 
 def _destination(value: object) -> IPv4Network:
@@ -58,7 +59,7 @@ class ServersSection(Section):
     protocols: Annotated[Several[Protocol], counted(1, 4, "protocols")] = ("tsps", "tsp", "rpc")
     tsp_port: Port = TSP_PORT
     tsps_port: Port = TSPS_PORT
-    rpc_port: Port | None = None
+    rpc_port: Port = RPC_PORT
     timeout_s: Annotated[float, seconds(1, 300)] = 15.0
 
     def misfits(self) -> Iterator[Misfit]:

@@ -31,7 +31,7 @@ from dstmrouter.dti.tunnel import TABLE_MAIN, Kind, Tunnel
 from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 RTN_UNICAST: Final = 1  # linux/rtnetlink.h
 RTPROT_UNSPEC: Final = 0
@@ -96,6 +96,14 @@ class Host:
             tep6_through=self._way_to(wanted.tep6),
             held=self.tun is not None,
         )
+
+    def native_route(self, name: str, wanted: Iterable[IPv4Network]) -> str | None:
+        """The first of `wanted` that the main table leads through another interface than `name`."""
+        link = self.find_link(name)
+        index = link.index if link is not None else 0
+        others = {prefix: at for at, prefix in self._routes(TABLE_MAIN) if at != index}
+        taken = next((prefix for prefix in wanted if prefix in others), None)
+        return None if taken is None else f"{taken} through {self._name(others[taken])}"
 
     def carry_out(self, step: Step) -> None:
         """Do one step; raises SystemCallError."""
