@@ -23,6 +23,7 @@ from dstmrouter.config.fields import is_remote
 from dstmrouter.daemon.lending import Lender
 from dstmrouter.daemon.server_control import LeaseControl
 from dstmrouter.daemon.server_ledger import Ledger
+from dstmrouter.daemon.tsp_server import TspServer
 from dstmrouter.errors import DstmError
 from dstmrouter.leases.bindings import all_bindings
 from dstmrouter.leases.book import LeaseBook
@@ -100,7 +101,16 @@ class LeaseServer:
             control = LeaseControl(self._book, self._lender, describe=self._describe)
             self._control = _control(config.control.bind, keys, control.handlers())
             undo.callback(self._control.close)
+            self._tsp = self._tunnel_setup(undo)
             self._undo = undo.pop_all()
+
+    def _tunnel_setup(self, undo: contextlib.ExitStack) -> TspServer | None:
+        section = self._config.tsp
+        if section is None:
+            return None
+        server = TspServer(section, self._config, self._lender, self._book)
+        undo.callback(server.close)
+        return server
 
     def _restore(self) -> list[Lease]:
         stored = self._store.load()
@@ -121,8 +131,12 @@ class LeaseServer:
             await self._resume()
             changing = (self._ledger.run_removal(), self._ledger.run_expiry(), self._control.run())
             changers = [tasks.create_task(one) for one in changing]
+            if self._tsp is not None:
+                changers.append(tasks.create_task(self._tsp.run()))
             await stop.wait()
             self._control.close()  # nothing new is promised from here on
+            if self._tsp is not None:
+                self._tsp.stop()
             for task in changers:
                 task.cancel()
             await self._ledger.drain()
@@ -173,6 +187,7 @@ class LeaseServer:
             "tep4": str(self._config.tep.tep4),
             "required": list(self._config.feed.required),
             "routers": [dataclasses.asdict(router) for router in self._feed.routers()],
+            **(self._tsp.describe() if self._tsp is not None else {}),
         }
 
 

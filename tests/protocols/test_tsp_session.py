@@ -4,8 +4,6 @@ import base64
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dstmrouter.protocols.sasl_digest import DigestClient
 from dstmrouter.protocols.sasl_scram import ScramClient
@@ -14,7 +12,6 @@ from dstmrouter.protocols.tsp_session import (
     PROOF_GAP_S,
     SETUP_S,
     Chunk,
-    Session,
     SessionTerms,
 )
 from dstmrouter.protocols.tsp_state import Ending, State
@@ -22,7 +19,6 @@ from dstmrouter.protocols.tsp_status import Status
 from dstmrouter.protocols.tsp_xml import Action
 from tests.protocols.tsp_samples import (
     ACCEPT,
-    ALL,
     CREATE,
     DELETE,
     GIVEN,
@@ -32,7 +28,6 @@ from tests.protocols.tsp_samples import (
     REJECT,
     USER,
     WISH,
-    attempts,
     authenticated,
     framed,
     sent,
@@ -267,37 +262,3 @@ def test_a_rest_is_seen() -> None:
     assert server.complete
     server.receive_data(b"C")
     assert not server.complete
-
-
-pieces = st.binary(max_size=40) | st.sampled_from(
-    [
-        b"VERSION=2.0.0\r\n",
-        b"AUTHENTICATE ANONYMOUS\r\n\0",
-        b"AUTHENTICATE PLAIN\r\n",
-        b"AUTHENTICATE DIGEST-MD5\r\n",
-        b"AUTHENTICATE SCRAM-SHA-256\r\n",
-        b"\0ann\0pencil\r\n",
-        b"Content-length: 40\r\n",
-        framed(CREATE),
-        framed(ACCEPT),
-        framed(DELETE),
-    ]
-)
-
-
-def feed(server: Session, octets: list[bytes]) -> None:
-    """Play the owner of the leases, who answers everything somehow."""
-    for number, piece in enumerate(octets):
-        server.receive_data(piece)
-        while (tunnel := server.next_event(float(number))) is not None:
-            if tunnel.action is Action.CREATE:
-                server.offer(GIVEN, float(number))
-            else:
-                server.answer(None, until=99.0)
-
-
-@given(st.lists(pieces, max_size=12))
-def test_any_octets_are_answered_without_an_error(octets: list[bytes]) -> None:
-    server = Session(SessionTerms(), attempts(*ALL), now=0.0)
-    feed(server, octets)
-    assert (server.state is State.CLOSED) == (server.ending is not None)
