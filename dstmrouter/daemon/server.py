@@ -26,6 +26,7 @@ from dstmrouter.daemon.rpc_leases import Tunnel
 from dstmrouter.daemon.rpc_server import RpcServer
 from dstmrouter.daemon.server_control import LeaseControl
 from dstmrouter.daemon.server_ledger import Ledger
+from dstmrouter.daemon.tsp_server import TspServer
 from dstmrouter.errors import DstmError
 from dstmrouter.leases.bindings import all_bindings
 from dstmrouter.leases.book import LeaseBook
@@ -106,6 +107,7 @@ class LeaseServer:
             control = LeaseControl(self._book, self._lender, describe=self._describe)
             self._control = _control(config.control.bind, keys, control.handlers())
             undo.callback(self._control.close)
+            self._tsp = self._tunnel_setup(undo)
             self._undo = undo.pop_all()
 
     def _rpc_server(self) -> RpcServer | None:
@@ -116,6 +118,14 @@ class LeaseServer:
         tunnel = Tunnel(tep6=self._tep6[0], tep4=self._config.tep.tep4, mtu=config.mtu)
         handles = LeaseHandles(key)
         return RpcServer(config, self._book, self._lender, tunnel=tunnel, handles=handles)
+
+    def _tunnel_setup(self, undo: contextlib.ExitStack) -> TspServer | None:
+        section = self._config.tsp
+        if section is None:
+            return None
+        server = TspServer(section, self._config, self._lender, self._book)
+        undo.callback(server.close)
+        return server
 
     def _restore(self) -> list[Lease]:
         stored = self._store.load()
@@ -138,8 +148,12 @@ class LeaseServer:
             if self._rpc is not None:
                 changing.append(self._rpc.run())
             changers = [tasks.create_task(one) for one in changing]
+            if self._tsp is not None:
+                changers.append(tasks.create_task(self._tsp.run()))
             await stop.wait()
             self._control.close()  # nothing new is promised from here on
+            if self._tsp is not None:
+                self._tsp.stop()
             for task in changers:
                 task.cancel()
             await self._ledger.drain()
@@ -191,6 +205,7 @@ class LeaseServer:
             "required": list(self._config.feed.required),
             "routers": [dataclasses.asdict(router) for router in self._feed.routers()],
             **({} if self._rpc is None else {"rpc": self._rpc.describe()}),
+            **(self._tsp.describe() if self._tsp is not None else {}),
         }
 
 
