@@ -12,6 +12,7 @@ ethtool:ethtool
 insmod:kmod
 ip:iproute2
 linux.uml:user-mode-linux
+openssl:openssl
 ping:iputils-ping
 sysctl:procps
 tcpdump:tcpdump

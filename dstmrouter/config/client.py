@@ -60,6 +60,7 @@ class ServersSection(Section):
     tsp_port: Port = TSP_PORT
     tsps_port: Port = TSPS_PORT
     rpc_port: Port = RPC_PORT
+    lifetime_unit: Literal["minutes", "seconds"] = "minutes"
     timeout_s: Annotated[float, seconds(1, 300)] = 15.0
 
     def misfits(self) -> Iterator[Misfit]:
@@ -75,6 +76,7 @@ class CredentialsSection(Section):
 
     user: Annotated[str | None, text(r"[^\s\x00-\x1f]{1,255}", "1 to 255 characters")] = None
     password_file: AbsolutePath | None = None
+    plain: bool = False
 
     def misfits(self) -> Iterator[Misfit]:
         """A user is nothing without a password."""

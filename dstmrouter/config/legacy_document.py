@@ -8,15 +8,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+import tomli_w
+
+from dstmrouter.config.legacy import read_client, read_server
+from dstmrouter.config.load import check_client, check_server
 from dstmrouter.config.server import LeaseSection
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dstmrouter.config.client import ClientConfig
     from dstmrouter.config.legacy import LegacyClient, LegacyServer
+    from dstmrouter.config.server import ServerConfig
 
 Document: TypeAlias = dict[str, Any]
 
 SERVER_NAME: Final = "rpcdstmd"
 MECHANISMS: Final = ["ANONYMOUS"]
+
+
+def load_legacy_server(conf: Path, args: Path | None) -> ServerConfig:
+    """Read `rpcdstmd.conf` and `rpcdstmd.args`; ConfigError lists everything that is wrong."""
+    return check_server(conf, server_document(read_server(conf, args)))
+
+
+def load_legacy_client(args: Path) -> ClientConfig:
+    """Read `dstmd.args`; ConfigError lists everything that is wrong."""
+    return check_client(args, client_document(read_client(args)))
+
+
+def as_toml(document: Document, *sources: Path) -> str:
+    """The text of the TOML file, with where it comes from."""
+    names = ", ".join(str(source) for source in sources)
+    return f"# Made from {names} by dstmctl convert.\n\n{tomli_w.dumps(document)}"
 
 
 def server_document(legacy: LegacyServer) -> Document:
