@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from dstmrouter.daemon.client_status import boottime, read_status, status_file
 from dstmrouter.daemon.dti_link import bring_up, former_ends, make_plan, remove
+from dstmrouter.dti import killswitch
 from dstmrouter.dti.carrier import Carrier
 from dstmrouter.dti.counters import Counters, read_counters
 from dstmrouter.dti.host import Host
@@ -65,26 +67,46 @@ def rehearse(tunnel: Tunnel, kinds: Sequence[Kind], run_dir: Path) -> list[str]:
 
 def down(name: str, run_dir: Path) -> str:
     """Stop the client of interface `name`, or remove what a killed one left; tell which."""
-    state, alive = read_state(run_dir, name)
-    if state is not None and alive:
-        _stop(state.pid)
-        return f"{name}: client {state.pid} stopped"
+    pid, alive = _client_of(name, run_dir)
+    if pid is not None and alive:
+        _stop(pid)
+        return f"{name}: client {pid} stopped"
     with ExitStack() as undo:
         claim = Claim(run_dir, name)
         undo.callback(claim.release)
         host = undo.enter_context(closing(Host()))
         removed = remove(host, name, former_ends(claim))
+        status_file(run_dir, name).unlink(missing_ok=True)
+        if killswitch.turn_off():
+            removed = True
     return f"{name}: {'removed' if removed else 'nothing to remove'}"
 
 
-def status(name: str, run_dir: Path) -> dict[str, Any]:
-    """Facts and counters of the client of interface `name`; raises DstmError if there is none."""
+def _client_of(name: str, run_dir: Path) -> tuple[int | None, bool]:
+    """Process id of the client as far as it is known, and whether it lives."""
     state, alive = read_state(run_dir, name)
-    if state is None:
+    if state is not None:
+        return state.pid, alive
+    leasing = read_status(run_dir, name, boottime())
+    return (None if leasing is None else int(leasing["pid"])), alive
+
+
+def status(name: str, run_dir: Path) -> dict[str, Any]:
+    """Facts and counters of the client of interface `name`; raises DstmError if there is none.
+
+    A client that leases adds `leasing`, see `daemon.client_status`.
+    """
+    state, alive = read_state(run_dir, name)
+    leasing = read_status(run_dir, name, boottime())
+    if state is None and leasing is None:
         raise DstmError(f"no dstm-client has {name}")
-    facts = {"name": name, "running": alive} | dataclasses.asdict(state)
+    facts: dict[str, Any] = {"name": name, "running": alive}
+    if leasing is not None:
+        facts |= {"pid": leasing.pop("pid"), "leasing": leasing}
+    facts |= {} if state is None else dataclasses.asdict(state)
+    kind = Kind.TUN if state is None else state.kind
     try:
-        if state.kind is Kind.TUN:
+        if kind is Kind.TUN:
             return facts | {"counters": read_counters(run_dir / f"{name}.counters")}
         with closing(Host()) as host:
             return facts | {"counters": host.octets(name)}

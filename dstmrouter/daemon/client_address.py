@@ -36,6 +36,17 @@ def choose6(config: TunnelSection, server: IPv6Address, current: IPv6Address | N
     return chosen
 
 
+def has_lost(config: TunnelSection, server: IPv6Address, current: IPv6Address) -> bool:
+    """Whether `current` can no longer be used, or should not because a better one is there."""
+    usable = [one for one in addresses6() if one.address == current and one.usable]
+    if usable and not usable[0].deprecated:
+        return False
+    try:
+        return choose6(config, server, current) != current
+    except DstmError:
+        return not usable
+
+
 async def watch_network(on_change: Callable[[], None]) -> None:
     """Call `on_change` whenever addresses, routes or links have changed, until cancelled."""
     loop = asyncio.get_running_loop()
