@@ -122,12 +122,10 @@ def run(
 ) -> None:
     """Lease an address as a file says, or make the tunnel that options say (`--static`)."""
     check_only = ctx.command.name == "check-config"
-    ends = (client4, client6, tep6)
     if not static:
-        if any(ends):
+        if client4 or client6 or tep6:
             raise ConfigError("--client4, --client6 and --tep6 are for --static")
-        lease_as_configured(config, args, check_only=check_only, verbose=verbose)
-        return
+        return lease_as_configured(config, args, check_only=check_only, verbose=verbose)
     if config is not None or args is not None:
         raise ConfigError("--static takes its lease from options, not from a file")
     if client4 is None or client6 is None or tep6 is None:
@@ -143,7 +141,7 @@ def run(
         encap_limit=encap_limit,
         routes=tuple(dict.fromkeys(route or ())),
     )
-    _run_static(tunnel, backend, run_dir, check_only=check_only, verbose=verbose)
+    return _run_static(tunnel, backend, run_dir, check_only=check_only, verbose=verbose)
 
 
 def _run_static(

@@ -19,13 +19,14 @@ def log_to_stderr(level: str, form: Literal["console", "json"]) -> None:
     _log_to(sys.stderr, level, form)
 
 
-def log_to_file(path: Path, level: str, form: Literal["console", "json"]) -> None:
-    """Append to a file, which is made when missing; ConfigError if that cannot be."""
+def log_to_file(path: Path, level: str, form: Literal["console", "json"]) -> TextIO:
+    """Append to a file, which is made when missing, and return it; ConfigError if that fails."""
     try:
         file = path.open("a", encoding="utf-8", buffering=1)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     _log_to(file, level, form)
+    return file
 
 
 def _log_to(file: TextIO, level: str, form: Literal["console", "json"]) -> None:
