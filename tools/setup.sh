@@ -15,6 +15,7 @@ linux.uml:user-mode-linux
 openssl:openssl
 ping:iputils-ping
 sysctl:procps
+systemd-analyze:systemd
 tcpdump:tcpdump
 '
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"

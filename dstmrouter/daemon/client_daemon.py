@@ -21,6 +21,7 @@ from dstmrouter.daemon.client_sources import Sources
 from dstmrouter.daemon.client_status import StatusBoard, boottime
 from dstmrouter.daemon.client_tunnel import ClientTunnel
 from dstmrouter.daemon.client_upkeep import Upkeep
+from dstmrouter.daemon.notify import notify
 from dstmrouter.errors import DstmError
 from dstmrouter.protocols.clientaction import (
     Abandon,
@@ -93,6 +94,7 @@ class ClientDaemon:
             start(self._upkeep.watch_use(self._idle))
         else:
             self._life.want(boottime())
+        notify("READY=1")  # without a lease: that there is no server now is no failure of ours
         while True:
             await self._carry_out_all()
             self._board.show(self._life, **self._asking.describe())
@@ -114,6 +116,7 @@ class ClientDaemon:
         if self._shown is not self._life.state:
             self._shown = self._life.state
             log.info("state", state=self._shown.name)
+            notify(f"STATUS={self._shown.name}: {self._shown.value}")
 
     async def _carry_out(self, action: Action) -> None:
         match action:
@@ -168,6 +171,7 @@ class ClientDaemon:
         self._facts.happened(self._stop)
 
     def _stop(self, _now: float) -> None:
+        notify("STOPPING=1")
         self._stopping = True
         self._life.unwant()
 

@@ -22,6 +22,7 @@ import structlog
 from dstmrouter.config.fields import is_remote
 from dstmrouter.daemon.lease_handles import LeaseHandles, load_key
 from dstmrouter.daemon.lending import Lender
+from dstmrouter.daemon.notify import notify
 from dstmrouter.daemon.rpc_leases import Tunnel
 from dstmrouter.daemon.rpc_server import RpcServer
 from dstmrouter.daemon.server_control import LeaseControl
@@ -150,7 +151,9 @@ class LeaseServer:
             changers = [tasks.create_task(one) for one in changing]
             if self._tsp is not None:
                 changers.append(tasks.create_task(self._tsp.run()))
+            notify("READY=1")
             await stop.wait()
+            notify("STOPPING=1")
             self._control.close()  # nothing new is promised from here on
             if self._tsp is not None:
                 self._tsp.stop()
