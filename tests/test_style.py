@@ -18,6 +18,9 @@ VAGUE_NAMES: Final = {"utils", "util", "common", "helpers", "helper", "misc"}
 
 # Modules whose tests stand elsewhere, because they mean something only together.
 TESTED_IN: Final[dict[str, str]] = {
+    "dstmrouter/daemon/client_asking.py": "tests/daemon/test_client_daemon.py",
+    "dstmrouter/daemon/client_carrying.py": "tests/daemon/test_client_tunnel.py",
+    "dstmrouter/daemon/client_upkeep.py": "tests/daemon/test_client_daemon.py",
     "dstmrouter/errors.py": "tests/config/test_load.py",
     "dstmrouter/io/port.py": "tests/io/test_memport.py",
     "lab/demo_acts.py": "tests/lab/test_demo.py",

@@ -13,8 +13,10 @@ ethtool:ethtool
 insmod:kmod
 ip:iproute2
 linux.uml:user-mode-linux
+openssl:openssl
 ping:iputils-ping
 sysctl:procps
+systemd-analyze:systemd
 tcpdump:tcpdump
 '
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"

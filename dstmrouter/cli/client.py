@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from dstmrouter.cli.client_lease import DEFAULT_CONFIG, lease_as_configured
+from dstmrouter.cli.client_view import show_status
 from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.daemon import client
+from dstmrouter.daemon.dti_link import BACKENDS
 from dstmrouter.dti.state import RUN_DIR
-from dstmrouter.dti.tunnel import MTU_DEFAULT, Kind, Tunnel, check_name
-from dstmrouter.dti.verdict import Verdict
+from dstmrouter.dti.tunnel import MTU_DEFAULT, Tunnel, check_name
 from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OWN_OPTIONS: Final = frozenset({"--help", "--version"})
-BACKENDS: Final = {"auto": client.AUTO, "tun": (Kind.TUN,), "ip6tnl": (Kind.IP6TNL,)}
 
 
 app = typer.Typer(
@@ -58,13 +56,24 @@ _ipv4 = _address(IPv4Address, "IPv4 address")
 _ipv6 = _address(IPv6Address, "IPv6 address")
 _route = _address(_prefix, "prefix like 192.0.2.0/24 without host bits, or `default`")
 
-Client4 = Annotated[IPv4Address, typer.Option(parser=_ipv4, help="the leased IPv4 address")]
+Client4 = Annotated[IPv4Address | None, typer.Option(parser=_ipv4, help="the leased IPv4 address")]
 Client6 = Annotated[
-    IPv6Address, typer.Option(parser=_ipv6, help="this host's IPv6 address: our tunnel end")
+    IPv6Address | None, typer.Option(parser=_ipv6, help="this host's IPv6 address: our tunnel end")
 ]
-Tep6 = Annotated[IPv6Address, typer.Option(parser=_ipv6, help="the gateway's tunnel end point")]
+Tep6 = Annotated[
+    IPv6Address | None, typer.Option(parser=_ipv6, help="the gateway's tunnel end point")
+]
 Tep4 = Annotated[
     IPv4Address | None, typer.Option(parser=_ipv4, help="the gateway's IPv4 address, as the peer")
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", metavar="FILE", help=f"client.toml; without any, {DEFAULT_CONFIG}"
+    ),
+]
+LegacyArgs = Annotated[
+    Path | None, typer.Option("--args", metavar="FILE", help="ENST's dstmd.args, instead of TOML")
 ]
 Static = Annotated[
     bool, typer.Option("--static", help="the lease is what the options say; no server is asked")
@@ -90,15 +99,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="one JSON object, for scrip
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="log every step")]
 
 
-@app.command("run", help="Carry packets until SIGTERM or Ctrl-C; then remove the interface.")
-@app.command("check-config", help="Check the options of `run` on this host and print its steps.")
+@app.command("run", help="Have IPv4 until SIGTERM or Ctrl-C; then give everything back.")
+@app.command("check-config", help="Check what `run` would be told, and say what it would do.")
 def run(
     ctx: typer.Context,
     *,
-    client4: Client4,
-    client6: Client6,
-    tep6: Tep6,
+    config: Config = None,
+    args: LegacyArgs = None,
     static: Static = False,
+    client4: Client4 = None,
+    client6: Client6 = None,
+    tep6: Tep6 = None,
     tep4: Tep4 = None,
     interface: Interface = None,
     dti_name: Name = "dti0",
@@ -109,7 +120,16 @@ def run(
     run_dir: RunDir = RUN_DIR,
     verbose: Verbose = False,
 ) -> None:
-    """Make the tunnel of the options, or only tell how it would be made."""
+    """Lease an address as a file says, or make the tunnel that options say (`--static`)."""
+    check_only = ctx.command.name == "check-config"
+    if not static:
+        if client4 or client6 or tep6:
+            raise ConfigError("--client4, --client6 and --tep6 are for --static")
+        return lease_as_configured(config, args, check_only=check_only, verbose=verbose)
+    if config is not None or args is not None:
+        raise ConfigError("--static takes its lease from options, not from a file")
+    if client4 is None or client6 is None or tep6 is None:
+        raise ConfigError("--static: expected --client4, --client6 and --tep6 as well")
     tunnel = Tunnel(
         client4=client4,
         client6=client6,
@@ -121,10 +141,14 @@ def run(
         encap_limit=encap_limit,
         routes=tuple(dict.fromkeys(route or ())),
     )
-    if not static:
-        raise ConfigError("no lease server is asked yet: give --static with the lease's addresses")
+    return _run_static(tunnel, backend, run_dir, check_only=check_only, verbose=verbose)
+
+
+def _run_static(
+    tunnel: Tunnel, backend: str, run_dir: Path, *, check_only: bool, verbose: bool
+) -> None:
     log_to_stderr("debug" if verbose else "info", "console")
-    if ctx.command.name == "check-config":
+    if check_only:
         for step in client.rehearse(tunnel, BACKENDS[backend], run_dir):
             typer.echo(step)
     else:
@@ -142,15 +166,7 @@ def down(dti_name: Name = "dti0", run_dir: RunDir = RUN_DIR) -> None:
 def status(dti_name: Name = "dti0", run_dir: RunDir = RUN_DIR, as_json: AsJson = False) -> None:
     """Show the client of an interface and its counters."""
     check_name(dti_name)
-    facts = client.status(dti_name, run_dir)
-    if as_json:
-        typer.echo(json.dumps(facts, default=str))
-        return
-    running = "running" if facts["running"] else "not running (killed?)"
-    ends = facts["ends"]
-    typer.echo(f"{dti_name}: {facts['kind']}, {running}, process {facts['pid']}")
-    typer.echo(f"{facts['client4']} through {ends['client6']} to {ends['tep6']}")
-    Console().print(_counter_table(facts["counters"]))
+    show_status(client.status(dti_name, run_dir), as_json=as_json)
 
 
 @app.callback(invoke_without_command=True)
@@ -169,11 +185,3 @@ def with_command(arguments: Sequence[str]) -> list[str]:
     """Put `run` in front of options that are not the program's own: `dstm-client --static ...`."""
     bare = arguments and arguments[0].startswith("-") and arguments[0] not in OWN_OPTIONS
     return ["run", *arguments] if bare else list(arguments)
-
-
-def _counter_table(counters: dict[str, dict[str, int]]) -> Table:
-    helps = {verdict.name.lower(): verdict.help for verdict in Verdict}
-    table = Table("counter", "packets", "octets", "meaning")
-    for name, counted in counters.items():
-        table.add_row(name, str(counted["packets"]), str(counted["octets"]), helps.get(name, ""))
-    return table

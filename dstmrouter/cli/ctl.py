@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path  # noqa: TC003 - typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 
-from dstmrouter.cli import ctl_counters, ctl_lease
+from dstmrouter.cli import ctl_convert, ctl_counters, ctl_lease
 from dstmrouter.cli.ctl_access import (
     ROUTER_DEFAULT,
     SERVER_DEFAULT,
@@ -34,12 +34,18 @@ from dstmrouter.cli.ctl_view import (
     rows_table,
 )
 from dstmrouter.cli.program import run_program, version_option
-from dstmrouter.config.load import load_router, load_server
+from dstmrouter.config.load import load_client, load_router, load_server
 from dstmrouter.errors import ControlError
 from dstmrouter.zmqctl import KeyPair, write_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+LOADERS: Final[Mapping[str, Callable[[Path], object]]] = {
+    "router": load_router,
+    "server": load_server,
+    "client": load_client,
+}
 
 app = typer.Typer(
     name="dstmctl",
@@ -48,6 +54,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("counters")(ctl_counters.counters)
+app.command("convert")(ctl_convert.convert)
 app.add_typer(ctl_lease.app, name="lease")
 
 
@@ -161,25 +168,25 @@ def keygen(
 
 @app.command("check-config")
 def check_config(
-    file: Annotated[Path, typer.Argument(help="a router.toml or server.toml")],
+    file: Annotated[Path, typer.Argument(help="a router.toml, server.toml or client.toml")],
     as_json: AsJson = False,
 ) -> None:
     """Check a configuration file; every problem is one line, exit code 2."""
-    kind = "server" if _is_server(file) else "router"
-    load = load_server if kind == "server" else load_router
-    load(file)
+    kind = _kind(file)
+    LOADERS[kind](file)
     if as_json:
         print_json({"file": str(file), "kind": kind, "ok": True})
     else:
         typer.echo(f"{file}: a good configuration of dstm-{kind}")
 
 
-def _is_server(file: Path) -> bool:
+def _kind(file: Path) -> str:
     """By its tables; what cannot be read at all is for the loader to tell."""
     try:
-        return "server" in tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return "router"
+    return "server" if "server" in tables else "client" if "servers" in tables else "router"
 
 
 def _print_page(answer: dict[str, Any], rows: str, fields: Sequence[str], *, as_json: bool) -> None:

@@ -1,21 +1,40 @@
-"""Logs of the daemons: to standard error, for people or for log collectors."""
+"""Logs of the daemons: to standard error or a file, for people or for log collectors."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
+
+from dstmrouter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def log_to_stderr(level: str, form: Literal["console", "json"]) -> None:
     """Log from `level` ("debug", "info", ...) on; "json" is one object per line."""
+    _log_to(sys.stderr, level, form)
+
+
+def log_to_file(path: Path, level: str, form: Literal["console", "json"]) -> TextIO:
+    """Append to a file, which is made when missing, and return it; ConfigError if that fails."""
+    try:
+        file = path.open("a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    _log_to(file, level, form)
+    return file
+
+
+def _log_to(file: TextIO, level: str, form: Literal["console", "json"]) -> None:
     renderer: structlog.typing.Processor
     if form == "json":
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(colors=file.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -28,6 +47,6 @@ def log_to_stderr(level: str, form: Literal["console", "json"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file),
         cache_logger_on_first_use=True,
     )

@@ -10,6 +10,7 @@ import typer
 
 from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
+from dstmrouter.config.legacy_document import load_legacy_server
 from dstmrouter.config.load import load_server
 from dstmrouter.daemon import server
 from dstmrouter.errors import ConfigError
@@ -28,6 +29,13 @@ app = typer.Typer(
 Config = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="server.toml; conf/ has an example")
 ]
+LegacyConf = Annotated[
+    Path | None,
+    typer.Option("--rpcdstmd-conf", metavar="FILE", help="ENST's rpcdstmd.conf, instead of TOML"),
+]
+LegacyArgs = Annotated[
+    Path | None, typer.Option("--args", metavar="FILE", help="and its rpcdstmd.args")
+]
 DEFAULT_CONFIG: Final = Path("/etc/dstm/server.toml")
 
 
@@ -39,31 +47,39 @@ def options(
 
 
 @app.command()
-def run(config: Config = DEFAULT_CONFIG) -> None:
+def run(
+    config: Config = DEFAULT_CONFIG, rpcdstmd_conf: LegacyConf = None, args: LegacyArgs = None
+) -> None:
     """Serve until SIGTERM or Ctrl-C. A kill loses no lease: they are on disk."""
-    found = _load(config)
+    _, found = _load(config, rpcdstmd_conf, args)
     log_to_stderr(found.server.log_level, found.server.log_format)
     asyncio.run(server.serve(found))
 
 
 @app.command("check-config")
-def check_config(config: Config = DEFAULT_CONFIG) -> None:
+def check_config(
+    config: Config = DEFAULT_CONFIG, rpcdstmd_conf: LegacyConf = None, args: LegacyArgs = None
+) -> None:
     """Check a configuration, key file included, and say what it lends."""
-    found = _load(config)
+    file, found = _load(config, rpcdstmd_conf, args)
     server.curve_server(found.curve)
     space = server.address_space(found)
     for pool in space.pools:
         typer.echo(f"pool {pool.name}: {len(pool)} addresses")
-    typer.echo(f"{config}: good, {space.capacity} addresses in {len(space.pools)} pools")
+    typer.echo(f"{file}: good, {space.capacity} addresses in {len(space.pools)} pools")
 
 
-def _load(path: Path) -> ServerConfig:
-    found = load_server(path)
+def _load(config: Path, conf: Path | None, args: Path | None) -> tuple[Path, ServerConfig]:
+    """The configuration, and the file to name in errors."""
+    if conf is None and args is not None:
+        raise ConfigError("--args: expected --rpcdstmd-conf as well")
+    path = config if conf is None else conf
+    found = load_server(config) if conf is None else load_legacy_server(conf, args)
     try:
         server.address_space(found)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return found
+    return path, found
 
 
 def main() -> NoReturn:

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar, get_args
 from pydantic import ValidationError
 
 from dstmrouter.config.checks import MISFIT, Key
+from dstmrouter.config.client import ClientConfig
 from dstmrouter.config.model import Section
 from dstmrouter.config.router import RouterConfig
 from dstmrouter.config.server import ServerConfig
@@ -43,6 +44,21 @@ def load_router(path: str | Path) -> RouterConfig:
 def load_server(path: str | Path) -> ServerConfig:
     """Read and check a `server.toml`; ConfigError lists everything that is wrong."""
     return _load(Path(path), ServerConfig)
+
+
+def load_client(path: str | Path) -> ClientConfig:
+    """Read and check a `client.toml`; ConfigError lists everything that is wrong."""
+    return _load(Path(path), ClientConfig)
+
+
+def check_server(path: Path, document: dict[str, Any]) -> ServerConfig:
+    """Check the `document` of a `server.toml` that was made from the file `path`."""
+    return _checked(path, document, ServerConfig)
+
+
+def check_client(path: Path, document: dict[str, Any]) -> ClientConfig:
+    """Check the `document` of a `client.toml` that was made from the file `path`."""
+    return _checked(path, document, ClientConfig)
 
 
 def _load(path: Path, model: type[AnySection]) -> AnySection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from dstmrouter.config.checks import Misfit, Several, counted, seconds, whole
 from dstmrouter.config.fields import (
@@ -25,12 +25,15 @@ from dstmrouter.config.model import (
     overlaps,
     repeated,
 )
+from dstmrouter.config.rpc import RpcSection
+from dstmrouter.config.tsp import TspSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # The largest 32-bit value means "forever" on the wire, so it is no lifetime.
 LeaseSeconds: TypeAlias = Annotated[int, whole(1, 0xFFFFFFFE, "seconds")]
+TSP_LEASE_S: Final = 60  # RFC 5572 section 4.7.1: a lease below cannot be told
 WaitSeconds: TypeAlias = Annotated[int, whole(0, 86400, "seconds")]
 
 
@@ -144,7 +147,9 @@ class ServerConfig(Section):
     store: StoreSection = StoreSection()
     feed: FeedSection = FeedSection()
     control: ControlSection = ControlSection()
+    rpc: RpcSection | None = None
     curve: CurveConfig | None = None
+    tsp: TspSection | None = None
 
     def misfits(self) -> Iterator[Misfit]:
         """Check what concerns several tables of the file."""
@@ -155,3 +160,5 @@ class ServerConfig(Section):
             yield ("control", "bind"), "another endpoint than those of [feed]"
         endpoints = (self.feed.bind, self.feed.control, self.control.bind)
         yield from curve_misfits(self.curve, endpoints)
+        if self.tsp is not None and self.lease.min_s < TSP_LEASE_S:
+            yield ("lease", "min_s"), f"at least {TSP_LEASE_S}, because [tsp] counts in minutes"

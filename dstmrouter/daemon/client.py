@@ -7,7 +7,6 @@ before it is made, so a client killed at any point is cleaned up after by the ne
 from __future__ import annotations
 
 import dataclasses
-import errno
 import os
 import select
 import signal
@@ -17,14 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from dstmrouter.daemon.client_status import boottime, read_status, status_file
+from dstmrouter.daemon.dti_link import bring_up, former_ends, make_plan, remove
+from dstmrouter.dti import killswitch
 from dstmrouter.dti.carrier import Carrier
 from dstmrouter.dti.counters import Counters, read_counters
 from dstmrouter.dti.host import Host
-from dstmrouter.dti.plan import CreateLink, DeleteLink, Ends, is_ours, plan, refusals
 from dstmrouter.dti.pump import Pump
-from dstmrouter.dti.state import Claim, State, read_state, this_netns
+from dstmrouter.dti.state import Claim, read_state, this_netns
 from dstmrouter.dti.tunnel import Kind, Tunnel
-from dstmrouter.errors import DstmError, SystemCallError
+from dstmrouter.errors import DstmError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-AUTO: Final = (Kind.IP6TNL, Kind.TUN)  # the kernel's own tunnel first: it is faster
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_WITHIN_S: Final = 10.0
 
@@ -44,9 +44,9 @@ def run(tunnel: Tunnel, kinds: Sequence[Kind], run_dir: Path) -> None:
         claim = Claim(run_dir, tunnel.name)
         undo.callback(claim.release)
         host = undo.enter_context(closing(Host()))
-        former = _former_ends(claim)
-        undo.callback(_remove, host, tunnel.name, former)
-        kind = _bring_up(host, tunnel, kinds, claim)
+        former = former_ends(claim)
+        undo.callback(remove, host, tunnel.name, former)
+        kind = bring_up(host, tunnel, kinds, claim)
         if kind is Kind.TUN:
             _carry(host, tunnel, claim, stop)
         else:
@@ -62,68 +62,56 @@ def rehearse(tunnel: Tunnel, kinds: Sequence[Kind], run_dir: Path) -> list[str]:
         raise DstmError(f"{tunnel.name} is in use by another dstm-client")
     former = state.ends if state is not None and state.netns == this_netns() else None
     with closing(Host()) as host:
-        return [str(step) for step in _plan(host, tunnel, kinds[0], former)]
+        return [str(step) for step in make_plan(host, tunnel, kinds[0], former)]
 
 
 def down(name: str, run_dir: Path) -> str:
     """Stop the client of interface `name`, or remove what a killed one left; tell which."""
-    state, alive = read_state(run_dir, name)
-    if state is not None and alive:
-        _stop(state.pid)
-        return f"{name}: client {state.pid} stopped"
+    pid, alive = _client_of(name, run_dir)
+    if pid is not None and alive:
+        _stop(pid)
+        return f"{name}: client {pid} stopped"
     with ExitStack() as undo:
         claim = Claim(run_dir, name)
         undo.callback(claim.release)
         host = undo.enter_context(closing(Host()))
-        removed = _remove(host, name, _former_ends(claim))
+        removed = remove(host, name, former_ends(claim))
+        status_file(run_dir, name).unlink(missing_ok=True)
+        if killswitch.turn_off():
+            removed = True
     return f"{name}: {'removed' if removed else 'nothing to remove'}"
 
 
-def status(name: str, run_dir: Path) -> dict[str, Any]:
-    """Facts and counters of the client of interface `name`; raises DstmError if there is none."""
+def _client_of(name: str, run_dir: Path) -> tuple[int | None, bool]:
+    """Process id of the client as far as it is known, and whether it lives."""
     state, alive = read_state(run_dir, name)
-    if state is None:
+    if state is not None:
+        return state.pid, alive
+    leasing = read_status(run_dir, name, boottime())
+    return (None if leasing is None else int(leasing["pid"])), alive
+
+
+def status(name: str, run_dir: Path) -> dict[str, Any]:
+    """Facts and counters of the client of interface `name`; raises DstmError if there is none.
+
+    A client that leases adds `leasing`, see `daemon.client_status`.
+    """
+    state, alive = read_state(run_dir, name)
+    leasing = read_status(run_dir, name, boottime())
+    if state is None and leasing is None:
         raise DstmError(f"no dstm-client has {name}")
-    facts = {"name": name, "running": alive} | dataclasses.asdict(state)
+    facts: dict[str, Any] = {"name": name, "running": alive}
+    if leasing is not None:
+        facts |= {"pid": leasing.pop("pid"), "leasing": leasing}
+    facts |= {} if state is None else dataclasses.asdict(state)
+    kind = Kind.TUN if state is None else state.kind
     try:
-        if state.kind is Kind.TUN:
+        if kind is Kind.TUN:
             return facts | {"counters": read_counters(run_dir / f"{name}.counters")}
         with closing(Host()) as host:
             return facts | {"counters": host.octets(name)}
     except OSError:  # killed before it had any
         return facts | {"counters": {}}
-
-
-def _bring_up(host: Host, tunnel: Tunnel, kinds: Sequence[Kind], claim: Claim) -> Kind:
-    """Make the interface with the first of `kinds` that this kernel has; return which."""
-    former = _former_ends(claim)
-    for kind in kinds:
-        steps = _plan(host, tunnel, kind, former)
-        claim.write(State.of_this_process(tunnel, kind))
-        for step in steps:
-            try:
-                host.carry_out(step)
-            except SystemCallError as error:
-                missing = isinstance(step, CreateLink) and error.errno == errno.EOPNOTSUPP
-                if not missing or kind is kinds[-1]:
-                    raise
-                log.info("backend not in this kernel", backend=str(kind), reason=str(error))
-                break
-            log.debug("done", step=str(step))
-        else:
-            return kind
-    raise AssertionError("no backends")
-
-
-def _plan(host: Host, tunnel: Tunnel, kind: Kind, former: Ends | None) -> list[Any]:
-    found = host.look(tunnel)
-    ours = found.link is not None and is_ours(found.link, former)
-    reasons = list(refusals(tunnel, found, ours=ours))
-    if reasons:
-        raise DstmError("; ".join(reasons))
-    if found.tep6_through is None:
-        log.warning("no route to the tunnel end point yet", tep6=str(tunnel.tep6))
-    return list(plan(tunnel, kind, found))
 
 
 def _carry(host: Host, tunnel: Tunnel, claim: Claim, stop: socket.socket) -> None:
@@ -136,20 +124,6 @@ def _carry(host: Host, tunnel: Tunnel, claim: Claim, stop: socket.socket) -> Non
         log.info("up", interface=tunnel.name, backend="tun", through=tunnel.interface or "routes")
         Pump(host.tun, carrier, tunnel.client4, counters).run(stop.fileno())
         _log_end(tunnel.name, counters.snapshot())
-
-
-def _remove(host: Host, name: str, former: Ends | None) -> bool:
-    """Delete the kernel's tunnel if it is ours; a TUN device goes with its process."""
-    link = host.find_link(name)
-    if link is None or link.kind != Kind.IP6TNL or not is_ours(link, former):
-        return False
-    host.carry_out(DeleteLink(link.index))
-    return True
-
-
-def _former_ends(claim: Claim) -> Ends | None:
-    former = claim.former
-    return former.ends if former is not None and former.netns == this_netns() else None
 
 
 def _log_end(name: str, counters: dict[str, dict[str, int]]) -> None:

@@ -19,6 +19,7 @@ import structlog
 from dstmrouter.daemon.attachment import Attachment, claim
 from dstmrouter.daemon.background import Background
 from dstmrouter.daemon.intake import Intake
+from dstmrouter.daemon.notify import notify
 from dstmrouter.daemon.plan import PortPlan, UmemPlan, WorkerPlan
 from dstmrouter.daemon.router_control import RouterControl
 from dstmrouter.daemon.routing import Routing
@@ -123,7 +124,9 @@ class Supervisor:
             background = Background(undo, stop)
             await self._start(undo, background)
             _log.info("forwarding", router=self.config.router.name, pid=os.getpid())
+            notify("READY=1")
             await stop.wait()
+            notify("STOPPING=1")
             _log.info("stopping", router=self.config.router.name)
             background.check()
 

@@ -20,9 +20,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from dstmrouter.config.fields import is_remote
+from dstmrouter.daemon.lease_handles import LeaseHandles, load_key
 from dstmrouter.daemon.lending import Lender
+from dstmrouter.daemon.notify import notify
+from dstmrouter.daemon.rpc_leases import Tunnel
+from dstmrouter.daemon.rpc_server import RpcServer
 from dstmrouter.daemon.server_control import LeaseControl
 from dstmrouter.daemon.server_ledger import Ledger
+from dstmrouter.daemon.tsp_server import TspServer
 from dstmrouter.errors import DstmError
 from dstmrouter.leases.bindings import all_bindings
 from dstmrouter.leases.book import LeaseBook
@@ -97,10 +102,31 @@ class LeaseServer:
                 required=config.feed.required,
                 ack_timeout_s=config.feed.ack_timeout_s,
             )
+            self._rpc = self._rpc_server()
+            if self._rpc is not None:
+                undo.callback(self._rpc.close)
             control = LeaseControl(self._book, self._lender, describe=self._describe)
             self._control = _control(config.control.bind, keys, control.handlers())
             undo.callback(self._control.close)
+            self._tsp = self._tunnel_setup(undo)
             self._undo = undo.pop_all()
+
+    def _rpc_server(self) -> RpcServer | None:
+        config = self._config.rpc
+        if config is None:
+            return None
+        key = load_key(self._store.path.with_name(self._store.path.name + ".rpc-key"))
+        tunnel = Tunnel(tep6=self._tep6[0], tep4=self._config.tep.tep4, mtu=config.mtu)
+        handles = LeaseHandles(key)
+        return RpcServer(config, self._book, self._lender, tunnel=tunnel, handles=handles)
+
+    def _tunnel_setup(self, undo: contextlib.ExitStack) -> TspServer | None:
+        section = self._config.tsp
+        if section is None:
+            return None
+        server = TspServer(section, self._config, self._lender, self._book)
+        undo.callback(server.close)
+        return server
 
     def _restore(self) -> list[Lease]:
         stored = self._store.load()
@@ -119,10 +145,18 @@ class LeaseServer:
             settling = (self._ledger.run_settling(), self._feed.run(), self._routers.run())
             settlers = [tasks.create_task(one) for one in settling]
             await self._resume()
-            changing = (self._ledger.run_removal(), self._ledger.run_expiry(), self._control.run())
+            changing = [self._ledger.run_removal(), self._ledger.run_expiry(), self._control.run()]
+            if self._rpc is not None:
+                changing.append(self._rpc.run())
             changers = [tasks.create_task(one) for one in changing]
+            if self._tsp is not None:
+                changers.append(tasks.create_task(self._tsp.run()))
+            notify("READY=1")
             await stop.wait()
+            notify("STOPPING=1")
             self._control.close()  # nothing new is promised from here on
+            if self._tsp is not None:
+                self._tsp.stop()
             for task in changers:
                 task.cancel()
             await self._ledger.drain()
@@ -173,6 +207,8 @@ class LeaseServer:
             "tep4": str(self._config.tep.tep4),
             "required": list(self._config.feed.required),
             "routers": [dataclasses.asdict(router) for router in self._feed.routers()],
+            **({} if self._rpc is None else {"rpc": self._rpc.describe()}),
+            **(self._tsp.describe() if self._tsp is not None else {}),
         }
 
 

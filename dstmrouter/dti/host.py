@@ -27,13 +27,13 @@ from dstmrouter.dti.plan import (
     Step,
 )
 from dstmrouter.dti.tun import open_tun
-from dstmrouter.dti.tunnel import Kind, Tunnel
+from dstmrouter.dti.tunnel import TABLE_MAIN, Kind, Tunnel
 from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-TABLE_MAIN: Final = 254  # linux/rtnetlink.h, RT_TABLE_MAIN
+RTN_UNICAST: Final = 1  # linux/rtnetlink.h
 RTPROT_UNSPEC: Final = 0
 RTPROT_KERNEL: Final = 2  # routes that an address brings along
 RT_SCOPE_LINK: Final = 253
@@ -75,7 +75,7 @@ class Host:
         link = self.find_link(wanted.name)
         index = link.index if link is not None else 0
         addresses = list(self._addresses())
-        routes = list(self._routes())
+        routes = list(self._routes(wanted.table))
         return Found(
             link=link,
             addresses=frozenset(address for at, address in addresses if at == index),
@@ -94,7 +94,16 @@ class Host:
             ),
             other_routes={prefix: self._name(at) for at, prefix in routes if at != index},
             tep6_through=self._way_to(wanted.tep6),
+            held=self.tun is not None,
         )
+
+    def native_route(self, name: str, wanted: Iterable[IPv4Network]) -> str | None:
+        """The first of `wanted` that the main table leads through another interface than `name`."""
+        link = self.find_link(name)
+        index = link.index if link is not None else 0
+        others = {prefix: at for at, prefix in self._routes(TABLE_MAIN) if at != index}
+        taken = next((prefix for prefix in wanted if prefix in others), None)
+        return None if taken is None else f"{taken} through {self._name(others[taken])}"
 
     def carry_out(self, step: Step) -> None:
         """Do one step; raises SystemCallError."""
@@ -142,6 +151,7 @@ class Host:
             self.tun = open_tun(step.name)
             self._undo.callback(os.close, self.tun)
             return
+        assert step.ends is not None, "the kernel's tunnel has two ends"
         ends = step.ends
         quiet = 0 if ends.encap_limit else IGN_ENCAP_LIMIT
         link = {} if ends.interface is None else {"ip6tnl_link": self._index(ends.interface)}
@@ -176,7 +186,7 @@ class Host:
             step.verb,
             dst=str(step.prefix),
             oif=self._index(step.name),
-            table=TABLE_MAIN,
+            table=step.table,
             **how,
         )
 
@@ -206,9 +216,11 @@ class Host:
             peer = IPv4Address(message.get("address"))
             yield message["index"], Address(local, peer if peer != local else None)
 
-    def _routes(self) -> Iterator[tuple[int, IPv4Network]]:
-        for message in self._netlink.get_routes(family=socket.AF_INET, table=TABLE_MAIN):
-            if message["proto"] != RTPROT_KERNEL:
+    def _routes(self, table: int) -> Iterator[tuple[int, IPv4Network]]:
+        for message in self._netlink.get_routes(family=socket.AF_INET, table=table):
+            # a table of our own has the kill switch in it
+            ours = table != TABLE_MAIN and message["type"] != RTN_UNICAST
+            if message["proto"] != RTPROT_KERNEL and not ours:
                 destination = message.get("dst") or 0  # a default route has none
                 yield message.get("oif") or 0, IPv4Network((destination, message["dst_len"]))
 

@@ -17,7 +17,8 @@ from dstmrouter.dti.verdict import Verdict
 IPV4: Final = struct.Struct("!BBHHHBBH4s4s")  # RFC 791 section 3.1, without options
 FRAGMENT: Final = 0x3FFF  # more-fragments flag and offset
 PORTS_AT_ONCE: Final = frozenset({6, 17, 33, 132})  # TCP, UDP, DCCP, SCTP: ports come first
-TCP: Final = 6
+ICMP, TCP, UDP = 1, 6, 17
+UDP_CHECKSUM_AT: Final = 6  # octets into the UDP header
 TCP_CHECKSUM_AT: Final = 16  # octets into the TCP header
 MULTICAST: Final = 224  # first octet of 224/4; reserved addresses and broadcast lie above
 
@@ -46,6 +47,27 @@ def check_outward(packet: memoryview, client4: bytes) -> Verdict:
     if dst[0] >= MULTICAST:
         return Verdict.OUT_NOT_UNICAST
     return Verdict.OUT_SENT
+
+
+def readdress(packet: bytearray, client4: bytes) -> bool:
+    """Make `client4` the source of a packet that was sent before the host knew it.
+
+    For UDP and ICMP, whose answers find their socket by port or identifier. A TCP segment would be
+    answered to a connection that the host does not know: False, and nothing is changed. The
+    checksums are repaired (RFC 1624 equation 3).
+    """
+    header_len = (packet[0] & 15) * 4
+    fragment = int.from_bytes(packet[6:8], "big") & FRAGMENT
+    whole = not fragment and len(packet) >= header_len + 8
+    if not whole or packet[9] not in {ICMP, UDP}:
+        return False
+    former = bytes(packet[12:16])
+    packet[12:16] = client4
+    _replace_in_sum(packet, 10, former, client4)
+    checksum_at = header_len + UDP_CHECKSUM_AT
+    if packet[9] == UDP and any(packet[checksum_at : checksum_at + 2]):  # zero: none, RFC 768
+        _replace_in_sum(packet, checksum_at, former, client4)
+    return True
 
 
 def flow_label(packet: memoryview, key: bytes) -> int:
@@ -108,6 +130,16 @@ def _set_tos(packet: memoryview, tos: int) -> None:
     total = (total & 0xFFFF) + (total >> 16)
     packet[1] = tos
     packet[10:12] = (~total & 0xFFFF).to_bytes(2, "big")
+
+
+def _replace_in_sum(packet: bytearray, at: int, former: bytes, new: bytes) -> None:
+    """Repair the checksum at octet `at` after `former` became `new` (RFC 1624 equation 3)."""
+    total = ~int.from_bytes(packet[at : at + 2], "big") & 0xFFFF
+    total += sum(~word & 0xFFFF for word in struct.unpack("!2H", former))
+    total += sum(struct.unpack("!2H", new))
+    total = (total & 0xFFFF) + (total >> 16)
+    total = (total & 0xFFFF) + (total >> 16)
+    packet[at : at + 2] = (~total & 0xFFFF or 0xFFFF).to_bytes(2, "big")
 
 
 def _ones_sum(octets: bytes | memoryview) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from dstmrouter.dti.tunnel import Kind, Tunnel
+from dstmrouter.dti.tunnel import TABLE_MAIN, Kind, Tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 MARK: Final = "dstm-client"  # alias of an interface that is ours
@@ -50,17 +50,28 @@ class Address:
     peer: IPv4Address | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Uses:
+    """How an interface is used; `table` is that of its routes."""
+
+    name: str
+    mtu: int
+    address: Address
+    table: int = TABLE_MAIN
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The facts on this host that decide what there is to do."""
 
     link: Link | None = None  # of the wanted name
     addresses: frozenset[Address] = frozenset()  # on that link
-    routes: frozenset[IPv4Network] = frozenset()  # through that link, main table
+    routes: frozenset[IPv4Network] = frozenset()  # through that link, in the wanted table
     local6: frozenset[IPv6Address] = frozenset()  # of all interfaces
     client4_on: str | None = None  # another interface that has client4
     other_routes: Mapping[IPv4Network, str] = dataclasses.field(default_factory=dict)
     tep6_through: str | None = None  # interface; None: no route
+    held: bool = False  # that link is the TUN device of this very process
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,10 +90,11 @@ class CreateLink:
 
     kind: Kind
     name: str
-    ends: Ends
+    ends: Ends | None  # None: a TUN device without a tunnel
 
     def __str__(self) -> str:
-        return f"create {self.kind} {self.name} from {self.ends.client6} to {self.ends.tep6}"
+        ends = f" from {self.ends.client6} to {self.ends.tep6}" if self.ends else ""
+        return f"create {self.kind} {self.name}{ends}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,9 +139,11 @@ class ChangeRoute:
     name: str
     prefix: IPv4Network
     source: IPv4Address
+    table: int = TABLE_MAIN
 
     def __str__(self) -> str:
-        return f"{self.verb} route {self.prefix} through {self.name}"
+        table = "" if self.table == TABLE_MAIN else f", table {self.table}"
+        return f"{self.verb} route {self.prefix} through {self.name}{table}"
 
 
 Step: TypeAlias = DeleteLink | CreateLink | QuietLink | SetLink | ChangeAddress | ChangeRoute
@@ -137,29 +151,39 @@ Step: TypeAlias = DeleteLink | CreateLink | QuietLink | SetLink | ChangeAddress 
 
 def plan(wanted: Tunnel, kind: Kind, found: Found) -> list[Step]:
     """Steps from `found` to `wanted`, in order; the caller has asked `refusals` before."""
-    name, link = wanted.name, found.link
     ends = Ends(wanted.client6, wanted.tep6, wanted.interface, wanted.encap_limit)
     steps: list[Step] = []
-    if link is not None and not _fits(link, kind, ends):
-        steps.append(DeleteLink(link.index))
-        link = None
-    if link is None:
-        steps.append(CreateLink(kind, name, ends))
+    if found.link is not None and not _fits(found.link, kind, ends, held=found.held):
+        steps.append(DeleteLink(found.link.index))
         found = Found()  # whatever was on the deleted link went with it
-    if link is None or (link.alias, link.mtu, link.up) != (MARK, wanted.mtu, True):
-        steps += [QuietLink(name), SetLink(name, wanted.mtu)]
-    address, routes = Address(wanted.client4, wanted.tep4), frozenset(wanted.routes)
+    uses = Uses(wanted.name, wanted.mtu, Address(wanted.client4, wanted.tep4), wanted.table)
+    return steps + _link_steps(uses, CreateLink(kind, wanted.name, ends), wanted.routes, found)
+
+
+def plan_waiting(uses: Uses, routes: Iterable[IPv4Network], found: Found) -> list[Step]:
+    """Steps to a TUN device without a tunnel: packets can come out of it and go nowhere yet."""
+    return _link_steps(uses, CreateLink(Kind.TUN, uses.name, None), routes, found)
+
+
+def _link_steps(
+    uses: Uses, create: CreateLink, routes: Iterable[IPv4Network], found: Found
+) -> list[Step]:
+    name, link = uses.name, found.link
+    steps: list[Step] = [create] if link is None else []
+    if link is None or (link.alias, link.mtu, link.up) != (MARK, uses.mtu, True):
+        steps += [QuietLink(name), SetLink(name, uses.mtu)]
 
     def route(verb: Verb, prefix: IPv4Network) -> Step:
-        return ChangeRoute(verb, name, prefix, wanted.client4)
+        return ChangeRoute(verb, name, prefix, uses.address.local, uses.table)
 
     # the kernel drops routes that prefer a deleted source, so another address means all routes anew
-    kept = found.routes & routes if found.addresses == {address} else frozenset()
+    kept = found.routes & set(routes) if found.addresses == {uses.address} else frozenset()
     steps += [route("del", old) for old in sorted(found.routes - kept)]
-    steps += [ChangeAddress("del", name, old) for old in found.addresses if old != address]
-    steps += [ChangeAddress("add", name, address)] if address not in found.addresses else []
-    steps += [route("add", new) for new in sorted(routes - kept)]
-    return steps
+    others = [old for old in found.addresses if old != uses.address]
+    steps += [ChangeAddress("del", name, old) for old in others]
+    if uses.address not in found.addresses:
+        steps.append(ChangeAddress("add", name, uses.address))
+    return steps + [route("add", new) for new in sorted(set(routes) - kept)]
 
 
 def refusals(wanted: Tunnel, found: Found, *, ours: bool) -> Iterator[str]:
@@ -170,7 +194,9 @@ def refusals(wanted: Tunnel, found: Found, *, ours: bool) -> Iterator[str]:
     name, link = wanted.name, found.link
     reasons = {
         f"interface {name} exists and is not ours: choose another name": link and not ours,
-        f"interface {name} is in use by another client": link and ours and link.kind == Kind.TUN,
+        f"interface {name} is in use by another client": (
+            link and ours and link.kind == Kind.TUN and not found.held
+        ),
         f"client6 {wanted.client6} is no address of this host": wanted.client6 not in found.local6,
         # RFC 2473 section 4.1.2: both ends on one host
         f"tep6 {wanted.tep6} is an address of this host": wanted.tep6 in found.local6,
@@ -192,5 +218,7 @@ def is_ours(link: Link, former: Ends | None) -> bool:
     return link.alias == MARK or (former is not None and link.ends == former)
 
 
-def _fits(link: Link, kind: Kind, ends: Ends) -> bool:
-    return kind is Kind.IP6TNL and link.kind == kind and link.ends == ends
+def _fits(link: Link, kind: Kind, ends: Ends, *, held: bool) -> bool:
+    if kind is Kind.TUN:  # its ends are the carrier's, not the kernel's
+        return held
+    return link.kind == kind and link.ends == ends

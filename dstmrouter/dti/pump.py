@@ -28,6 +28,26 @@ BATCH: Final = 64  # packets before the other direction has its turn
 PACKET_MAX: Final = 65535  # octets, RFC 791
 
 
+def read_packet(tun: int, buffer: memoryview) -> memoryview | None:
+    """The next packet that the host routed into the device, in `buffer`; None if there is none.
+
+    Raises SystemCallError when the device is gone.
+    """
+    try:
+        size = os.readv(tun, [buffer])
+    except BlockingIOError:
+        return None
+    except OSError as error:  # EBADFD: somebody deleted the interface
+        tried = "read from the tunnel interface"
+        raise SystemCallError(tried, error.errno or 0, error.strerror or "") from error
+    return buffer[VNET.size : size]
+
+
+def packet_buffer() -> memoryview:
+    """Room for the largest packet, behind its virtio header."""
+    return memoryview(bytearray(VNET.size + PACKET_MAX))
+
+
 class Pump:
     """Carry packets both ways; the TUN descriptor and the carrier stay the caller's."""
 
@@ -39,7 +59,7 @@ class Pump:
         self._client4 = client4.packed
         self._counters = counters
         self._key = secrets.token_bytes(16)  # of the flow labels, RFC 6437 section 5
-        self._buffer = memoryview(bytearray(VNET.size + PACKET_MAX))
+        self._buffer = packet_buffer()
         self._packet = self._buffer[VNET.size :]
 
     def run(self, stop: int) -> None:
@@ -60,18 +80,17 @@ class Pump:
         Raises SystemCallError when the device is gone.
         """
         for _ in range(BATCH):
-            try:
-                size = os.readv(self._tun, [self._buffer])
-            except BlockingIOError:
+            packet = read_packet(self._tun, self._buffer)
+            if packet is None:
                 return
-            except OSError as error:  # EBADFD: somebody deleted the interface
-                tried = "read from the tunnel interface"
-                raise SystemCallError(tried, error.errno or 0, error.strerror or "") from error
-            packet = self._buffer[VNET.size : size]
-            verdict = check_outward(packet, self._client4)
-            if verdict is Verdict.OUT_SENT:
-                verdict = self._carrier.send(packet, flow_label(packet, self._key))
-            self._counters.count(verdict, len(packet))
+            self.send(packet)
+
+    def send(self, packet: memoryview) -> None:
+        """Send one packet, or count why not."""
+        verdict = check_outward(packet, self._client4)
+        if verdict is Verdict.OUT_SENT:
+            verdict = self._carrier.send(packet, flow_label(packet, self._key))
+        self._counters.count(verdict, len(packet))
 
     def inward(self) -> None:
         """Deliver up to BATCH packets that came through the tunnel."""

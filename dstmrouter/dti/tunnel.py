@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 MTU_DEFAULT: Final = 1460  # 1500 less the outer IPv6 header, RFC 2473 section 6.7
 MTU_MIN: Final = 576  # every IPv4 host takes as much, RFC 791 section 3.1
 MTU_MAX: Final = 65535 - 40
+TABLE_MAIN: Final = 254  # linux/rtnetlink.h, RT_TABLE_MAIN
 NAME_MAX: Final = 15  # IFNAMSIZ less the closing zero
 
 
@@ -41,6 +42,7 @@ class Tunnel:
     mtu: int = MTU_DEFAULT
     encap_limit: bool = False  # ip6tnl only: send the option of RFC 2473 section 4.1.1
     routes: tuple[IPv4Network, ...] = ()
+    table: int = TABLE_MAIN  # of the routes
 
     def __post_init__(self) -> None:
         _check_tunnel_end("client6", self.client6)

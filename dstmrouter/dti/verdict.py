@@ -31,3 +31,5 @@ class Verdict(IntEnum):
     IN_DESTINATION = 11, "dropped: not for the leased address"
     IN_ECN = 12, "dropped: congestion mark on a packet that cannot carry it (RFC 6040 4.2)"
     IN_REFUSED = 13, "dropped: the host did not take it (dti is down)"
+    OUT_WAITING = 14, "kept until there is a lease, and then sent if that is soon"
+    OUT_NO_LEASE = 15, "dropped: there is no lease yet, and enough packets are kept"

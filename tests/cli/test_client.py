@@ -87,11 +87,24 @@ def test_wrong_options_are_exit_code_2(
     assert complaint in capsys.readouterr().err
 
 
-def test_there_is_no_server_yet(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (LEASE, "--client4, --client6 and --tep6 are for --static"),
+        (["--static", *LEASE[:-2]], "--static: expected --client4, --client6 and --tep6 as well"),
+        (["--static", "-c", "x"], "--static takes its lease from options, not from a file"),
+        (["-c", "/nonexistent/c.toml"], "/nonexistent/c.toml: No such file or directory"),
+        (["-c", "x", "--args", "y"], "expected --config or --args, not both"),
+    ],
+)
+def test_where_the_lease_comes_from(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    complaint: str,
 ) -> None:
-    assert run(monkeypatch, *LEASE) == 2
-    assert "--static" in capsys.readouterr().err
+    assert run(monkeypatch, *options) == 2
+    assert capsys.readouterr().err == f"{complaint}\n"
 
 
 def test_check_config_refuses_what_run_would(

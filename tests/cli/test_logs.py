@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from dstmrouter.cli.logs import log_to_stderr
+from dstmrouter.cli.logs import log_to_file, log_to_stderr
+from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +41,14 @@ def test_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().err
     assert "loud" in shown
     assert "quiet" not in shown
+
+
+def test_a_file_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("before\n")
+    with log_to_file(path, "info", "json"):
+        structlog.get_logger().info("serving")
+    before, after = path.read_text().splitlines()
+    assert (before, json.loads(after)["event"]) == ("before", "serving")
+    with pytest.raises(ConfigError, match=f"{tmp_path}: Is a directory"):
+        log_to_file(tmp_path, "info", "json")

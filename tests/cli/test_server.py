@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter import __version__
+from tests.config.test_legacy import CONF, SERVER_ARGS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,3 +95,21 @@ def test_missing_key_file_is_found_by_check_config(config: Path) -> None:
     shown = dstm_server("check-config", "--config", str(config))
     assert shown.returncode == 2
     assert shown.stderr == "/nonexistent/key: No such file or directory\n"
+
+
+def test_the_files_of_enst_are_taken_as_they_are(tmp_path: Path) -> None:
+    conf, args = tmp_path / "rpcdstmd.conf", tmp_path / "rpcdstmd.args"
+    conf.write_text(CONF)
+    args.write_text(SERVER_ARGS)
+    shown = dstm_server("check-config", "--rpcdstmd-conf", str(conf), "--args", str(args))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.splitlines()[-1] == f"{conf}: good, 200 addresses in 1 pools"
+    args.write_text("tsp=0\n")
+    shown = dstm_server("run", "--rpcdstmd-conf", str(conf), "--args", str(args))
+    assert shown.returncode == 2
+    assert shown.stderr == f"{args}: line 1: tsp 0: expected an integer between 1 and 65535\n"
+
+
+def test_args_alone_are_no_configuration() -> None:
+    shown = dstm_server("run", "--args", "/nonexistent")
+    assert (shown.returncode, shown.stderr) == (2, "--args: expected --rpcdstmd-conf as well\n")

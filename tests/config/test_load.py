@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dstmrouter.config import load
+from dstmrouter.config.client import ClientConfig
 from dstmrouter.config.load import load_router, load_server
 from dstmrouter.config.model import Section
 from dstmrouter.config.router import RouterConfig
@@ -186,7 +187,12 @@ def documented_keys(text: str) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "model"), [("router.toml", RouterConfig), ("server.toml", ServerConfig)]
+    ("name", "model"),
+    [
+        ("router.toml", RouterConfig),
+        ("server.toml", ServerConfig),
+        ("client.toml", ClientConfig),
+    ],
 )
 def test_examples_explain_every_key(name: str, model: type[Section]) -> None:
     wanted = set(section_keys(model))

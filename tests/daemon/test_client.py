@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.daemon import client
+from dstmrouter.daemon.dti_link import AUTO
 from dstmrouter.dti.tunnel import Kind, Tunnel
 from dstmrouter.errors import DstmError
 from lab.transfer import download, random_file, serve
@@ -186,7 +187,7 @@ def test_run_in_this_process(wire: Wire, tmp_path: Path) -> None:
             [sys.executable, "-c", WHEN_UP, str(os.getpid()), str(tmp_path / "run" / "dti0.json")],
         )
         try:
-            client.run(WANTED, client.AUTO, tmp_path / "run")
+            client.run(WANTED, AUTO, tmp_path / "run")
         finally:
             assert other.wait(20) == 0
         assert signal.getsignal(signal.SIGTERM) is former

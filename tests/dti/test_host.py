@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack, closing
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
@@ -97,3 +98,17 @@ def test_a_tun_device_goes_with_its_host(wire: Wire) -> None:
         assert "dti0" in wire.client.ip("link", "show")
     assert "dti0" not in wire.client.ip("link", "show")
     assert wire.client.ip("-4", "route", "show") == ""
+
+
+def test_routes_of_another_table(wire: Wire, host: Host) -> None:
+    """What the kill switch has put there is nobody's route."""
+    wire.client.route("unreachable", "default", "table", "99", "metric", "4294967295")
+    wanted = dataclasses.replace(WANTED, table=99)
+    for step in plan(wanted, Kind.TUN, host.look(wanted)):
+        host.carry_out(step)
+    found = host.look(wanted)
+    assert found.held
+    assert found.routes == {DEFAULT, LAB}
+    assert found.other_routes == {}
+    assert "default dev dti0" in wire.client.ip("route", "show", "table", "99")
+    assert host.look(WANTED).routes == frozenset()

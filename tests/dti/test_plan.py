@@ -144,3 +144,25 @@ def test_steps_read_as_sentences() -> None:
         "add address 192.0.2.7 peer 192.0.2.1 on dti0",
         "add route 0.0.0.0/0 through dti0",
     ]
+
+
+def test_a_tun_device_of_this_process_changes_in_place() -> None:
+    held = dataclasses.replace(
+        DONE, link=dataclasses.replace(OURS, kind="tun", ends=None), held=True
+    )
+    assert plan(WANTED, Kind.TUN, held) == []
+    assert list(refusals(WANTED, held, ours=True)) == []
+    other = dataclasses.replace(WANTED, client4=IPv4Address("192.0.2.8"))
+    assert plan(other, Kind.TUN, held) == [
+        ChangeRoute("del", "dti0", DEFAULT, other.client4),
+        ChangeAddress("del", "dti0", Address(CLIENT4, TEP4)),
+        ChangeAddress("add", "dti0", Address(other.client4, TEP4)),
+        ChangeRoute("add", "dti0", DEFAULT, other.client4),
+    ]
+
+
+def test_routes_go_into_the_wanted_table() -> None:
+    elsewhere = dataclasses.replace(WANTED, table=99)
+    *_, step = plan(elsewhere, Kind.TUN, Found())
+    assert step == ChangeRoute("add", "dti0", DEFAULT, CLIENT4, 99)
+    assert str(step) == "add route 0.0.0.0/0 through dti0, table 99"

@@ -1,0 +1,53 @@
+"""dstm-client with a server: from a `client.toml`, or from ENST's `dstmd.args`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from dstmrouter.cli.logs import log_to_file, log_to_stderr
+from dstmrouter.config.legacy_document import load_legacy_client
+from dstmrouter.config.load import load_client
+from dstmrouter.daemon import client_daemon
+from dstmrouter.daemon.client_sources import Sources
+from dstmrouter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dstmrouter.config.client import ClientConfig, ClientSection
+
+DEFAULT_CONFIG: Final = Path("/etc/dstm/client.toml")
+
+
+def lease_as_configured(
+    file: Path | None, args: Path | None, *, check_only: bool, verbose: bool
+) -> None:
+    """Lease until told to stop; or only check the file, and those that it names."""
+    if file is not None and args is not None:
+        raise ConfigError("expected --config or --args, not both")
+    config = load_client(file or DEFAULT_CONFIG) if args is None else load_legacy_client(args)
+    if check_only:
+        _describe(args or file or DEFAULT_CONFIG, config)
+        return
+    _log_as(config.client, verbose=verbose)
+    asyncio.run(client_daemon.lease(config))
+
+
+def _describe(file: Path, config: ClientConfig) -> None:
+    Sources(config)
+    servers = config.servers
+    asked = [*([str(servers.hosts_file)] if servers.hosts_file else []), *servers.hosts]
+    typer.echo(f"asks {', '.join(asked)} over {', '.join(servers.protocols)}")
+    routes = ", ".join(str(route) for route in config.tunnel.routes) or "nothing"
+    typer.echo(f"sends {routes} through {config.tunnel.name}")
+    typer.echo(f"{file}: good")
+
+
+def _log_as(section: ClientSection, *, verbose: bool) -> None:
+    level = "debug" if verbose else section.log_level
+    if section.log_file is None:
+        log_to_stderr(level, section.log_format)
+    else:
+        log_to_file(section.log_file, level, section.log_format)

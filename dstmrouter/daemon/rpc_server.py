@@ -1,0 +1,162 @@
+"""ONC RPC for clients, over TCP and UDP on IPv6: the sockets of `[rpc]` and what they share.
+
+A connection is served one call at a time, so what one peer can have us do is bounded by its
+connections. Datagrams have no such bound of their own; the duplicate request cache limits both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from dstmrouter.daemon.datagram_socket import Datagram, DatagramSocket, DatagramTally
+from dstmrouter.daemon.reply_cache import ReplyCache
+from dstmrouter.daemon.rpc_dispatch import RpcDispatcher
+from dstmrouter.daemon.rpc_leases import Caller, LeaseProcedures, Tunnel
+from dstmrouter.daemon.rpc_tally import RpcTally
+from dstmrouter.daemon.stream_listener import (
+    Connection,
+    StreamLimits,
+    StreamListener,
+    StreamTally,
+    bind_stream,
+)
+from dstmrouter.daemon.tally import Tally, tally_rows
+from dstmrouter.errors import DecodeError
+from dstmrouter.protocols.cookies import Cookies
+from dstmrouter.protocols.record_marking import RecordAssembler, mark
+
+if TYPE_CHECKING:
+    import socket
+
+    from dstmrouter.config.rpc import RpcSection
+    from dstmrouter.daemon.lease_handles import LeaseHandles
+    from dstmrouter.daemon.lending import Lender
+    from dstmrouter.leases.book import LeaseBook
+
+log = structlog.get_logger(__name__)
+
+COOKIE_KEY_LEN: Final = 32  # octets
+
+
+class RpcServer:
+    """Bound when it is made (SystemCallError if it cannot be), serving while `run` runs."""
+
+    def __init__(
+        self,
+        config: RpcSection,
+        book: LeaseBook,
+        lender: Lender,
+        *,
+        tunnel: Tunnel,
+        handles: LeaseHandles,
+    ) -> None:
+        self._config = config
+        self._counts: collections.Counter[Tally] = collections.Counter()
+        self._replies = ReplyCache(at_work=config.calls, per_source=config.per_source)
+        procedures = LeaseProcedures(
+            book,
+            lender,
+            tunnel=tunnel,
+            handles=handles,
+            cookies=Cookies(secrets.token_bytes(COOKIE_KEY_LEN)),
+            clock=time.monotonic,
+        )
+        self._dispatcher = RpcDispatcher(
+            procedures,
+            self._replies,
+            program=config.program,
+            counts=self._counts,
+            clock=time.monotonic,
+        )
+        with contextlib.ExitStack() as undo:
+            streams = self._bind_all(undo)
+            self._undo = undo.pop_all()
+        self.tcp_port: int = streams[0].getsockname()[1]
+        limits = StreamLimits(
+            connections=config.connections, per_source=config.per_source, idle_s=config.idle_s
+        )
+        self._listener = StreamListener(
+            streams, self._serve_connection, limits=limits, counts=self._counts
+        )
+
+    def _bind_all(self, undo: contextlib.ExitStack) -> list[socket.socket]:
+        """The TCP sockets; those for UDP are in `_datagrams`."""
+        config, streams = self._config, []
+        self._datagrams: list[DatagramSocket] = []
+        for address in config.listen:
+            stream = bind_stream(address, config.port)
+            undo.callback(stream.close)
+            streams.append(stream)
+            if config.udp:
+                datagrams = DatagramSocket(
+                    address, config.port, self._serve_datagram, counts=self._counts
+                )
+                undo.callback(datagrams.close)
+                self._datagrams.append(datagrams)
+        return streams
+
+    @property
+    def udp_port(self) -> int | None:
+        """The UDP port of the first address; None: there is none."""
+        return self._datagrams[0].port if self._datagrams else None
+
+    def close(self) -> None:
+        """Close all sockets; a second call does nothing."""
+        self._undo.close()
+
+    async def run(self) -> None:
+        """Serve until cancelled; then nothing is promised any more."""
+        try:
+            for datagrams in self._datagrams:
+                datagrams.start()
+            log.info("serving RPC", program=hex(self._config.program), port=self.tcp_port)
+            await self._listener.run()
+        finally:
+            self.close()
+            self._replies.close()
+
+    def describe(self) -> list[dict[str, Any]]:
+        """All counters, for a status."""
+        return [
+            row
+            for kind in (RpcTally, StreamTally, DatagramTally)
+            for row in tally_rows(kind, self._counts)
+        ]
+
+    async def _serve_connection(self, connection: Connection) -> None:
+        assembler = RecordAssembler(self._config.record_octets)
+        caller = Caller(connection.address, connection.port, proven=True)
+        while octets := await connection.receive():
+            try:
+                records = assembler.receive(octets)
+            except DecodeError:
+                self._counts[RpcTally.RECORD_REFUSED] += 1
+                return
+            for record in records:
+                response = self._dispatcher.take(record, caller)
+                if response is None:
+                    return
+                if isinstance(response, asyncio.Task):
+                    # Not cancelled with the connection: the reply is for copies of the call too.
+                    response = await asyncio.shield(response)
+                await connection.send(mark(response))
+                connection.progress()
+
+    def _serve_datagram(self, datagram: Datagram) -> None:
+        def send(done: asyncio.Task[bytes]) -> None:
+            if not done.cancelled():
+                datagram.reply(done.result())
+
+        caller = Caller(datagram.address, datagram.port, proven=False)
+        response = self._dispatcher.take(datagram.octets, caller)
+        if isinstance(response, asyncio.Task):
+            response.add_done_callback(send)
+        elif response is not None:
+            datagram.reply(response)

@@ -1,0 +1,154 @@
+"""The Tunnel Setup Protocol of `dstm-server`: its listeners, and who may ask over which of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from dstmrouter.daemon.tsp_admission import Admission
+from dstmrouter.daemon.tsp_counters import TspCounters
+from dstmrouter.daemon.tsp_desk import Desk, Office
+from dstmrouter.daemon.tsp_listener import TspListener, bind6
+from dstmrouter.daemon.tsp_stream import converse
+from dstmrouter.daemon.tsp_users import Users
+from dstmrouter.protocols import sasl
+from dstmrouter.protocols.sasl_digest import DigestServer
+from dstmrouter.protocols.sasl_scram import ScramServer
+from dstmrouter.protocols.tsp_session import Session, SessionTerms
+from dstmrouter.protocols.tsp_state import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv6Address
+
+    from dstmrouter.config.server import ServerConfig
+    from dstmrouter.config.tsp import TspSection
+    from dstmrouter.daemon.lending import Lender
+    from dstmrouter.leases.book import LeaseBook
+
+log = structlog.get_logger(__name__)
+
+NONCE_OCTETS: Final = 18
+
+
+class TspServer:
+    """All TSP of one server run; binds when made, serves in `run`."""
+
+    def __init__(
+        self, section: TspSection, config: ServerConfig, lender: Lender, book: LeaseBook
+    ) -> None:
+        self._section = section
+        self._users = Users(section.users_file)
+        self._counters = TspCounters()
+        self._office = Office(
+            lender=lender,
+            book=book,
+            counters=self._counters,
+            tep4=config.tep.tep4,
+            tep6=config.tep.tep6[0],  # where feeds put every binding
+            keepalive_s=(section.keepalive_min_s, section.keepalive_max_s),
+            release_on_close=section.release_on_close,
+            brokers=section.brokers,
+        )
+        self._terms = SessionTerms(
+            accept_s=float(config.lease.offer_s),
+            brokers=section.brokers if section.redirect == "always" else (),
+        )
+        self._admission = Admission(
+            sessions=section.sessions,
+            sessions_per_64=section.sessions_per_64,
+            requests_per_s=section.requests_per_s,
+            burst=section.burst,
+        )
+        self._attempts = self._mechanisms(section.mechanisms, None)
+        self._sessions: set[Session] = set()
+        with contextlib.ExitStack() as undo:
+            self._listeners = [
+                self._listener(undo, address, section.port)
+                for address in section.listen
+                if section.tcp
+            ]
+            self._undo = undo.pop_all()
+
+    def _listener(self, undo: contextlib.ExitStack, address: IPv6Address, port: int) -> TspListener:
+        bound = undo.enter_context(bind6(socket.SOCK_STREAM, address, port))
+        return TspListener(
+            bound, self._serve_plain, admission=self._admission, counters=self._counters
+        )
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for listener in self._listeners:
+                tasks.create_task(listener.run())
+
+    def stop(self) -> None:
+        """Promise nothing more; what was offered runs out by itself."""
+        for session in self._sessions:
+            session.close(Ending.SHUT_DOWN, "")
+
+    def close(self) -> None:
+        """Close all sockets; a second call does nothing."""
+        self._undo.close()
+
+    def reload(self) -> None:
+        """Read users again; ConfigError leaves everything as it was."""
+        self._users.reload()
+
+    def describe(self) -> dict[str, Any]:
+        """Sessions, ports and counters, for status."""
+        return {
+            "tsp_sessions": self._admission.sessions,
+            "tsp_ports": [listener.port for listener in self._listeners],
+            "tsp": self._counters.rows(),
+        }
+
+    async def _serve_plain(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: IPv6Address
+    ) -> None:
+        await self._serve(reader, writer, address, self._attempts)
+
+    async def _serve(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        address: IPv6Address,
+        attempts: sasl.Attempts,
+    ) -> None:
+        session = Session(self._terms, attempts, now=time.monotonic())
+        self._sessions.add(session)
+        try:
+            await converse(reader, writer, session, Desk(self._office, address))
+        finally:
+            self._sessions.discard(session)
+            if session.ending is not None:
+                self._counters.count(session.ending)
+                log.info(
+                    "dialogue ended",
+                    client6=str(address),
+                    by=session.ending.name.lower(),
+                    reason=session.why,
+                )
+
+    def _mechanisms(self, names: Iterable[str], certificate: str | None) -> sasl.Attempts:
+        """Ways to authenticate, in the order of the configuration."""
+        realm, users = self._section.realm, self._users
+        every: sasl.Attempts = {
+            sasl.SCRAM_SHA_256: lambda: ScramServer(users, new_nonce().encode("ascii")),
+            sasl.DIGEST_MD5: lambda: DigestServer(users, realm, new_nonce()),
+            sasl.PLAIN: lambda: sasl.Plain(users),
+            sasl.ANONYMOUS: sasl.Anonymous,
+            sasl.EXTERNAL: lambda: sasl.External(certificate),
+        }
+        return {name: every[name] for name in names}
+
+
+def new_nonce() -> str:
+    """Text that nobody can guess."""
+    return secrets.token_urlsafe(NONCE_OCTETS)

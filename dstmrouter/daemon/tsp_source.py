@@ -1,0 +1,257 @@
+"""`TspSource`: leases by the Tunnel Setup Protocol, over TCP, TLS or UDP.
+
+The connection stays open for as long as the source is used, as servers expect that may take a
+closed one for a release. Servers that send us elsewhere are followed, each once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import structlog
+
+from dstmrouter.daemon.lease_source import SourceError
+from dstmrouter.daemon.tsp_transport import DatagramTransport, StreamTransport, Transport
+from dstmrouter.errors import ConfigError
+from dstmrouter.protocols.granted import GrantedLease
+from dstmrouter.protocols.sasl_client import Credential
+from dstmrouter.protocols.tsp_client import (
+    Answered,
+    ClientSession,
+    Event,
+    Failed,
+    Ready,
+    Redirected,
+    Refused,
+)
+from dstmrouter.protocols.tsp_greeting import VERSIONS
+from dstmrouter.protocols.tsp_status import Status
+from dstmrouter.protocols.tsp_xml import BROKER_LIMIT, Action, End, Keepalive, Tunnel
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
+    from dstmrouter.daemon.tsp_account import TspAccount, TspAddress
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_LIFETIME: Final = 1440  # of the attribute, RFC 5572 section 9
+KEEPALIVE_S: Final = 30  # what we ask for
+BUSY_S: Final = 5.0
+FINAL: Final = frozenset(
+    {
+        Status.AUTHENTICATION_FAILED,
+        Status.BAD_VERSION,
+        Status.BAD_TUNNEL_TYPE,
+        Status.BAD_IPV6,
+        Status.IN_USE,
+    }
+)
+"""What asking again does not change."""
+
+
+class _Elsewhere(Exception):  # noqa: N818 - no error: a way on
+    def __init__(self, brokers: tuple[str, ...]) -> None:
+        super().__init__()
+        self.brokers = brokers
+
+
+class TspSource:
+    """A lease source; connects when first asked and again whenever it must."""
+
+    def __init__(self, server: TspAddress, account: TspAccount) -> None:
+        if server.scheme == "tsps" and account.tls is None:
+            raise ConfigError(f"{server}: expected a TLS context")
+        self._first = server
+        self._account = account
+        self._lock = asyncio.Lock()
+        self._transport: Transport | None = None
+        self._session: ClientSession | None = None
+        self._client6: IPv6Address | None = None
+        self._server = server
+
+    async def obtain(
+        self, client6: IPv6Address, *, hint4: IPv4Address | None, lifetime_s: int | None
+    ) -> GrantedLease:
+        """Ask for an address, and take it; `SourceError` when there is none."""
+        client = End(ipv4=hint4, ipv6=client6, keepalive=Keepalive(interval_s=KEEPALIVE_S))
+        wish = Tunnel(action=Action.CREATE, client=client, lease_s=lifetime_s)
+        async with self._lock:
+            tunnel = await self._asked(client6, wish)
+            lease = self._granted(client6, tunnel)
+            assert self._session is not None
+            self._session.accept()
+            await self._flush()
+        return lease
+
+    async def renew(self, lease: GrantedLease, *, lifetime_s: int | None) -> GrantedLease:
+        """Extend `lease`; the answer may be another address."""
+        return await self.obtain(lease.client6, hint4=lease.client4, lifetime_s=lifetime_s)
+
+    async def release(self, lease: GrantedLease) -> None:
+        """Give `lease` back."""
+        wish = Tunnel(action=Action.DELETE, client=End(ipv6=lease.client6))
+        async with self._lock:
+            await self._asked(lease.client6, wish)
+
+    async def close(self) -> None:
+        """Close connections; harmless when repeated."""
+        async with self._lock:
+            await self._disconnect()
+
+    async def _asked(self, client6: IPv6Address, wish: Tunnel) -> Tunnel | None:
+        """Ask over the connection that we have, then over fresh ones, wherever they lead."""
+        if self._transport is not None and self._client6 == client6:
+            try:
+                return await self._ask(wish)
+            except _Elsewhere as elsewhere:
+                return await self._follow(client6, wish, elsewhere.brokers)
+            except SourceError as error:
+                if self._transport is not None:  # the server has spoken
+                    raise
+                log.info("connecting again", server=str(self._server), reason=str(error))
+        return await self._follow(client6, wish, ())
+
+    async def _follow(
+        self, client6: IPv6Address, wish: Tunnel, brokers: tuple[str, ...]
+    ) -> Tunnel | None:
+        visited = {self._server} if brokers else set()
+        waiting = deque([self._server.elsewhere(host) for host in brokers] or [self._first])
+        failure = SourceError("no server to ask")
+        while waiting and len(visited) < BROKER_LIMIT:
+            server = waiting.popleft()
+            if server in visited:
+                continue
+            visited.add(server)
+            try:
+                await self._connect(server, client6)
+                return await self._ask(wish)
+            except _Elsewhere as elsewhere:
+                log.info("sent elsewhere", server=str(server), to=elsewhere.brokers)
+                failure = SourceError(f"{server}: no way on among the servers that it names")
+                waiting.extendleft(server.elsewhere(host) for host in reversed(elsewhere.brokers))
+            except SourceError as error:
+                failure = SourceError(
+                    f"{server}: {error}", retry_after_s=error.retry_after_s, final=error.final
+                )
+        await self._disconnect()
+        raise failure
+
+    async def _connect(self, server: TspAddress, client6: IPv6Address) -> None:
+        """Connect and authenticate, in the newest version that the server has."""
+        for version in VERSIONS:
+            await self._disconnect()
+            self._transport = await self._open(server, client6)
+            self._session = ClientSession(version, self._credential(server))
+            self._server, self._client6 = server, client6
+            event = await self._event()
+            if isinstance(event, Ready):
+                return
+            if event != Refused(Status.BAD_VERSION):
+                await self._fail(event)
+        raise SourceError(f"none of the versions {', '.join(VERSIONS)} is spoken", final=True)
+
+    async def _open(self, server: TspAddress, client6: IPv6Address) -> Transport:
+        if server.scheme == "tsp-udp":
+            return await DatagramTransport.connect(server.host, server.port, client6)
+        tls = self._account.tls if server.scheme == "tsps" else None
+        return await StreamTransport.connect(server.host, server.port, client6, tls)
+
+    def _credential(self, server: TspAddress) -> Credential:
+        private = server.scheme == "tsps"
+        return Credential(
+            host=server.host,
+            nonce=lambda: secrets.token_urlsafe(18),
+            user=self._account.user,
+            password=self._account.password,
+            certificate=self._account.certificate and private,
+            private=private,
+            plain=self._account.plain and server == self._first,
+        )
+
+    async def _ask(self, wish: Tunnel) -> Tunnel | None:
+        assert self._session is not None
+        if wish.action is Action.CREATE:
+            self._session.create(wish)
+        else:
+            self._session.delete(wish)
+        event = await self._event()
+        if isinstance(event, Answered):
+            return event.tunnel
+        if isinstance(event, Refused) and event.status != Status.SERVER_ERROR:
+            raise _refusal(event.status)  # and the connection can be used again
+        return await self._fail(event)
+
+    async def _event(self) -> Event:
+        """What the server says next; a connection that breaks is closed."""
+        session, transport = self._session, self._transport
+        assert session is not None
+        assert transport is not None
+        try:
+            while (event := session.next_event()) is None:
+                await transport.send(session.chunks())
+                session.receive_data(await transport.receive())
+        except SourceError:
+            await self._disconnect()
+            raise
+        return event
+
+    async def _flush(self) -> None:
+        session, transport = self._session, self._transport
+        assert session is not None
+        assert transport is not None
+        try:
+            await transport.send(session.chunks())
+            await transport.flush()
+        except SourceError:
+            await self._disconnect()
+            raise
+
+    async def _fail(self, event: Event) -> NoReturn:
+        """End a dialogue that cannot go on."""
+        await self._disconnect()
+        if isinstance(event, Redirected):
+            raise _Elsewhere(event.brokers)
+        if isinstance(event, Refused):
+            raise _refusal(event.status)
+        assert isinstance(event, Failed)
+        raise SourceError(event.why, final=event.final)
+
+    async def _disconnect(self) -> None:
+        transport, self._transport, self._session = self._transport, None, None
+        if transport is not None:
+            await transport.close()
+
+    def _granted(self, client6: IPv6Address, tunnel: Tunnel | None) -> GrantedLease:
+        """The lease in an answer, which must have all four addresses."""
+        server = tunnel.server if tunnel is not None else None
+        client = tunnel.client if tunnel is not None else None
+        if tunnel is None or server is None or client is None:
+            raise SourceError("an answer without server and client")
+        if server.ipv4 is None or server.ipv6 is None or client.ipv4 is None:
+            raise SourceError("an answer without all addresses")
+        if client.ipv6 != client6:
+            raise SourceError(f"an answer for {client.ipv6} instead of {client6}")
+        lifetime_s = tunnel.lease_s
+        if lifetime_s is None:
+            minutes = DEFAULT_LIFETIME if tunnel.lifetime_min is None else tunnel.lifetime_min
+            lifetime_s = minutes * self._account.lifetime_unit_s
+        keepalive = client.keepalive
+        return GrantedLease(
+            client4=client.ipv4,
+            client6=client6,
+            tep4=server.ipv4,
+            tep6=server.ipv6,
+            lifetime_s=lifetime_s,
+            keepalive_s=(keepalive.interval_s or None) if keepalive is not None else None,
+        )
+
+
+def _refusal(status: int) -> SourceError:
+    known = {known.value: known.text for known in Status}
+    text = f"refused: {status} {known.get(status, '')}".rstrip()
+    final = status in FINAL
+    return SourceError(text, retry_after_s=None if final else BUSY_S, final=final)

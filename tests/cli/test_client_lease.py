@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.config.test_client import CLIENT, CONF
+from tests.config.test_legacy import CLIENT_ARGS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROGRAM = "from dstmrouter.cli.client import main; main()"
+
+
+def dstm_client(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_check_config_says_whom_it_asks_and_what_it_sends() -> None:
+    shown = dstm_client("check-config", "-c", CONF / "client.toml")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.splitlines() == [
+        "asks dstm.example.net over tsps, tsp, rpc",
+        "sends 0.0.0.0/0 through dti0",
+        f"{CONF / 'client.toml'}: good",
+    ]
+
+
+def test_the_file_of_enst_is_taken_as_it_is(tmp_path: Path) -> None:
+    args = tmp_path / "dstmd.args"
+    args.write_text(CLIENT_ARGS)
+    shown = dstm_client("check-config", "--args", args)
+    assert shown.stdout.splitlines()[0] == "asks 2001:db8:402:2::1 over tsp"
+    args.write_text("port=3545\n")
+    shown = dstm_client("run", "--args", args)
+    assert (shown.returncode, shown.stderr) == (2, f"{args}: tspserver: missing\n")
+
+
+@pytest.mark.parametrize("command", ["run", "check-config"])
+def test_wrong_files_are_told_in_lines_with_exit_code_2(tmp_path: Path, command: str) -> None:
+    file, password = tmp_path / "client.toml", tmp_path / "password"
+    password.write_text("secret")
+    password.chmod(0o644)
+    tables = f'[credentials]\nuser = "alice"\npassword_file = "{password}"\n'
+    file.write_text(CLIENT + tables)
+    shown = dstm_client(command, "-c", file)
+    assert shown.returncode == 2
+    assert shown.stderr == (f"{password}: mode 0644, expected 0600: others may read the secret\n")
+    file.write_text(CLIENT.replace("hosts", "host"))
+    shown = dstm_client(command, "-c", file)
+    assert shown.returncode == 2
+    assert shown.stderr.splitlines()[0].startswith(f"{file}: [servers] host = ")
+
+
+def test_a_log_file_that_cannot_be(tmp_path: Path) -> None:
+    file = tmp_path / "client.toml"
+    file.write_text(CLIENT + f'[client]\nlog_file = "{tmp_path}"\n')
+    shown = dstm_client("run", "-c", file)
+    assert (shown.returncode, shown.stderr) == (2, f"{tmp_path}: Is a directory\n")

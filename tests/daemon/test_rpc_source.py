@@ -1,0 +1,262 @@
+"""`RpcSource` with the real server, from addresses of its own; and with servers that cheat."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import tempfile
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from dstmrouter.config.rpc import RpcSection
+from dstmrouter.daemon.lease_source import LeaseSource, SourceError
+from dstmrouter.daemon.rpc_source import RETRY_MAX_S, RpcSource
+from dstmrouter.leases.state import State
+from dstmrouter.protocols import dstm_rpc
+from dstmrouter.protocols.dstm_rpc import (
+    CookieNeeded,
+    LeaseResult,
+    LeaseState,
+    Refused,
+    RetryLater,
+    Stat,
+    encode_result,
+    encode_stat,
+)
+from tests.daemon.rpc_hosts import SERVER6, hosts
+from tests.daemon.rpc_peer import counted, serving
+from tests.daemon.server_process import DEADLINE_S
+from tests.daemon.test_rpc_client import reply, stream_server
+from tests.daemon.test_server_ledger import Setting
+from tests.leases.lending import FIRST, TEP6, client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from dstmrouter.daemon.rpc_server import RpcServer
+    from dstmrouter.protocols.oncrpc import Call
+
+Way = Literal["tcp", "udp"]
+WAYS: list[Way] = ["tcp", "udp"]
+LOOPBACK = IPv6Address("::1")
+
+
+class Served:
+    """A server in a namespace, and sources that ask it."""
+
+    def __init__(self, setting: Setting, server: RpcServer, way: Way) -> None:
+        self.setting = setting
+        self.server = server
+        self._way: Way = way
+
+    def source(self, **changes: Any) -> LeaseSource:
+        port = self.server.tcp_port if self._way == "tcp" else self.server.udp_port
+        fields: dict[str, Any] = {"port": port, "transport": self._way}
+        return RpcSource(str(SERVER6), **(fields | changes))
+
+
+def served(
+    scenario: Callable[[Served], Coroutine[Any, Any, None]], way: Way, *required: str
+) -> None:
+    """Run `scenario` in a namespace with a server."""
+
+    async def run(home: Path) -> None:
+        setting = Setting(home, set())
+        settling = asyncio.create_task(setting.ledger.run_settling())
+        config = RpcSection(port=0)
+        try:
+            async with (
+                asyncio.timeout(DEADLINE_S),
+                serving(config, setting, *required) as server,
+            ):
+                await asyncio.sleep(0)
+                await scenario(Served(setting, server, way))
+        finally:
+            settling.cancel()
+            setting.feed.undo.close()
+            setting.store.close()
+
+    with (
+        hosts() as space,
+        tempfile.TemporaryDirectory(prefix="dstm") as home,
+        space.entered(),
+    ):
+        asyncio.run(run(Path(home)))
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("way", WAYS)
+def test_a_lease_from_obtain_to_release(way: Way) -> None:
+    async def scenario(served: Served) -> None:
+        source = served.source(client_id=b"ann")
+        lease = await source.obtain(client(1), hint4=FIRST + 5, lifetime_s=500)
+        assert (lease.client6, lease.client4) == (client(1), FIRST + 5)
+        assert (lease.tep6, lease.mtu, lease.port_set) == (TEP6, 1460, None)
+        assert lease.lifetime_s in {499, 500}
+        again = await source.obtain(client(1), hint4=None, lifetime_s=None)
+        assert (again.lease_id, again.client4) == (lease.lease_id, lease.client4)
+        renewed = await source.renew(lease, lifetime_s=900)
+        assert renewed.lifetime_s in {899, 900}
+        assert renewed.lease_id == lease.lease_id
+        await source.release(renewed)
+        held = served.setting.book.table.get(5)
+        assert (held.state, held.identity) == (State.REMOVING, "rpc:YW5u")
+        await source.release(renewed)
+        await source.close()
+        assert counted(served.server).get("cookies", 0) == (2 if way == "udp" else 0)
+
+    served(scenario, way)
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("way", WAYS)
+def test_a_lease_that_the_server_lost_is_asked_for_again(way: Way) -> None:
+    async def scenario(served: Served) -> None:
+        source = served.source()
+        lease = await source.obtain(client(1), hint4=FIRST + 5, lifetime_s=None)
+        await served.source().release(lease)
+        again = await source.renew(lease, lifetime_s=None)
+        assert again.client4 == lease.client4
+        assert again.lease_id != lease.lease_id
+
+    served(scenario, way)
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("way", WAYS)
+def test_refusals_of_the_real_server(way: Way) -> None:
+    async def scenario(served: Served) -> None:
+        lease = await served.source(client_id=b"ann").obtain(client(1), hint4=None, lifetime_s=None)
+        bob = served.source(client_id=b"bob")
+        with pytest.raises(SourceError, match="EINUSE: 2001:db8::1 has a lease under") as refused:
+            await bob.obtain(client(1), hint4=None, lifetime_s=None)
+        assert not refused.value.final
+        with pytest.raises(SourceError, match="EPERM: the lease has another client_id") as refused:
+            await bob.renew(lease, lifetime_s=None)
+        assert refused.value.final
+        with pytest.raises(SourceError, match="EPERM"):
+            await bob.release(lease)
+        with pytest.raises(SourceError, match="PROG_UNAVAIL") as refused:
+            await served.source(program=0x20000001).obtain(client(2), hint4=None, lifetime_s=None)
+        assert refused.value.final
+
+    served(scenario, way)
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("way", WAYS)
+def test_a_busy_server_says_when_to_come_again(way: Way) -> None:
+    async def scenario(served: Served) -> None:
+        with pytest.raises(SourceError, match="EBUSY") as refused:
+            await served.source().obtain(client(1), hint4=None, lifetime_s=None)
+        assert refused.value.retry_after_s == 5
+        assert not refused.value.final
+
+    served(scenario, way, "gw1")
+
+
+def test_an_address_that_is_not_ours() -> None:
+    source = RpcSource("::1", port=1)
+    with pytest.raises(
+        SourceError, match=r"RPC server ::1 port 1 \(tcp\): Cannot assign requested"
+    ):
+        asyncio.run(source.obtain(client(99), hint4=None, lifetime_s=None))
+
+
+@pytest.mark.parametrize(
+    ("server", "reason"),
+    [
+        ("::1", "Connection refused"),
+        ("127.0.0.1", "Address family for hostname not supported"),
+    ],
+)
+def test_nobody_there(server: str, reason: str) -> None:
+    source = RpcSource(server, port=1)
+    with pytest.raises(SourceError, match=reason):
+        asyncio.run(source.obtain(LOOPBACK, hint4=None, lifetime_s=None))
+
+
+LEASE = dstm_rpc.Lease(
+    lease_id=7,
+    client6=LOOPBACK,
+    tep6=TEP6,
+    tep4=IPv4Address("192.0.2.1"),
+    client4=FIRST,
+    lifetime=100,
+    t1=50,
+    t2=87,
+    mtu=0,
+    state=LeaseState.ACTIVE,
+)
+
+
+def obtained(results: bytes, timeout_s: float = 10) -> Any:
+    """What `obtain` makes of a server that answers everything with `results`."""
+
+    async def scenario() -> Any:
+        async with stream_server(lambda call: answered(call, results)) as port:
+            source = RpcSource("::1", port=port, timeout_s=timeout_s)
+            return await source.obtain(LOOPBACK, hint4=None, lifetime_s=None)
+
+    return asyncio.run(scenario())
+
+
+def answered(call: Call, results: bytes) -> list[bytes]:
+    return [reply(call, results=results)]
+
+
+def test_a_good_lease_of_another_server() -> None:
+    lease = obtained(encode_result(LEASE))
+    assert (lease.client4, lease.lease_id, lease.mtu) == (FIRST, 7, None)
+
+
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (dataclasses.replace(LEASE, client6=client(1)), "it is for 2001:db8::1"),
+        (dataclasses.replace(LEASE, prefix4_len=30), "a prefix of 30 bits"),
+        (dataclasses.replace(LEASE, lifetime=0), "ACTIVE, 0 s left"),
+        (dataclasses.replace(LEASE, state=LeaseState.OFFERED), "OFFERED, 100 s left"),
+        (CookieNeeded(cookie=b"again"), "it does not take its own cookie"),
+        (Refused(stat=Stat.EQUOTA, text="no\x1b[2J\nmore"), r"EQUOTA: no\?\[2J\?more$"),
+    ],
+)
+def test_answers_that_are_of_no_use(result: LeaseResult, text: str) -> None:
+    with pytest.raises(SourceError, match=text) as failed:
+        obtained(encode_result(result))
+    assert not failed.value.final
+
+
+def test_no_server_silences_its_clients_for_long() -> None:
+    with pytest.raises(SourceError) as failed:
+        obtained(encode_result(RetryLater(stat=Stat.EINPROGRESS, retry_after=0xFFFFFFFF)))
+    assert failed.value.retry_after_s == RETRY_MAX_S
+
+
+def test_an_answer_that_is_no_result() -> None:
+    with pytest.raises(SourceError, match="an answer that cannot be: 99 is no Stat"):
+        obtained(bytes.fromhex("00000063"))
+
+
+def test_no_answer() -> None:
+    async def scenario() -> None:
+        async with stream_server(lambda call: [reply(call, xid=call.xid ^ 1)]) as port:
+            source = RpcSource("::1", port=port, timeout_s=0.1)
+            await source.obtain(LOOPBACK, hint4=None, lifetime_s=None)
+
+    with pytest.raises(SourceError, match=r"no answer in 0\.1 s"):
+        asyncio.run(scenario())
+
+
+def test_a_release_that_has_to_wait() -> None:
+    async def scenario() -> None:
+        results = encode_stat(Stat.EBUSY)
+        async with stream_server(lambda call: answered(call, results)) as port:
+            await RpcSource("::1", port=port).release(LEASE.granted())
+
+    with pytest.raises(SourceError, match="EBUSY") as failed:
+        asyncio.run(scenario())
+    assert failed.value.retry_after_s == 5

@@ -1,0 +1,70 @@
+"""The whole server with `[rpc]`: a lease over RPC is as good as one of `dstmctl`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dstmrouter.daemon.rpc_source import RpcSource
+from tests.daemon.lending_server import lending_server
+from tests.daemon.rpc_hosts import SERVER6, hosts
+from tests.daemon.server_process import FollowingRouter, ServerProcess, bounded, until
+from tests.leases.lending import client
+
+if TYPE_CHECKING:
+    from dstmrouter.protocols.granted import GrantedLease
+
+RPC = f'[rpc]\nlisten = ["{SERVER6}"]\nport = 3654'
+
+
+async def obtained(number: int) -> GrantedLease:
+    source = RpcSource(str(SERVER6), port=3654)
+    return await source.obtain(client(number), hint4=None, lifetime_s=None)
+
+
+@pytest.mark.netns
+def test_operators_see_leases_and_counters_of_rpc() -> None:
+    async def scenario() -> None:
+        async with lending_server(feed=RPC) as ctl:
+            await ctl.call("status")  # answers when it serves
+            lease = await obtained(1)
+            (row,) = (await ctl.call("leases"))["leases"]
+            assert (row["client6"], row["ipv4"]) == (str(client(1)), str(lease.client4))
+            assert str(lease.tep4) == "192.0.2.1"
+            rows = {row["name"]: row for row in (await ctl.call("status"))["rpc"]}
+            assert rows["answers-lease"]["count"] == 1
+            assert rows["answers-lease"]["help"] == "answers with a lease"
+
+    with hosts() as space, space.entered():
+        bounded(scenario())
+
+
+@pytest.mark.netns
+def test_a_lease_is_given_when_the_required_router_has_it_and_outlives_the_server() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        router = FollowingRouter(server, "gw1")
+        async with await server.start(), router.following():
+            lease = await obtained(1)
+            assert router.bindings == {str(lease.client4): str(client(1))}
+            server.kill()
+            async with await server.start():
+                await until(lambda: len(router.epochs) == 2, "the new server to be followed")
+                source = RpcSource(str(SERVER6), port=3654)
+                renewed = await source.renew(lease, lifetime_s=5000)
+                assert renewed.lease_id == lease.lease_id
+                await source.release(renewed)
+                assert router.bindings == {}
+
+    feed = f'required = ["gw1"]\nack_timeout_s = 10\n{RPC}'
+    with hosts() as space, ServerProcess(feed=feed) as server, space.entered():
+        bounded(scenario(server))
+
+
+def test_an_address_that_is_not_ours_is_one_clear_line() -> None:
+    with ServerProcess(feed=RPC) as server:
+        process = server.popen()
+        _, log = process.communicate(timeout=30)
+        assert process.returncode == 1
+        last = log.splitlines()[-1]
+        assert last == f"dstm-server: bind([{SERVER6}]:3654): Cannot assign requested address"

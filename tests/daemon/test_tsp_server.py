@@ -1,0 +1,60 @@
+"""The TSP of a real dstm-server process, and its configuration."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.daemon.server_process import ServerProcess
+from tests.daemon.tsp_lab import CLIENT6, SERVER6, in_namespace, source, tsp_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CTL = "from dstmrouter.cli.ctl import main; main()"
+
+
+def dstmctl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-c", CTL, *(str(argument) for argument in arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.netns
+def test_a_process_lends_and_shows_what_it_counted() -> None:
+    async def scenario() -> None:
+        with ServerProcess() as server:
+            server.config.write_text(tsp_config(server.home, ""))
+            async with await server.start(), source() as client:
+                lease = await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
+                assert lease.lifetime_s == 900
+                endpoint = f"ipc://{server.home}/control"
+                shown = dstmctl("status", "--server", endpoint, "--json")
+                status = json.loads(shown.stdout)["server"]
+                assert (status["tsp_sessions"], status["bound"]) == (1, 1)
+                counts = {row["name"]: row["count"] for row in status["tsp"]}
+                assert (counts["connections"], counts["grants"]) == (1, 1)
+                table = dstmctl("status", "--server", endpoint).stdout
+                assert "offers that the client accepted" in " ".join(table.split())
+            assert server.stop()[0] == 0
+
+    in_namespace(scenario)
+
+
+@pytest.mark.netns
+def test_a_port_in_use_ends_the_start_with_one_line() -> None:
+    async def scenario() -> None:
+        with ServerProcess() as server, ServerProcess() as second:
+            for one in (server, second):
+                one.config.write_text(tsp_config(one.home, ""))
+            async with await server.start():
+                ended = second.popen()
+                _, log = ended.communicate(timeout=20)
+                assert ended.returncode == 1
+                problem = f"dstm-server: bind([{SERVER6}]:3653): Address already in use"
+                assert log.splitlines()[-1] == problem
+
+    in_namespace(scenario)

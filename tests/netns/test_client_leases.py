@@ -1,0 +1,185 @@
+"""`dstm-client` with a real dstm-server and a real dstm-router."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lab.netns import LabError, interfaces
+from lab.topology import CLIENT1, HOST4, ONLINK_INTERFACE, TEP4, TEP6
+from tests.netns.gateway import Gateway, pings, program
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from lab.netns import Namespace
+
+pytestmark = pytest.mark.netns
+
+LEASES = '[rpc]\n[tsp]\nmechanisms = ["ANONYMOUS"]\n'
+AWAY6 = "2001:db8:1::99"
+
+
+class Client:
+    """A `dstm-client` process in `client1`."""
+
+    def __init__(self, gateway: Gateway, **tables: str) -> None:
+        self.gateway = gateway
+        self.space: Namespace = gateway.topology.client1
+        self.run_dir: Path = gateway.directory / "client"
+        self.file = gateway.directory / "client.toml"
+        made = {
+            "client": f'run_dir = "{self.run_dir}"\n',
+            "servers": f'hosts = ["{TEP6}"]\ntimeout_s = 5\n',
+            "tunnel": 'backend = "tun"\n',
+            "keepalive": "interval_s = 0.2\nreply_s = 0.5\n",
+        }
+        for name, text in tables.items():
+            made[name] = made.get(name, "") + text
+        self.file.write_text("".join(f"[{name}]\n{text}" for name, text in made.items()))
+        self.process: subprocess.Popen[Any] | None = None
+
+    def start(self, *options: str | Path) -> None:
+        with self.gateway.log.open("ab") as log:
+            words = program("client", "run", *(options or ("-c", self.file)))
+            self.process = self.space.popen(*words, stdout=log, stderr=log)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def status(self) -> dict[str, Any]:
+        words = program("client", "status", "--json", "--run-dir", self.run_dir)
+        try:
+            found: dict[str, Any] = json.loads(self.space.run(*words))
+        except (LabError, ValueError):  # not started yet
+            return {}
+        leasing: dict[str, Any] = found.get("leasing", {})
+        return leasing | {"running": found["running"]}
+
+    def client4(self) -> str | None:
+        lease = self.status().get("lease")
+        return lease["client4"] if lease else None
+
+    def until_state(self, name: str) -> None:
+        self.gateway.wait_until(lambda: self.status().get("state") == name, f"client {name}")
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    with Gateway(with_server=True, changes={"[tep]": f"{LEASES}[tep]"}) as gateway:
+        gateway.start_server()
+        gateway.start_router()
+        yield gateway
+
+
+def leases(gateway: Gateway) -> dict[str, str]:
+    """State of every address that is not free."""
+    rows = gateway.lessor.call("leases")["leases"]
+    return {row["ipv4"]: row["state"] for row in rows}
+
+
+@pytest.mark.parametrize("protocol", ["rpc", "tsp"])
+def test_a_host_gets_ipv4_and_gives_it_back(gateway: Gateway, protocol: str) -> None:
+    client = Client(gateway, servers=f'protocols = ["tsps", "{protocol}"]\n')
+    client.start()
+    client.until_state("BOUND")
+    status = client.status()
+    assert (status["server"], status["protocol"]) == (TEP6, protocol)
+    client4 = client.client4()
+    assert client4 is not None
+    assert leases(gateway) == {client4: "active"}
+    assert pings(client.space, HOST4) == 5
+    assert pings(gateway.topology.host4, client4) == 5
+    assert "dti0" not in client.space.ip("-6", "route", "get", TEP6)
+    assert client.end() == 0
+    assert leases(gateway)[client4] in {"removing", "quarantine"}
+    assert "dti0" not in interfaces(client.space)
+    assert "default" not in client.space.ip("-4", "route")
+    assert gateway.bindings() == {}
+
+
+def test_a_short_lease_is_renewed_without_a_lost_packet(gateway: Gateway) -> None:
+    text = gateway.server_toml.read_text().replace("[lease]", "[lease]\nmin_s = 1")
+    gateway.server_toml.write_text(text.replace(LEASES, "[rpc]\n"))  # TSP counts in minutes
+    gateway.kill(gateway.server)
+    gateway.start_server()
+    client = Client(gateway, servers='protocols = ["rpc"]\n', lease="lifetime_s = 3\n")
+    client.start()
+    client.until_state("BOUND")
+    client4 = client.client4()
+    words = ["ping", "-n", "-q", "-c", "100", "-i", "0.1", "-W", "1", HOST4]
+    assert "100 received" in client.space.run(*words)  # ten seconds: three terms
+    assert client.client4() == client4
+
+
+def test_killed_and_started_again(gateway: Gateway) -> None:
+    client = Client(gateway)
+    client.start()
+    client.until_state("BOUND")
+    client4 = client.client4()
+    assert client.end(signal.SIGKILL) == -signal.SIGKILL
+    assert client.status()["running"] is False
+    client.start()
+    client.until_state("BOUND")
+    assert client.client4() == client4
+    assert pings(client.space, HOST4) == 5
+    down = program("client", "down", "--run-dir", client.run_dir)
+    assert "stopped" in client.space.run(*down)
+    assert "dti0" not in interfaces(client.space)
+
+
+def test_another_ipv6_address_and_the_same_ipv4_address(gateway: Gateway) -> None:
+    client = Client(gateway, servers='protocols = ["rpc"]\n')
+    client.start()
+    client.until_state("BOUND")
+    space = client.space
+    space.address(ONLINK_INTERFACE, f"{AWAY6}/64")
+    space.ip("address", "delete", f"{CLIENT1}/64", "dev", ONLINK_INTERFACE)
+    gateway.wait_until(
+        lambda: (client.status().get("lease") or {}).get("client6") == AWAY6, "a lease away"
+    )
+    client.until_state("BOUND")
+    assert pings(space, HOST4) == 5
+
+
+def test_a_router_that_dies_and_comes_back(gateway: Gateway) -> None:
+    client = Client(gateway)
+    client.start()
+    client.until_state("BOUND")
+    client4 = client.client4()
+    gateway.kill(gateway.router)
+    client.until_state("DEAD")
+    assert client.client4() == client4
+    gateway.start_router()
+    client.until_state("BOUND")
+    assert client.client4() == client4
+    assert pings(client.space, HOST4) == 5
+
+
+def test_on_demand(gateway: Gateway) -> None:
+    client = Client(gateway, client='mode = "demand"\nidle_s = 2\n')
+    client.start()
+    gateway.wait_until(lambda: "dti0" in interfaces(client.space), "dti0")
+    assert leases(gateway) == {}
+    # one ping, sent before there is an address: its answer comes to where it was sent from
+    assert pings(client.space, HOST4, 1) == 1
+    client.until_state("BOUND")
+    client.until_state("INIT")
+    assert set(leases(gateway).values()) <= {"removing", "quarantine", "free"}
+    # a TCP connection, too: the kernel gives it the address that has come meanwhile
+    with gateway.log.open("ab") as log:
+        serve = ["python3", "-m", "http.server", "8080", "--bind", HOST4]
+        gateway.topology.host4.popen(*serve, stdout=log, stderr=log)
+    gateway.wait_until(
+        lambda: ":8080" in gateway.topology.host4.run("ss", "-tln"), "the HTTP server"
+    )
+    fetch = ["curl", "-sS", "-m", "10", "-o", "/dev/null", f"http://{HOST4}:8080/"]
+    client.space.run(*fetch)
+    assert TEP4 in client.space.ip("address", "show", "dti0")
