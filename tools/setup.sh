@@ -9,10 +9,13 @@ NEEDED='
 bridge:iproute2
 curl:curl
 ethtool:ethtool
+gcc:gcc
 insmod:kmod
 ip:iproute2
 linux.uml:user-mode-linux
 ping:iputils-ping
+rpcbind:rpcbind
+rpcgen:rpcsvc-proto
 sysctl:procps
 tcpdump:tcpdump
 '
@@ -29,6 +32,8 @@ missing_packages() {
   done | sort -u
   [ -n "$(find_python)" ] || printf '%s\n' python3 python3-venv
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates  # pip speaks HTTPS
+  [ -e /usr/include/stdio.h ] || echo libc6-dev
+  [ -e /usr/include/tirpc/rpc/rpc.h ] || echo libtirpc-dev  # tests compile a client of docs/dstm.x
   [ -e /usr/include/linux/if_xdp.h ] || echo linux-libc-dev  # tests compare our constants with it
 }
 

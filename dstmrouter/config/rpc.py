@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv6Address
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from dstmrouter.config.checks import Misfit, Several, counted, parsed, seconds, whole
 from dstmrouter.config.model import Section, repeated
@@ -33,6 +33,7 @@ class RpcSection(Section):
     udp: bool = True
     # Site-local numbers, RFC 5531 section 13.
     program: Annotated[int, whole(0x20000000, 0x3FFFFFFF)] = 0x2000D573
+    rpcbind: Literal["auto", "off", "required"] = "auto"
     mtu: Annotated[int, whole(1240, 65495, "octets")] = 1460
     record_octets: Annotated[int, whole(2048, 65536, "octets")] = 4096
     idle_s: Annotated[float, seconds(0.1, 86400)] = 60.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
+import functools
 import socket
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -130,6 +131,7 @@ class StreamListener:
         self._counts = counts
         self._sources: collections.Counter[int] = collections.Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
 
     async def run(self) -> None:
         """Serve until cancelled; connections end with it."""
@@ -143,6 +145,7 @@ class StreamListener:
                 )
             await asyncio.get_running_loop().create_future()
         finally:
+            self._ended = True
             for server in servers:
                 server.close()
             for task in self._tasks:
@@ -155,6 +158,9 @@ class StreamListener:
             listening.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._ended:  # asyncio had accepted it already
+            writer.transport.abort()
+            return
         try:
             connection = Connection(reader, writer, self._limits, self._counts)
         except (OSError, TypeError):  # gone already: it has no peer name
@@ -170,7 +176,8 @@ class StreamListener:
         self._sources[connection.source] += 1
         task = asyncio.create_task(self._run_connection(connection))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        # Not in the task: one that is cancelled before its first step runs no `finally`.
+        task.add_done_callback(functools.partial(self._forget, connection))
 
     def _refusal(self, connection: Connection) -> StreamTally | None:
         if len(self._tasks) >= self._limits.connections:
@@ -187,16 +194,23 @@ class StreamListener:
             pass
         except OSError:
             self._counts[StreamTally.BROKEN] += 1
-        finally:
-            connection.abort()
-            self._sources[connection.source] -= 1
-            if not self._sources[connection.source]:
-                del self._sources[connection.source]
+
+    def _forget(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        connection.abort()
+        self._tasks.discard(task)
+        self._sources[connection.source] -= 1
+        if not self._sources[connection.source]:
+            del self._sources[connection.source]
 
 
 def bind_stream(address: IPv6Address, port: int) -> socket.socket:
-    """A TCP socket bound to `address` and `port` (0: a free one); SystemCallError if it cannot."""
-    return bind_ipv6(socket.SOCK_STREAM, address, port)
+    """A TCP socket that listens on `address` and `port` (0: a free one); else SystemCallError.
+
+    Who connects before `run` waits for it.
+    """
+    listening = bind_ipv6(socket.SOCK_STREAM, address, port)
+    listening.listen(BACKLOG)
+    return listening
 
 
 def bind_ipv6(kind: socket.SocketKind, address: IPv6Address, port: int) -> socket.socket:

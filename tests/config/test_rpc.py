@@ -36,6 +36,7 @@ def test_without_the_section_there_is_no_rpc(tmp_path: Path) -> None:
             "program = 1073741824: expected an integer between 536870912 and 1073741823",
         ),
         ("mtu = 1239", "mtu = 1239: expected an integer between 1240 and 65495 (octets)"),
+        ('rpcbind = "on"', 'rpcbind = "on": expected "auto", "off" or "required"'),
         ("udp = 1", "udp = 1: expected true or false"),
         ("idle = 5", "idle = 5: unknown key, expected idle_s"),
     ],

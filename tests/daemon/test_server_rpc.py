@@ -15,7 +15,7 @@ from tests.leases.lending import client
 if TYPE_CHECKING:
     from dstmrouter.protocols.granted import GrantedLease
 
-RPC = f'[rpc]\nlisten = ["{SERVER6}"]\nport = 3654'
+RPC = f'[rpc]\nlisten = ["{SERVER6}"]\nport = 3654\nrpcbind = "off"'
 
 
 async def obtained(number: int) -> GrantedLease:
@@ -27,12 +27,14 @@ async def obtained(number: int) -> GrantedLease:
 def test_operators_see_leases_and_counters_of_rpc() -> None:
     async def scenario() -> None:
         async with lending_server(feed=RPC) as ctl:
-            await ctl.call("status")  # answers when it serves
             lease = await obtained(1)
             (row,) = (await ctl.call("leases"))["leases"]
             assert (row["client6"], row["ipv4"]) == (str(client(1)), str(lease.client4))
             assert str(lease.tep4) == "192.0.2.1"
-            rows = {row["name"]: row for row in (await ctl.call("status"))["rpc"]}
+            status = await ctl.call("status")
+            assert status["rpc_listen"] == [f"[{SERVER6}]:3654"]
+            assert status["rpcbind"] == "off"
+            rows = {row["name"]: row for row in status["rpc"]}
             assert rows["answers-lease"]["count"] == 1
             assert rows["answers-lease"]["help"] == "answers with a lease"
 
