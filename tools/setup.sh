@@ -54,6 +54,11 @@ if [ -n "$missing" ]; then
   [ "$(id -u)" = 0 ] || fail "not root; please run: apt-get install $missing"
   echo "setup: installing $missing"
   export DEBIAN_FRONTEND=noninteractive
+  if [ ! -e /usr/sbin/policy-rc.d ]; then  # keeps packages (rpcbind) from starting their services
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+  fi
   apt-get -qq update
   # shellcheck disable=SC2086  # a list of words
   apt-get -qq install -y --no-install-recommends $missing >/dev/null
