@@ -161,19 +161,18 @@ class RpcServer:
         caller = Caller(connection.address, connection.port, proven=True)
         while octets := await connection.receive():
             try:
-                records = assembler.receive(octets)
-            except DecodeError:
+                for record in assembler.receive(octets):
+                    response = self._dispatcher.take(record, caller)
+                    if response is None:
+                        return
+                    if isinstance(response, asyncio.Task):
+                        # Not cancelled with the connection: copies of the call want it too.
+                        response = await asyncio.shield(response)
+                    await connection.send(mark(response))
+                    connection.progress()
+            except DecodeError:  # the assembler's
                 self._counts[RpcTally.RECORD_REFUSED] += 1
                 return
-            for record in records:
-                response = self._dispatcher.take(record, caller)
-                if response is None:
-                    return
-                if isinstance(response, asyncio.Task):
-                    # Not cancelled with the connection: the reply is for copies of the call too.
-                    response = await asyncio.shield(response)
-                await connection.send(mark(response))
-                connection.progress()
 
     def _serve_datagram(self, datagram: Datagram) -> None:
         def send(done: asyncio.Task[bytes]) -> None:
