@@ -37,7 +37,8 @@ class RpcSection(Section):
     mtu: Annotated[int, whole(1240, 65495, "octets")] = 1460
     record_octets: Annotated[int, whole(2048, 65536, "octets")] = 4096
     idle_s: Annotated[float, seconds(0.1, 86400)] = 60.0
-    connections: Annotated[int, whole(1, 100000)] = 1024
+    # Half of the 1,024 descriptors that a process has by default: the store needs some, too.
+    connections: Annotated[int, whole(1, 100000)] = 512
     per_source: Annotated[int, whole(1, 100000)] = 16
     calls: Annotated[int, whole(1, 100000)] = 256
 

@@ -16,11 +16,15 @@ import socket
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import structlog
+
 from dstmrouter.daemon.tally import Tally
 from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+log = structlog.get_logger(__name__)
 
 SEND_S: Final = 10.0  # as long as TCP retransmits three times
 READ_LEN: Final = 4096
@@ -37,6 +41,7 @@ class StreamTally(Tally):
     IDLE = "connections-idle", "closed: no complete request in time"
     SLOW = "connections-slow", "closed: did not take an answer in time"
     BROKEN = "connections-broken", "reset by the peer or the network"
+    FAILED = "connections-failed", "ended through our own fault; the log has more"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +199,9 @@ class StreamListener:
             pass
         except OSError:
             self._counts[StreamTally.BROKEN] += 1
+        except Exception:  # one connection must never end the process
+            self._counts[StreamTally.FAILED] += 1
+            log.exception("connection failed", peer=str(connection.address))
 
     def _forget(self, connection: Connection, task: asyncio.Task[None]) -> None:
         connection.abort()

@@ -9,6 +9,7 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from dstmrouter.daemon import stream_listener
 from dstmrouter.daemon.stream_listener import (
@@ -182,6 +183,24 @@ def test_a_reset_is_counted() -> None:
         await until(lambda: server.counts[StreamTally.BROKEN], "the reset")
 
     with_echo(scenario)
+
+
+def test_a_mistake_of_ours_ends_one_connection_and_is_logged() -> None:
+    async def broken(connection: Connection) -> None:
+        await connection.receive()
+        raise ZeroDivisionError
+
+    async def scenario(server: Echo) -> None:
+        for _ in range(2):
+            reader, writer = await server.connect()
+            writer.write(b"x")
+            assert await is_closed(reader)
+            writer.close()
+        assert server.counts[StreamTally.FAILED] == 2
+
+    with capture_logs() as logs:
+        with_echo(scenario, serve=broken)
+    assert [entry["event"] for entry in logs] == ["connection failed"] * 2
 
 
 def test_the_end_of_the_listener_is_the_end_of_its_connections() -> None:
