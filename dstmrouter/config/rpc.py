@@ -43,5 +43,7 @@ class RpcSection(Section):
     calls: Annotated[int, whole(1, 100000)] = 256
 
     def misfits(self) -> Iterator[Misfit]:
-        """Refuse the same address twice."""
+        """Refuse the same address twice, and several addresses with a port each."""
         yield from repeated(self.listen, ("listen",))
+        if not self.port and len(self.listen) > 1:
+            yield ("port",), "a port from 1 on, for all addresses of listen"

@@ -135,15 +135,18 @@ class RpcServer:
 
     async def run(self) -> None:
         """Serve until cancelled; then nothing is promised any more."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._serve())
+            if self.registration is not None:
+                tasks.create_task(self.registration.run())
+
+    async def _serve(self) -> None:
         try:
             for datagrams in self._datagrams:
                 datagrams.start()
             log.info("serving RPC", program=hex(self._config.program), port=self.tcp_port)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listener.run())
-                if self.registration is not None:
-                    tasks.create_task(self.registration.run())
-        finally:
+            await self._listener.run()
+        finally:  # at once: to unregister takes a while
             self.close()
             self._replies.close()
 
