@@ -88,6 +88,7 @@ class Connection:
 
     async def receive(self) -> bytes:
         """The next octets, at most `READ_LEN`; none: the peer has sent everything."""
+        await asyncio.sleep(0)  # what is there already is read without waiting: others must run too
         try:
             async with asyncio.timeout_at(self._deadline):
                 return await self._reader.read(READ_LEN)
@@ -166,12 +167,7 @@ class StreamListener:
         if self._ended:  # asyncio had accepted it already
             writer.transport.abort()
             return
-        try:
-            connection = Connection(reader, writer, self._limits, self._counts)
-        except (OSError, TypeError):  # gone already: it has no peer name
-            self._counts[StreamTally.BROKEN] += 1
-            writer.transport.abort()
-            return
+        connection = Connection(reader, writer, self._limits, self._counts)
         refused = self._refusal(connection)
         if refused is not None:
             self._counts[refused] += 1
