@@ -28,6 +28,7 @@ class Count(Enum):
     DROPPED_TLS = "connections whose TLS handshake failed"
     MALFORMED_DATAGRAMS = "datagrams without a TSP header"
     REPEATED_DATAGRAMS = "datagrams that came again"
+    STRANGERS = "requests over UDP from clients that have not authenticated"
     CUT_ANSWERS = "answers left empty: too large for an unproved address"
 
 

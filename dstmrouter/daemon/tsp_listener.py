@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from dstmrouter.daemon.tsp_counters import Count
+from dstmrouter.daemon.tsp_tasks import PeerTasks
 from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class TspListener:
         self._admission = admission
         self._counters = counters
         self._tls = tls
-        self._open: set[asyncio.Task[None]] = set()
+        self._tasks = PeerTasks()
         bound.listen(BACKLOG)
 
     @property
@@ -91,9 +92,7 @@ class TspListener:
                 self._weigh(accepted, IPv6Address(peer[0].partition("%")[0]))
         finally:
             self._socket.close()
-            for task in self._open:
-                task.cancel()
-            await asyncio.gather(*self._open, return_exceptions=True)
+            await self._tasks.cancel()
 
     def _weigh(self, accepted: socket.socket, address: IPv6Address) -> None:
         """Begin a connection, or drop it without a word."""
@@ -103,9 +102,7 @@ class TspListener:
             self._counters.count(Count.DROPPED_FULL)
         else:
             self._counters.count(Count.CONNECTIONS)
-            task = asyncio.create_task(self._connection(accepted, address))
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+            self._tasks.start(self._connection(accepted, address))
             return
         accepted.close()
 

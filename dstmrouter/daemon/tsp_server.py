@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import secrets
 import socket
 import time
@@ -16,10 +17,12 @@ from dstmrouter.daemon.tsp_counters import TspCounters
 from dstmrouter.daemon.tsp_desk import Desk, Office
 from dstmrouter.daemon.tsp_listener import TspListener, bind6
 from dstmrouter.daemon.tsp_stream import converse
+from dstmrouter.daemon.tsp_udp import TspDatagrams
 from dstmrouter.daemon.tsp_users import Users
 from dstmrouter.protocols import sasl
 from dstmrouter.protocols.sasl_digest import DigestServer
 from dstmrouter.protocols.sasl_scram import ScramServer
+from dstmrouter.protocols.tsp_doorway import Doorway
 from dstmrouter.protocols.tsp_session import Session, SessionTerms
 from dstmrouter.protocols.tsp_state import Ending
 
@@ -74,6 +77,9 @@ class TspServer:
                 for address in section.listen
                 if section.tcp
             ]
+            self._datagrams = [
+                self._datagram_listener(undo, address) for address in section.listen if section.udp
+            ]
             self._undo = undo.pop_all()
 
     def _listener(self, undo: contextlib.ExitStack, address: IPv6Address, port: int) -> TspListener:
@@ -82,16 +88,37 @@ class TspServer:
             bound, self._serve_plain, admission=self._admission, counters=self._counters
         )
 
+    def _datagram_listener(self, undo: contextlib.ExitStack, address: IPv6Address) -> TspDatagrams:
+        bound = undo.enter_context(bind6(socket.SOCK_DGRAM, address, self._section.port))
+        names = [
+            name
+            for name in self._section.mechanisms
+            if name != sasl.ANONYMOUS or self._section.anonymous_udp
+        ]
+        doorway = Doorway(
+            self._mechanisms(names, None),
+            self._users,
+            realm=self._section.realm,
+            key=secrets.token_bytes(32),
+        )
+        # A client that falls silent has not closed anything.
+        office = dataclasses.replace(self._office, release_on_close=False)
+        return TspDatagrams(bound, doorway, office, self._terms, self._admission)
+
     async def run(self) -> None:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for listener in self._listeners:
                 tasks.create_task(listener.run())
+            for datagrams in self._datagrams:
+                tasks.create_task(datagrams.run())
 
     def stop(self) -> None:
         """Promise nothing more; what was offered runs out by itself."""
         for session in self._sessions:
             session.close(Ending.SHUT_DOWN, "")
+        for datagrams in self._datagrams:
+            datagrams.stop()
 
     def close(self) -> None:
         """Close all sockets; a second call does nothing."""
@@ -105,7 +132,8 @@ class TspServer:
         """Sessions, ports and counters, for status."""
         return {
             "tsp_sessions": self._admission.sessions,
-            "tsp_ports": [listener.port for listener in self._listeners],
+            "tsp_tcp": [listener.port for listener in self._listeners],
+            "tsp_udp": [datagrams.port for datagrams in self._datagrams],
             "tsp": self._counters.rows(),
         }
 

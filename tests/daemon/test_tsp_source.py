@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dstmrouter.protocols.granted import GrantedLease
 
 pytestmark = pytest.mark.netns
-SCHEMES = ("tsp",)
+SCHEMES = ("tsp", "tsp-udp")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
