@@ -9,9 +9,11 @@ NEEDED='
 bridge:iproute2
 curl:curl
 ethtool:ethtool
+gsasl:gsasl
 insmod:kmod
 ip:iproute2
 linux.uml:user-mode-linux
+openssl:openssl
 ping:iputils-ping
 sysctl:procps
 tcpdump:tcpdump

@@ -12,6 +12,7 @@ from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.config.load import load_server
 from dstmrouter.daemon import server
+from dstmrouter.daemon.tsp_server import check_files
 from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ def run(config: Config = DEFAULT_CONFIG) -> None:
 
 @app.command("check-config")
 def check_config(config: Config = DEFAULT_CONFIG) -> None:
-    """Check a configuration, key file included, and say what it lends."""
+    """Check a configuration, the files that it names included, and say what it lends."""
     found = _load(config)
     server.curve_server(found.curve)
+    if found.tsp is not None:
+        check_files(found.tsp)
     space = server.address_space(found)
     for pool in space.pools:
         typer.echo(f"pool {pool.name}: {len(pool)} addresses")

@@ -56,7 +56,7 @@ def test_a_client_that_goes_before_it_accepts_leaves_nothing(abort: bool) -> Non
             else:
                 await client.close()
             await server.until(lambda: server.leases() == {"192.0.2.0": "REMOVING"})
-            assert server.counted("rolled_back") == 1
+            await server.until(lambda: server.counted("rolled_back") == 1)
 
     in_namespace(scenario)
 

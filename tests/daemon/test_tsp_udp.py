@@ -140,7 +140,7 @@ def test_a_silent_client_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
                 await lent.say(framed(ACCEPT))
                 done = {"192.0.2.0": "ACTIVE", "192.0.2.2": "REMOVING"}
                 await server.until(lambda: server.leases() == done)
-                assert server.counted("rolled_back") == 1
+                await server.until(lambda: server.counted("rolled_back") == 1)
                 await server.until(lambda: not server.server._describe()["tsp_sessions"])
 
     monkeypatch.setattr(tsp_visit, "IDLE_S", 0.5)
