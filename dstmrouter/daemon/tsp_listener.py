@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BACKLOG: Final = 256
+READ_LIMIT: Final = 4096  # asyncio keeps up to twice as much of what was not read yet
 HANDSHAKE_S: Final = 10.0
 PAUSE_S: Final = 0.1  # after an accept that failed, most likely for want of descriptors
 
@@ -130,7 +131,7 @@ class TspListener:
         self, accepted: socket.socket
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
+        reader = asyncio.StreamReader(READ_LIMIT)
         protocol = asyncio.StreamReaderProtocol(reader)
         accepted.setblocking(False)
         transport, _ = await loop.connect_accepted_socket(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from dstmrouter.daemon.tsp_admission import Admission
-from dstmrouter.daemon.tsp_counters import TspCounters
+from dstmrouter.daemon.tsp_counters import Count, TspCounters
 from dstmrouter.daemon.tsp_desk import Desk, Office
 from dstmrouter.daemon.tsp_listener import TspListener, bind6
 from dstmrouter.daemon.tsp_stream import converse
@@ -175,7 +175,8 @@ class TspServer:
         session = Session(self._terms, attempts, now=time.monotonic())
         self._sessions.add(session)
         try:
-            await converse(reader, writer, session, Desk(self._office, address))
+            desk = Desk(self._office, address)
+            await converse(reader, writer, session, desk, lambda: self._may_ask(address))
         finally:
             self._sessions.discard(session)
             if session.ending is not None:
@@ -186,6 +187,12 @@ class TspServer:
                     by=session.ending.name.lower(),
                     reason=session.why,
                 )
+
+    def _may_ask(self, address: IPv6Address) -> bool:
+        allowed = self._admission.may_ask(address, time.monotonic())
+        if not allowed:
+            self._counters.count(Count.DROPPED_RATE)
+        return allowed
 
     def _mechanisms(self, names: Iterable[str], certificate: str | None) -> sasl.Attempts:
         """Ways to authenticate, in the order of the configuration."""

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
-from dstmrouter.protocols.tsp_state import Ending, State
+from dstmrouter.protocols.tsp_state import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,15 +53,15 @@ class Visit:
         self._heard = time.monotonic()
         session = self.session
         session.receive_data(message)
-        while session.state is not State.CLOSED:
+        while not session.closed:
             request = session.next_event(time.monotonic())
             if request is None:
                 break
             await self._desk.carry_out(session, request)
-        if session.state is not State.CLOSED and not session.complete:
+        if not session.closed and not session.complete:
             session.reject_octets("a datagram with half a message")
         self._waiting.extend(chunk.data for chunk in session.chunks())
-        if session.state is State.CLOSED and session.ending is not Ending.SHUT_DOWN:
+        if session.closed and session.ending is not Ending.SHUT_DOWN:
             await self._desk.leave()
 
     def is_over(self, now: float) -> bool:

@@ -94,7 +94,9 @@ def test_values_that_do_not_go_together(tmp_path: Path, section: str, line: str)
     assert len(found) == 1
 
 
-def test_a_lease_is_at_least_a_minute(tmp_path: Path) -> None:
-    document = f"{SERVER}[lease]\nmin_s = 59\n[tsp]\n{USERS}"
-    (found,) = problems(load_server, tmp_path / "s.toml", document)
-    assert found == "[lease] min_s = 59: expected at least 60, because [tsp] counts in minutes"
+def test_leases_and_offers_must_suit_the_protocol(tmp_path: Path) -> None:
+    document = f"{SERVER}[lease]\nmin_s = 59\noffer_s = 4\n[tsp]\n{USERS}"
+    assert problems(load_server, tmp_path / "s.toml", document) == [
+        "[lease] min_s = 59: expected at least 60, because [tsp] counts in minutes",
+        "[lease] offer_s = 4: expected at least 5, for a client of [tsp] to accept",
+    ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dstmrouter.daemon import tsp_visit
 from dstmrouter.daemon.lease_source import SourceError
 from dstmrouter.daemon.tsp_account import TspAccount, TspAddress
 from dstmrouter.daemon.tsp_source import TspSource
@@ -222,3 +223,40 @@ def test_it_is_a_lease_source() -> None:
     asyncio.run(found.close())
     with pytest.raises(ConfigError, match="TLS"):
         TspSource(TspAddress.parse("tsps://x"), TspAccount())
+
+
+def test_a_server_that_forgot_us_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with lending() as server, source(f"tsp-udp://[{SERVER6}]") as client:
+            lease = await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
+            await server.until(lambda: not server.server._describe()["tsp_sessions"])
+            renewed = await client.renew(lease, lifetime_s=None)
+            assert renewed.client4 == lease.client4
+            assert server.counted("udp_dialogues") == 2
+
+    monkeypatch.setattr(tsp_visit, "IDLE_S", 0.2)
+    in_namespace(scenario)
+
+
+def test_a_caller_who_gives_up_does_not_disturb_the_next() -> None:
+    async def scenario() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(GREETING if await reader.readline() else b"")
+            writer.write(b"200 Success\r\n" if await reader.readline() else b"")
+            await reader.readline()
+            asked.set()
+            await reader.read()
+            writer.close()
+
+        asked = asyncio.Event()
+        server = await asyncio.start_server(serve, SERVER6, 3653)
+        async with server, source(account=TspAccount()) as client:
+            for _ in range(2):
+                task = asyncio.create_task(client.obtain(CLIENT6, hint4=None, lifetime_s=None))
+                await asked.wait()
+                asked.clear()
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+
+    in_namespace(scenario)

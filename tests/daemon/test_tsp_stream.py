@@ -154,3 +154,19 @@ def test_many_at_a_time() -> None:
             assert server.leases() == {"192.0.2.0": "REMOVING"}
 
     in_namespace(scenario)
+
+
+def test_requests_are_limited_as_connections_are() -> None:
+    async def scenario() -> None:
+        limits = "requests_per_s = 0.1\nburst = 4\n"
+        async with lending(EVERYTHING.partition("requests_per_s")[0] + limits) as server:
+            client = await RawClient.connect()
+            query = framed(b'<tunnel action="info"></tunnel>')
+            await client.say(HELLO + query * 5)
+            assert len([await client.line(), await client.line()]) == 2
+            codes = [(await client.frame())[:3] for _ in range(5)]
+            assert codes == [b"301", b"301", b"301", b"530", b"530"]
+            assert server.counted("dropped_rate") == 2
+            await client.close()
+
+    in_namespace(scenario)
