@@ -31,6 +31,12 @@ log = structlog.get_logger(__name__)
 BACKLOG: Final = 256
 READ_LIMIT: Final = 4096  # asyncio keeps up to twice as much of what was not read yet
 HANDSHAKE_S: Final = 10.0
+KEEPALIVE: Final = {  # a client that vanished holds its session for three minutes, not for a lease
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 120,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 6,
+}
 PAUSE_S: Final = 0.1  # after an accept that failed, most likely for want of descriptors
 
 
@@ -134,6 +140,8 @@ class TspListener:
         reader = asyncio.StreamReader(READ_LIMIT)
         protocol = asyncio.StreamReaderProtocol(reader)
         accepted.setblocking(False)
+        for option, value in KEEPALIVE.items():
+            accepted.setsockopt(*option, value)
         transport, _ = await loop.connect_accepted_socket(
             lambda: protocol,
             accepted,

@@ -17,7 +17,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from dstmrouter.errors import DecodeError
-from dstmrouter.protocols.sasl_scram import unbase64
+from dstmrouter.protocols.sasl_text import unbase64
 from dstmrouter.protocols.tsp_frame import ReceiveBuffer, frame
 from dstmrouter.protocols.tsp_greeting import VERSIONS, capability_line, decode_version
 from dstmrouter.protocols.tsp_state import LINES, Ending, Input, State, step
