@@ -120,25 +120,38 @@ class TspDatagrams:
         if not self._admission.may_ask(letter.address, time.monotonic()):
             self._counters.count(Count.DROPPED_RATE)
             return
-        visit = self._visits.get(letter.key)
-        if visit is not None and self._is_repeated(visit, letter):
-            return
         message = letter.datagram.payload.strip(PADDING)
-        if message and not message[:14].lower().startswith(b"content-length"):
+        if message[:8].upper() == b"VERSION=":
+            self._leave(letter)
+        visit = self._visits.get(letter.key)
+        entering = bool(message) and message[:14].lower() != b"content-length"
+        if visit is not None and self._is_repeated(visit, letter, entering=entering):
+            return
+        if entering:
             self._enter(letter)
         elif visit is not None:
             self._work(visit, letter)
         else:
             self._answer_stranger(letter, message)
 
-    def _is_repeated(self, visit: Visit, letter: Letter) -> bool:
-        """Answer a message that came again, or wait for its answer, which is under way."""
-        answer = visit.answer_again(letter.datagram.sequence)
-        if answer is None and not visit.busy:
+    def _leave(self, letter: Letter) -> None:
+        """End the visit of a client that begins again from the same port."""
+        visit = self._visits.get(letter.key)
+        if visit is not None and not visit.busy and visit.is_left_by(letter.datagram):
+            self._end(self._visits.pop(letter.key))
+
+    def _is_repeated(self, visit: Visit, letter: Letter, *, entering: bool) -> bool:
+        """Answer a message that came again, or wait for its answer, which is under way.
+
+        An old request whose answer is forgotten must not be carried out again, say a delete.
+        """
+        answer = visit.answer_again(letter.datagram)
+        old = not entering and not visit.is_new(letter.datagram)
+        if answer is None and not visit.busy and not old:
             return False
         self._counters.count(Count.REPEATED_DATAGRAMS)
         if answer is not None:
-            self._send(letter, answer)
+            self._send(letter, answer, proved=bool(visit.session.identity))
         return True
 
     def _answer_stranger(self, letter: Letter, message: bytes) -> None:
@@ -176,9 +189,10 @@ class TspDatagrams:
         if self._terms.brokers:
             session.close(Ending.REDIRECTED, "")
         waiting = (*entry.payloads, welcome(self._terms))
-        visit = Visit(letter.address, session, Desk(self._office, letter.address), waiting)
+        desk = Desk(self._office, letter.address)
+        visit = Visit(letter.address, letter.datagram, session, desk, waiting)
         self._visits[letter.key] = visit
-        self._send(letter, visit.answer_next(letter.datagram.sequence), proved=bool(identity))
+        self._send(letter, visit.answer_next(letter.datagram), proved=bool(identity))
 
     def _work(self, visit: Visit, letter: Letter) -> None:
         visit.busy = True
@@ -189,7 +203,7 @@ class TspDatagrams:
             await visit.take(letter.datagram.payload)
         finally:
             visit.busy = False
-        answer = visit.answer_next(letter.datagram.sequence)
+        answer = visit.answer_next(letter.datagram)
         self._send(letter, answer, proved=bool(visit.session.identity))
 
     def _sweep(self, now: float) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
     from dstmrouter.daemon.tsp_desk import Desk
+    from dstmrouter.protocols.tsp_datagram import Datagram
     from dstmrouter.protocols.tsp_session import Session
 
 REMEMBERED: Final = 8
@@ -23,12 +24,21 @@ IDLE_S: Final = 60.0
 
 
 class Visit:
-    """The client at `address`; `waiting` are messages that it will fetch by empty datagrams."""
+    """The client at `address`, since its datagram `last`.
+
+    `waiting` are messages that it will fetch by empty datagrams.
+    """
 
     def __init__(
-        self, address: IPv6Address, session: Session, desk: Desk, waiting: Iterable[bytes]
+        self,
+        address: IPv6Address,
+        last: Datagram,
+        session: Session,
+        desk: Desk,
+        waiting: Iterable[bytes],
     ) -> None:
         self.address = address
+        self._last = last
         self.session = session
         self.busy = False
         self._desk = desk
@@ -36,14 +46,23 @@ class Visit:
         self._answers: OrderedDict[int, bytes] = OrderedDict()
         self._heard = time.monotonic()
 
-    def answer_again(self, sequence: int) -> bytes | None:
-        """The answer that this message had; None for a new one."""
-        return self._answers.get(sequence)
+    def answer_again(self, datagram: Datagram) -> bytes | None:
+        """The answer that this message had; None for a new one, or one that is too old."""
+        return self._answers.get(datagram.sequence)
 
-    def answer_next(self, sequence: int) -> bytes:
+    def is_new(self, datagram: Datagram) -> bool:
+        """Whether a message comes after all that were answered: an old one is not done again."""
+        return datagram.follows(self._last)
+
+    def is_left_by(self, datagram: Datagram) -> bool:
+        """Whether a VERSION shows that the client has begun again: it is no late copy."""
+        return datagram.was_sent_after(self._last)
+
+    def answer_next(self, datagram: Datagram) -> bytes:
         """The next thing to say, which is the answer to this message; may be nothing."""
         answer = self._waiting.popleft() if self._waiting else b""
-        self._answers[sequence] = answer
+        self._last = datagram
+        self._answers[datagram.sequence] = answer
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
         return answer

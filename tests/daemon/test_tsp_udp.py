@@ -13,7 +13,7 @@ from dstmrouter.protocols import tsp_session
 from dstmrouter.protocols.tsp_datagram import Datagram
 from tests.daemon.server_process import DEADLINE_S
 from tests.daemon.tsp_lab import CLIENT6, EVERYTHING, OTHER6, SERVER6, in_namespace, lending
-from tests.protocols.tsp_samples import ACCEPT, framed
+from tests.protocols.tsp_samples import ACCEPT, DELETE, framed
 
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
@@ -34,6 +34,7 @@ class UdpClient:
         self.socket.bind((str(client6), 0))
         self.socket.connect((server6, 3653))
         self.sequence = 0xF0
+        self.stamp = 0x12345
 
     def __enter__(self) -> UdpClient:
         return self
@@ -48,10 +49,10 @@ class UdpClient:
     async def say(self, payload: bytes, *, again: bool = False) -> bytes:
         """Say something new, or the same again; the payload of the answer."""
         self.sequence += not again
-        datagram = Datagram(self.sequence, 0x12345, payload)
-        self.socket.send(datagram.encode())
+        self.stamp += 10
+        self.socket.send(Datagram(self.sequence, self.stamp, payload).encode())
         answer = Datagram.decode(await self.hear())
-        assert (answer.sequence, answer.stamp) == (self.sequence, 0x12345)
+        assert (answer.sequence, answer.stamp) == (self.sequence, self.stamp)
         return answer.payload
 
 
@@ -112,6 +113,40 @@ def test_a_client_may_begin_again_from_the_same_port() -> None:
                 await server.until(lambda: server.leases() == {"192.0.2.0": "REMOVING"})
                 assert b"200" in await client.say(CREATE)
             assert server.server._describe()["tsp_sessions"] == 1
+
+    in_namespace(scenario)
+
+
+def test_a_client_that_counts_anew_is_not_told_old_news() -> None:
+    async def scenario() -> None:
+        async with lending() as server:
+            with UdpClient() as client:
+                for _ in range(2):
+                    client.sequence = 0xF0
+                    assert (await client.say(b"VERSION=2.0.0\r\n")).startswith(b"CAPA")
+                    assert await client.say(HELLO) == SUCCESS
+                    assert b"200" in await client.say(CREATE)
+                    assert await client.say(framed(ACCEPT)) == b""
+            assert server.counted("grants") == 2
+
+    in_namespace(scenario)
+
+
+def test_late_copies_change_nothing() -> None:
+    async def scenario() -> None:
+        async with lending() as server:
+            with UdpClient() as client:
+                version = Datagram(client.sequence, client.stamp, b"VERSION=2.0.0\r\n").encode()
+                await client.say(HELLO)
+                await client.say(CREATE)
+                await client.say(framed(ACCEPT))
+                client.socket.send(version)
+                assert b"CAPABILITY" in await client.hear()
+                old = Datagram(client.sequence - 20, client.stamp, framed(DELETE)).encode()
+                client.socket.send(old)
+                await server.until(lambda: server.counted("repeated_datagrams"))
+                assert await client.say(b"") == b""
+                assert server.leases() == {"192.0.2.0": "ACTIVE"}
 
     in_namespace(scenario)
 

@@ -5,6 +5,7 @@ import time
 from dstmrouter.daemon.tsp_desk import Desk
 from dstmrouter.daemon.tsp_visit import IDLE_S, REMEMBERED, Visit
 from dstmrouter.leases.state import State
+from dstmrouter.protocols.tsp_datagram import Datagram
 from dstmrouter.protocols.tsp_session import LINE_S, Session, SessionTerms
 from dstmrouter.protocols.tsp_state import Ending
 from dstmrouter.protocols.tsp_xml import encode
@@ -16,23 +17,27 @@ from tests.protocols.tsp_samples import framed
 
 def visit_of(setting: Setting, *waiting: bytes) -> Visit:
     session = Session(SessionTerms(), {}, now=time.monotonic(), identity="ann")
-    return Visit(client(1), session, Desk(office_of(setting), client(1)), waiting)
+    return Visit(client(1), numbered(0), session, Desk(office_of(setting), client(1)), waiting)
+
+
+def numbered(sequence: int, stamp: int = 0) -> Datagram:
+    return Datagram(sequence, stamp, b"")
 
 
 def test_a_message_is_answered_and_its_answer_kept() -> None:
     async def scenario(setting: Setting) -> None:
         visit = visit_of(setting)
         await visit.take(framed(encode(CREATE)))
-        answer = visit.answer_next(7)
+        answer = visit.answer_next(numbered(7))
         assert b'action="info"' in answer
-        assert visit.answer_again(7) == answer
-        assert visit.answer_again(8) is None
+        assert visit.answer_again(numbered(7, 99)) == answer
+        assert visit.answer_again(numbered(8)) is None
         await visit.take(framed(encode(ACCEPT)))
-        assert visit.answer_next(8) == b""
-        assert visit.answer_again(8) == b""
+        assert visit.answer_next(numbered(8)) == b""
+        assert visit.answer_again(numbered(8)) == b""
         assert state(setting) is State.ACTIVE
         await visit.take(framed(encode(DELETE)))
-        assert visit.answer_next(9).endswith(b"200 Success\r\n")
+        assert visit.answer_next(numbered(9)).endswith(b"200 Success\r\n")
 
     settling(scenario)
 
@@ -40,10 +45,13 @@ def test_a_message_is_answered_and_its_answer_kept() -> None:
 def test_what_waits_is_fetched_by_empty_messages() -> None:
     async def scenario(setting: Setting) -> None:
         visit = visit_of(setting, b"one", b"two")
-        assert [visit.answer_next(number) for number in range(3)] == [b"one", b"two", b""]
+        answers = [visit.answer_next(numbered(number)) for number in range(3)]
+        assert answers == [b"one", b"two", b""]
         for number in range(3, 3 + REMEMBERED):
-            visit.answer_next(number)
-        assert visit.answer_again(2) is None
+            visit.answer_next(numbered(number))
+        assert visit.answer_again(numbered(2)) is None
+        assert not visit.is_new(numbered(2))
+        assert visit.is_new(numbered(3 + REMEMBERED))
 
     settling(scenario)
 
