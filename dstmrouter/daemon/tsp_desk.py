@@ -130,12 +130,15 @@ class Desk:
         offer, wish = self._offer, self._wish
         assert offer is not None, "the session lets accept pass only after an offer"
         assert wish is not None
-        self._offer = None
         try:
             lease = await self._office.lender.grant(wish)
         except LeaseError as error:
             session.lose(str(error))
+            if offer.state is State.OFFERED:  # a lease that was to be extended goes on as it was
+                await self._end(offer, Count.ROLLED_BACK)
             return
+        finally:
+            self._offer = None
         if lease.ipv4 != offer.ipv4:  # the offer ran out and went to somebody else
             await self._end(lease, Count.ROLLED_BACK)
             session.lose(f"{offer.ipv4} is lent to another client")

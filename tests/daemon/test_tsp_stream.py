@@ -7,9 +7,11 @@ import socket
 
 import pytest
 
+from dstmrouter.daemon import tsp_stream
 from dstmrouter.protocols import tsp_session
+from dstmrouter.protocols.tsp_state import Ending
 from tests.daemon.tsp_lab import CLIENT6, EVERYTHING, RawClient, in_namespace, lending
-from tests.protocols.tsp_samples import ACCEPT, REJECT, framed
+from tests.protocols.tsp_samples import ACCEPT, REJECT, framed, session
 
 pytestmark = pytest.mark.netns
 CREATE = (
@@ -170,3 +172,29 @@ def test_requests_are_limited_as_connections_are() -> None:
             await client.close()
 
     in_namespace(scenario)
+
+
+def test_a_client_that_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck:
+        """A writer whose peer takes nothing."""
+
+        def write(self, data: bytes) -> None:
+            self.written = data
+
+        async def drain(self) -> None:
+            await asyncio.Event().wait()
+
+    class Nobody:
+        async def leave(self) -> None:
+            self.left = True
+
+    async def scenario() -> None:
+        reader, desk = asyncio.StreamReader(), Nobody()
+        reader.feed_data(b"VERSION=2.0.0\r\n")
+        await tsp_stream.converse(reader, Stuck(), server, desk, lambda: True)  # type: ignore[arg-type]
+        assert (server.ending, server.why) == (Ending.TIMED_OUT, "answers are not read")
+        assert desk.left
+
+    server = session()
+    monkeypatch.setattr(tsp_stream, "WRITE_S", 0.05)
+    asyncio.run(scenario())
