@@ -29,7 +29,7 @@ class Count(Enum):
     MALFORMED_DATAGRAMS = "datagrams without a TSP header"
     REPEATED_DATAGRAMS = "datagrams that came again"
     STRANGERS = "requests over UDP from clients that have not authenticated"
-    CUT_ANSWERS = "answers left empty: too large for an unproved address"
+    CUT_ANSWERS = "answers left empty: too large for a datagram, or for an unproved address"
 
 
 HELP: Mapping[str, str] = {

@@ -220,8 +220,8 @@ class TspDatagrams:
 
     def _send(self, letter: Letter, payload: bytes, *, proved: bool = False) -> None:
         octets = letter.datagram.answer(payload).encode()
-        assert len(octets) <= DATAGRAM_LIMIT
-        if not proved and not may_answer(letter.asked, len(octets)):
+        allowed = proved or may_answer(letter.asked, len(octets))
+        if not allowed or len(octets) > DATAGRAM_LIMIT:
             self._counters.count(Count.CUT_ANSWERS)
             octets = letter.datagram.answer(b"").encode()
         try:

@@ -23,7 +23,6 @@ from tests.daemon.tsp_lab import (
 from tests.protocols.tsp_samples import PASSWORD, USER
 
 if TYPE_CHECKING:
-
     from dstmrouter.daemon.lease_source import LeaseSource
 
 pytestmark = pytest.mark.netns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 from typing import TYPE_CHECKING
 
@@ -220,6 +221,17 @@ def test_nobody_is_flooded_in_another_s_name() -> None:
                 await client.say(HELLO)
                 short = framed(b"<tunnel action='create'/>")
                 assert await client.say(short) == b""
+                assert server.counted("cut_answers") == 1
+
+    in_namespace(scenario)
+
+
+def test_an_answer_that_would_be_too_long_is_cut() -> None:
+    async def scenario() -> None:
+        async with lending() as server:
+            with UdpClient() as client:
+                first = b"n,,n=" + b"=2C" * 250 + b",r=nonce"
+                assert await client.say(base64.b64encode(first) + b"\r\n") == b""
                 assert server.counted("cut_answers") == 1
 
     in_namespace(scenario)
