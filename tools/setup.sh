@@ -10,6 +10,7 @@ bridge:iproute2
 cc:gcc
 curl:curl
 ethtool:ethtool
+gsasl:gsasl
 insmod:kmod
 ip:iproute2
 linux.uml:user-mode-linux
