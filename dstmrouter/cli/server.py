@@ -60,7 +60,7 @@ def check_config(config: Config = DEFAULT_CONFIG) -> None:
 def _load(path: Path) -> ServerConfig:
     found = load_server(path)
     try:
-        server.address_space(found)
+        server.lease_book(found)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return found

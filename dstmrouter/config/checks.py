@@ -70,6 +70,17 @@ def seconds(low: float, high: float) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def share() -> BeforeValidator:
+    """A part of a whole, from 0 to 1."""
+
+    def check(value: object) -> float:
+        if type(value) not in {int, float} or not 0 <= float(str(value)) <= 1:
+            raise unlike("a share between 0 and 1")
+        return float(str(value))
+
+    return BeforeValidator(check)
+
+
 def counted(low: int, high: int, what: str) -> BeforeValidator:
     """An array of `low` to `high` elements, which are checked one by one afterwards."""
 

@@ -21,6 +21,7 @@ import structlog
 
 from dstmrouter.config.fields import is_remote
 from dstmrouter.daemon.lending import Lender
+from dstmrouter.daemon.server_alarms import AlarmWatch
 from dstmrouter.daemon.server_control import LeaseControl
 from dstmrouter.daemon.server_ledger import Ledger
 from dstmrouter.errors import DstmError
@@ -28,6 +29,8 @@ from dstmrouter.leases.bindings import all_bindings
 from dstmrouter.leases.book import LeaseBook
 from dstmrouter.leases.lease import LeaseTerms
 from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.reservation import Reservation
+from dstmrouter.leases.selector import Selector
 from dstmrouter.leases.state import BOUND, State
 from dstmrouter.leases.store import LeaseStore
 from dstmrouter.zmqctl.control import ControlServer, Handler
@@ -55,7 +58,27 @@ def address_space(config: ServerConfig) -> AddressSpace:
 def _pool(pool: ServerPool, *never: tuple[Any, Any]) -> Pool:
     span = pool.span
     exclude = [(part.first, part.last) for part in pool.exclude]
-    return Pool.of(pool.name or str(span), [(span.first, span.last)], [*exclude, *never])
+    return Pool.of(
+        pool.name or str(span),
+        [(span.first, span.last)],
+        [*exclude, *never],
+        selector=Selector(pool.identities, pool.client_prefixes),
+        reserve=pool.reserve,
+    )
+
+
+def lease_book(config: ServerConfig) -> LeaseBook:
+    """An empty book by all rules of the configuration; ConfigError when they do not fit."""
+    reservations = [
+        Reservation(ipv4=one.ipv4, client6=one.client6, identity=one.identity or "")
+        for one in config.reservation
+    ]
+    return LeaseBook(
+        address_space(config),
+        lease_terms(config),
+        tep6=config.tep.tep6,
+        reservations=reservations,
+    )
 
 
 def lease_terms(config: ServerConfig) -> LeaseTerms:
@@ -72,7 +95,8 @@ class LeaseServer:
         self._epoch = os.urandom(EPOCH_OCTETS)
         self._tep6 = config.tep.tep6
         self._store = store
-        self._book = LeaseBook(address_space(config), lease_terms(config), tep6=self._tep6)
+        self._book = lease_book(config)
+        self._alarms = AlarmWatch(self._book)
         self._superseded = self._restore()
         keys = curve_server(config.curve)
         with contextlib.ExitStack() as undo:
@@ -97,7 +121,7 @@ class LeaseServer:
                 required=config.feed.required,
                 ack_timeout_s=config.feed.ack_timeout_s,
             )
-            control = LeaseControl(self._book, self._lender, describe=self._describe)
+            control = LeaseControl(self._book, self._lender, self._alarms, describe=self._describe)
             self._control = _control(config.control.bind, keys, control.handlers())
             undo.callback(self._control.close)
             self._undo = undo.pop_all()
@@ -119,7 +143,12 @@ class LeaseServer:
             settling = (self._ledger.run_settling(), self._feed.run(), self._routers.run())
             settlers = [tasks.create_task(one) for one in settling]
             await self._resume()
-            changing = (self._ledger.run_removal(), self._ledger.run_expiry(), self._control.run())
+            changing = (
+                self._ledger.run_removal(),
+                self._ledger.run_expiry(),
+                self._alarms.run(),
+                self._control.run(),
+            )
             changers = [tasks.create_task(one) for one in changing]
             await stop.wait()
             self._control.close()  # nothing new is promised from here on

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dstmrouter.daemon.lending import Lender
+    from dstmrouter.daemon.server_alarms import AlarmWatch
     from dstmrouter.leases.book import LeaseBook
     from dstmrouter.leases.lease import Lease
     from dstmrouter.zmqctl.control import Handler
@@ -33,9 +34,17 @@ LIFETIME_LIMIT_S: Final = 0xFFFFFFFE  # what a binding can carry
 class LeaseControl:
     """The control methods over `book`; promises are made by `lender`."""
 
-    def __init__(self, book: LeaseBook, lender: Lender, *, describe: Callable[[], Params]) -> None:
+    def __init__(
+        self,
+        book: LeaseBook,
+        lender: Lender,
+        alarms: AlarmWatch,
+        *,
+        describe: Callable[[], Params],
+    ) -> None:
         self._book = book
         self._lender = lender
+        self._alarms = alarms
         self._describe = describe
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -54,11 +63,12 @@ class LeaseControl:
         """Pools with the number of addresses in each state, and what the server says of itself."""
         space = self._book.space
         pools = []
-        for pool, slots in zip(space.pools, space.bounds, strict=True):
+        alarms = self._alarms.describe()
+        for pool, slots, alarm in zip(space.pools, space.bounds, alarms, strict=True):
             states = self._book.table.state[slots.start : slots.stop]
             counts = np.bincount(states, minlength=len(State)).tolist()
             by_state = {state.name.lower(): counts[state] for state in State}
-            pools.append({"name": pool.name, "addresses": len(pool), **by_state})
+            pools.append({"name": pool.name, "addresses": len(pool), **by_state, **alarm})
         return {**self._describe(), "pools": pools}
 
     async def leases(self, params: Params) -> Params:
