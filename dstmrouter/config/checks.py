@@ -59,23 +59,23 @@ def power_of_two(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def decimal(low: float, high: float, unit: str) -> BeforeValidator:
+    """A number from `low` to `high`, both included; fractions are welcome."""
+
+    def check(value: object) -> float:
+        if type(value) not in {int, float} or not low <= float(str(value)) <= high:
+            raise unlike(f"a number between {low:g} and {high:g} ({unit})")
+        return float(str(value))
+
+    return BeforeValidator(check)
+
+
 def seconds(low: float, high: float) -> BeforeValidator:
     """A duration in seconds; fractions are welcome."""
 
     def check(value: object) -> float:
         if type(value) not in {int, float} or not low <= float(str(value)) <= high:
             raise unlike(f"seconds between {low:g} and {high:g}")
-        return float(str(value))
-
-    return BeforeValidator(check)
-
-
-def share() -> BeforeValidator:
-    """A part of a whole, from 0 to 1."""
-
-    def check(value: object) -> float:
-        if type(value) not in {int, float} or not 0 <= float(str(value)) <= 1:
-            raise unlike("a share between 0 and 1")
         return float(str(value))
 
     return BeforeValidator(check)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from dstmrouter.config.checks import Misfit, Several, counted, seconds, share, whole
+from dstmrouter.config.checks import Misfit, Several, counted, decimal, seconds, whole
 from dstmrouter.config.fields import (
     AbsolutePath,
     Endpoint,
@@ -27,7 +27,12 @@ from dstmrouter.config.model import (
     overlaps,
     repeated,
 )
-from dstmrouter.config.server_rules import ReservationSection, reservation_misfits
+from dstmrouter.config.server_rules import (
+    QuotaSection,
+    RateSection,
+    ReservationSection,
+    reservation_misfits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +81,7 @@ class ServerPool(Section):
     exclude: Several[SomeRange4] = ()
     identities: Annotated[Several[Identity], counted(0, 65536, "identities")] = ()
     client_prefixes: Annotated[Several[Prefix6], counted(0, 65536, "IPv6 prefixes")] = ()
-    reserve: Annotated[float, share()] = 0.0
+    reserve: Annotated[float, decimal(0, 1, "share of the addresses")] = 0.0
 
     @property
     def span(self) -> Range4:
@@ -147,6 +152,8 @@ class ServerConfig(Section):
     lease: LeaseSection = LeaseSection()
     pool: Annotated[Several[ServerPool], counted(1, 256, "pools")]
     reservation: Annotated[Several[ReservationSection], counted(0, 65536, "reservations")] = ()
+    quota: QuotaSection = QuotaSection()
+    rate: RateSection = RateSection()
     tep: TepSection
     store: StoreSection = StoreSection()
     feed: FeedSection = FeedSection()

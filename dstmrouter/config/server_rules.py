@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
+from dstmrouter.config.checks import decimal, whole
 from dstmrouter.config.fields import Global6, Identity, Range4, Unicast4
 from dstmrouter.config.model import Section, repeated
 
@@ -12,6 +13,28 @@ if TYPE_CHECKING:
 
     from dstmrouter.config.checks import Key, Misfit
     from dstmrouter.config.server import ServerPool
+
+
+MostLeases: TypeAlias = Annotated[int, whole(0, 1 << 24, "leases, 0: no limit")]
+PerSecond: TypeAlias = Annotated[float, decimal(0, 1e6, "requests per second, 0: no limit")]
+Burst: TypeAlias = Annotated[int, whole(1, 1_000_000, "requests")]
+
+
+class QuotaSection(Section):
+    """`[quota]`: how many leases at the same time; 0 is no limit."""
+
+    per_identity: MostLeases = 0
+    per_64: MostLeases = 0
+    per_48: MostLeases = 0
+
+
+class RateSection(Section):
+    """`[rate]`: how many requests of clients per second, and at once; 0 is no limit."""
+
+    per_64: PerSecond = 0.0
+    per_64_burst: Burst = 20
+    total: PerSecond = 0.0
+    total_burst: Burst = 1000
 
 
 class ReservationSection(Section):

@@ -29,6 +29,8 @@ from dstmrouter.leases.bindings import all_bindings
 from dstmrouter.leases.book import LeaseBook
 from dstmrouter.leases.lease import LeaseTerms
 from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.quota import Quotas
+from dstmrouter.leases.rate import Rate, Throttle
 from dstmrouter.leases.reservation import Reservation
 from dstmrouter.leases.selector import Selector
 from dstmrouter.leases.state import BOUND, State
@@ -78,6 +80,16 @@ def lease_book(config: ServerConfig) -> LeaseBook:
         lease_terms(config),
         tep6=config.tep.tep6,
         reservations=reservations,
+        quotas=Quotas(**config.quota.model_dump()),
+    )
+
+
+def request_throttle(config: ServerConfig) -> Throttle:
+    """What section `[rate]` admits."""
+    rate = config.rate
+    return Throttle(
+        per_64=Rate(per_s=rate.per_64, burst=rate.per_64_burst),
+        total=Rate(per_s=rate.total, burst=rate.total_burst),
     )
 
 
@@ -97,6 +109,7 @@ class LeaseServer:
         self._store = store
         self._book = lease_book(config)
         self._alarms = AlarmWatch(self._book)
+        self._throttle = request_throttle(config)
         self._superseded = self._restore()
         keys = curve_server(config.curve)
         with contextlib.ExitStack() as undo:
@@ -120,6 +133,7 @@ class LeaseServer:
                 self._feed,
                 required=config.feed.required,
                 ack_timeout_s=config.feed.ack_timeout_s,
+                throttle=self._throttle,
             )
             control = LeaseControl(self._book, self._lender, self._alarms, describe=self._describe)
             self._control = _control(config.control.bind, keys, control.handlers())
@@ -197,6 +211,7 @@ class LeaseServer:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "epoch": self._epoch.hex(),
             "generation": self._feed.generation,
+            "rate_limited": self._throttle.refused,
             "bound": len(self._book.table.in_states(BOUND)),
             "tep6": [str(address) for address in self._tep6],
             "tep4": str(self._config.tep.tep4),

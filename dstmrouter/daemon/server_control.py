@@ -88,14 +88,15 @@ class LeaseControl:
             hint=_address4(params),
             lifetime_s=_number(params, "lifetime_s", 1, LIFETIME_LIMIT_S),
         )
-        return self._row(await self._lender.grant(request))
+        return self._row(await self._lender.grant(request, by_operator=True))
 
     async def renew(self, params: Params) -> Params:
         """Extend the lease of `client6`."""
         client6 = _address6(params)
         lifetime_s = _number(params, "lifetime_s", 1, LIFETIME_LIMIT_S)
         ipv4 = self._named(params)
-        return self._row(await self._lender.renew(ipv4, client6, lifetime_s=lifetime_s))
+        lease = await self._lender.renew(ipv4, client6, lifetime_s=lifetime_s, by_operator=True)
+        return self._row(lease)
 
     async def release(self, params: Params) -> Params:
         """End a lease now; without `client6` it is the operator who ends it."""

@@ -20,6 +20,7 @@ from dstmrouter.errors import LeaseError
 from dstmrouter.leases.choice import Choice
 from dstmrouter.leases.free import FreeSlots
 from dstmrouter.leases.lease import FIRST_LEASE_ID, IDENTITY_LIMIT, Lease, LeaseRequest, LeaseTerms
+from dstmrouter.leases.quota import NO_LIMITS, Holdings, Quotas
 from dstmrouter.leases.reservation import Reservations
 from dstmrouter.leases.state import BOUND, TIMED, Input, State, step
 from dstmrouter.leases.table import LeaseColumns, LeaseTable
@@ -45,6 +46,7 @@ class LeaseBook:
         *,
         tep6: Iterable[IPv6Address] = (),
         reservations: Iterable[Reservation] = (),
+        quotas: Quotas = NO_LIMITS,
     ) -> None:
         self.space = space
         self.terms = terms
@@ -52,7 +54,13 @@ class LeaseBook:
         self._tep6 = frozenset(tep6)
         self._reservations = Reservations(reservations, space)
         self._free = FreeSlots(space.bounds)
-        self._choice = Choice(self.table, self._free, self._reservations)
+        self._holdings = Holdings(quotas)
+        self._choice = Choice(
+            self.table,
+            self._free,
+            self._reservations,
+            one_per_identity=quotas.per_identity == 1,
+        )
         self._free_in_order(np.arange(space.capacity))
         self._last_lease_id = FIRST_LEASE_ID - 1
         self._next_due: float | None = None  # never later than the first end of a state
@@ -71,6 +79,7 @@ class LeaseBook:
         self._free_in_order(free[np.argsort(since, kind="stable")])
         if len(stored):
             self._last_lease_id = max(self._last_lease_id, int(stored.lease_id.max()))
+        self._holdings.load(self.table)
         self._next_due = self.table.next_due()
         return [self._end(slot, Input.RELEASE) for slot in doubled.tolist()]
 
@@ -155,10 +164,16 @@ class LeaseBook:
         lease = None if slot is None else self.table.get(slot)
         return lease if lease is not None and lease.bound else None
 
+    def extended_by(self, request: LeaseRequest) -> Lease | None:
+        """The lease or offer in force that `grant` would extend, or move to a new client6."""
+        slot = self._choice.extended_by(request)
+        return None if slot is None else self.table.get(slot)
+
     def is_current(self, lease: Lease) -> bool:
-        """Whether `lease`, as it was returned some time ago, still binds its address."""
+        """Whether `lease`, as it was returned some time ago, still binds its address to it."""
         held = self.table.get(self._slot(lease.ipv4))
-        return held.bound and held.lease_id == lease.lease_id
+        same = held.lease_id == lease.lease_id and held.client6 == lease.client6
+        return held.bound and same
 
     def is_removing(self, ipv4: IPv4Address, lease_id: int) -> bool:
         """Whether this lease has ended but routers may still have it."""
@@ -182,6 +197,7 @@ class LeaseBook:
         self._check_request(request)
         slot = self._choice.slot_for(request)
         old = self.table.get(slot)
+        self._holdings.check(request.client6, request.identity, old)
         state = step(old.state, happened)
         extends = old.bound
         lease = Lease(
@@ -248,6 +264,8 @@ class LeaseBook:
             self._free.take(slot, self.space.pool_index(slot))
         elif is_free and not was_free:
             self._free.give(slot, self.space.pool_index(slot))
+        if self._holdings.counting:
+            self._holdings.change(self.table.get(slot), lease)
         self.table.put(slot, lease)
         if lease.state in TIMED and (self._next_due is None or lease.until < self._next_due):
             self._next_due = lease.until

@@ -29,8 +29,15 @@ ANN = '[[reservation]]\nipv4 = "203.0.113.9"\nidentity = "ann"\n'
             '[[pool]] #1 client_prefixes #1 = "2001:db8::1/32": expected an IPv6 prefix '
             "without host bits, like 2001:db8::/32",
         ),
-        ("reserve = 20", "[[pool]] #1 reserve = 20: expected a share between 0 and 1"),
-        ("reserve = true", "[[pool]] #1 reserve = true: expected a share between 0 and 1"),
+        (
+            "reserve = 20",
+            "[[pool]] #1 reserve = 20: expected a number between 0 and 1 (share of the addresses)",
+        ),
+        (
+            "reserve = true",
+            "[[pool]] #1 reserve = true: expected a number between 0 and 1 "
+            "(share of the addresses)",
+        ),
     ],
 )
 def test_bad_selectors(tmp_path: Path, keys: str, line: str) -> None:
@@ -66,6 +73,36 @@ def test_bad_selectors(tmp_path: Path, keys: str, line: str) -> None:
 )
 def test_bad_reservations(tmp_path: Path, reservation: str, line: str) -> None:
     assert problems(load_server, tmp_path / "s.toml", SERVER + reservation) == [line]
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        (
+            "[quota]\nper_64 = -1\n",
+            "[quota] per_64 = -1: expected an integer between 0 and 16777216 (leases, 0: no limit)",
+        ),
+        (
+            '[rate]\ntotal = "many"\n',
+            '[rate] total = "many": expected a number between 0 and 1e+06 '
+            "(requests per second, 0: no limit)",
+        ),
+        (
+            "[rate]\nper_64_burst = 0\n",
+            "[rate] per_64_burst = 0: expected an integer between 1 and 1000000 (requests)",
+        ),
+    ],
+)
+def test_bad_limits(tmp_path: Path, section: str, line: str) -> None:
+    assert problems(load_server, tmp_path / "s.toml", SERVER + section) == [line]
+
+
+def test_nothing_is_limited_by_default(tmp_path: Path) -> None:
+    file = tmp_path / "s.toml"
+    file.write_text(SERVER)
+    config = load_server(file)
+    assert set(config.quota.model_dump().values()) == {0}
+    assert (config.rate.per_64, config.rate.total) == (0.0, 0.0)
 
 
 def test_an_excluded_address_cannot_be_reserved(tmp_path: Path) -> None:
