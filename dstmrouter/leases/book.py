@@ -24,6 +24,7 @@ from dstmrouter.leases.quota import NO_LIMITS, Holdings, Quotas
 from dstmrouter.leases.reservation import Reservations
 from dstmrouter.leases.state import BOUND, TIMED, Input, State, step
 from dstmrouter.leases.table import LeaseColumns, LeaseTable
+from dstmrouter.leases.times import routers_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -251,7 +252,7 @@ class LeaseBook:
         state = step(lease.state, happened)
         until = lease.until
         if lease.bound:
-            until += self.terms.grace_s  # so long do routers keep it by themselves
+            until = routers_until(until, self.terms.grace_s)
         elif state is State.QUARANTINE:
             until += self.terms.quarantine_s
         return self._write(slot, dataclasses.replace(lease, state=state, until=until))
