@@ -34,6 +34,11 @@ CREATE TABLE leases (
     written REAL NOT NULL, -- Unix time of this row
     since REAL NOT NULL -- Unix time at which the holding began
 );
+CREATE TABLE boot ( -- one row: when the file was first opened in the last boot of the machine
+    number INTEGER NOT NULL,
+    unix REAL NOT NULL,
+    monotonic REAL NOT NULL
+);
 CREATE TABLE history (
     id INTEGER PRIMARY KEY,
     ipv4 INTEGER NOT NULL,

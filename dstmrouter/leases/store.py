@@ -95,7 +95,7 @@ class LeaseStore:
             client6=np.frombuffer(b"".join(client6), "<u8").reshape(-1, OCTETS6 // 8),
             state=np.array(state, np.uint8),
             lease_id=np.array(lease_id, np.int64),
-            until=restored_until(times, self._now()),
+            until=restored_until(times, self._first),
             identity=tuple(identity),
         )
 
@@ -137,6 +137,18 @@ class LeaseStore:
             self.found_version = prepare(self._db)
         except SchemaError as error:
             raise StoreError(f"{self.path}: {error}") from None
+        self._first = self._first_of_boot()
+
+    def _first_of_boot(self) -> Moment:
+        """When the file was first opened in this boot: all runs in it count from there."""
+        found = self._db.execute("SELECT unix, monotonic, number FROM boot").fetchone()
+        if found is not None and found[2] == self._boot:
+            return Moment(*found)
+        now = self._now()
+        with _Transaction(self._db):
+            self._db.execute("DELETE FROM boot")
+            self._db.execute("INSERT INTO boot (unix, monotonic, number) VALUES (?, ?, ?)", now)
+        return now
 
 
 def this_boot() -> int:

@@ -81,12 +81,13 @@ class StoredTimes(NamedTuple):
     written_unix: npt.NDArray[np.float64]
 
 
-def restored_until(stored: StoredTimes, now: Moment) -> npt.NDArray[np.float64]:
-    """When states end by the monotonic clock of this run.
+def restored_until(stored: StoredTimes, first: Moment) -> npt.NDArray[np.float64]:
+    """When states end by the monotonic clock of this boot; `first` is when its first run began.
 
-    Within one boot of the machine the monotonic clock went on, so a wall clock that was set
-    meanwhile does not matter. After a boot there is only the wall clock. If it was set back, no
-    more is left than there was at the time of writing; if it was set forward, leases end early.
+    Within one boot of the machine the monotonic clock goes on, so it does not matter if the wall
+    clock is set: what this boot wrote has its time, and what an earlier one wrote is understood as
+    the first run understood it, by the wall clock. If that was set back over the boot, no more is
+    left than there was at the time of writing; if it was set forward, leases end early.
     """
-    left = np.minimum(stored.unix - now.unix, stored.unix - stored.written_unix)
-    return np.where(stored.boot == now.boot, stored.monotonic, now.monotonic + left)
+    left = np.minimum(stored.unix - first.unix, stored.unix - stored.written_unix)
+    return np.where(stored.boot == first.boot, stored.monotonic, first.monotonic + left)
