@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from dstmrouter.cli import ctl_counters, ctl_lease
+from dstmrouter.cli import ctl_counters, ctl_history, ctl_lease
 from dstmrouter.cli.ctl_access import (
     ROUTER_DEFAULT,
     SERVER_DEFAULT,
@@ -48,7 +48,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("counters")(ctl_counters.counters)
+app.command("whohad")(ctl_history.whohad)
 app.add_typer(ctl_lease.app, name="lease")
+app.add_typer(ctl_history.app, name="history")
 
 
 @app.callback()

@@ -12,6 +12,7 @@ from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.config.load import load_server
 from dstmrouter.daemon import server
+from dstmrouter.daemon.server_rules import address_space, lease_book
 from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def check_config(config: Config = DEFAULT_CONFIG) -> None:
     """Check a configuration, key file included, and say what it lends."""
     found = _load(config)
     server.curve_server(found.curve)
-    space = server.address_space(found)
+    space = address_space(found)
     for pool in space.pools:
         typer.echo(f"pool {pool.name}: {len(pool)} addresses")
     typer.echo(f"{config}: good, {space.capacity} addresses in {len(space.pools)} pools")
@@ -60,7 +61,7 @@ def check_config(config: Config = DEFAULT_CONFIG) -> None:
 def _load(path: Path) -> ServerConfig:
     found = load_server(path)
     try:
-        server.lease_book(found)
+        lease_book(found)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return found

@@ -28,6 +28,7 @@ from dstmrouter.config.model import (
     repeated,
 )
 from dstmrouter.config.server_rules import (
+    HistorySection,
     QuotaSection,
     RateSection,
     ReservationSection,
@@ -156,6 +157,7 @@ class ServerConfig(Section):
     rate: RateSection = RateSection()
     tep: TepSection
     store: StoreSection = StoreSection()
+    history: HistorySection = HistorySection()
     feed: FeedSection = FeedSection()
     control: ControlSection = ControlSection()
     curve: CurveConfig | None = None

@@ -37,6 +37,12 @@ class RateSection(Section):
     total_burst: Burst = 1000
 
 
+class HistorySection(Section):
+    """`[history]`: how long it is known who had which address."""
+
+    keep_days: Annotated[int, whole(0, 36_500, "days")] = 365
+
+
 class ReservationSection(Section):
     """`[[reservation]]`: an address that only one client gets."""
 

@@ -23,16 +23,12 @@ from dstmrouter.config.fields import is_remote
 from dstmrouter.daemon.lending import Lender
 from dstmrouter.daemon.server_alarms import AlarmWatch
 from dstmrouter.daemon.server_control import LeaseControl
+from dstmrouter.daemon.server_history import HistoryControl
 from dstmrouter.daemon.server_ledger import Ledger
+from dstmrouter.daemon.server_rules import lease_book, request_throttle
 from dstmrouter.errors import DstmError
 from dstmrouter.leases.bindings import all_bindings
-from dstmrouter.leases.book import LeaseBook
-from dstmrouter.leases.lease import LeaseTerms
-from dstmrouter.leases.pool import AddressSpace, Pool
-from dstmrouter.leases.quota import Quotas
-from dstmrouter.leases.rate import Rate, Throttle
-from dstmrouter.leases.reservation import Reservation
-from dstmrouter.leases.selector import Selector
+from dstmrouter.leases.history import LeaseHistory
 from dstmrouter.leases.state import BOUND, State
 from dstmrouter.leases.store import LeaseStore
 from dstmrouter.zmqctl.control import ControlServer, Handler
@@ -45,57 +41,10 @@ if TYPE_CHECKING:
 
     from dstmrouter.binding import BindingColumns
     from dstmrouter.config.model import CurveConfig
-    from dstmrouter.config.server import ServerConfig, ServerPool
+    from dstmrouter.config.server import ServerConfig
     from dstmrouter.leases.lease import Lease
 
 log = structlog.get_logger(__name__)
-
-
-def address_space(config: ServerConfig) -> AddressSpace:
-    """The addresses to lend; the routers' own IPv4 address is never among them."""
-    tep4 = config.tep.tep4
-    return AddressSpace([_pool(pool, (tep4, tep4)) for pool in config.pool])
-
-
-def _pool(pool: ServerPool, *never: tuple[Any, Any]) -> Pool:
-    span = pool.span
-    exclude = [(part.first, part.last) for part in pool.exclude]
-    return Pool.of(
-        pool.name or str(span),
-        [(span.first, span.last)],
-        [*exclude, *never],
-        selector=Selector(pool.identities, pool.client_prefixes),
-        reserve=pool.reserve,
-    )
-
-
-def lease_book(config: ServerConfig) -> LeaseBook:
-    """An empty book by all rules of the configuration; ConfigError when they do not fit."""
-    reservations = [
-        Reservation(ipv4=one.ipv4, client6=one.client6, identity=one.identity or "")
-        for one in config.reservation
-    ]
-    return LeaseBook(
-        address_space(config),
-        lease_terms(config),
-        tep6=config.tep.tep6,
-        reservations=reservations,
-        quotas=Quotas(**config.quota.model_dump()),
-    )
-
-
-def request_throttle(config: ServerConfig) -> Throttle:
-    """What section `[rate]` admits."""
-    rate = config.rate
-    return Throttle(
-        per_64=Rate(per_s=rate.per_64, burst=rate.per_64_burst),
-        total=Rate(per_s=rate.total, burst=rate.total_burst),
-    )
-
-
-def lease_terms(config: ServerConfig) -> LeaseTerms:
-    """The terms of section `[lease]`."""
-    return LeaseTerms(**config.lease.model_dump())
 
 
 class LeaseServer:
@@ -135,10 +84,17 @@ class LeaseServer:
                 ack_timeout_s=config.feed.ack_timeout_s,
                 throttle=self._throttle,
             )
-            control = LeaseControl(self._book, self._lender, self._alarms, describe=self._describe)
-            self._control = _control(config.control.bind, keys, control.handlers())
+            history = LeaseHistory(config.store.path)
+            self._history = HistoryControl(history, keep_days=config.history.keep_days)
+            undo.callback(self._history.close)
+            self._control = _control(config.control.bind, keys, self._handlers())
             undo.callback(self._control.close)
             self._undo = undo.pop_all()
+
+    def _handlers(self) -> Mapping[str, Handler]:
+        """What operators may ask."""
+        leases = LeaseControl(self._book, self._lender, self._alarms, describe=self._describe)
+        return {**leases.handlers(), **self._history.handlers()}
 
     def _restore(self) -> list[Lease]:
         stored = self._store.load()
@@ -161,6 +117,7 @@ class LeaseServer:
                 self._ledger.run_removal(),
                 self._ledger.run_expiry(),
                 self._alarms.run(),
+                self._history.run(),
                 self._control.run(),
             )
             changers = [tasks.create_task(one) for one in changing]

@@ -48,7 +48,7 @@ CREATE TABLE history (
     since REAL NOT NULL, -- Unix time
     until REAL NOT NULL -- Unix time
 );
-CREATE INDEX history_of_address ON history (ipv4, since);
+CREATE INDEX history_of_address ON history (ipv4, since, until);
 CREATE INDEX history_by_end ON history (until);
 CREATE TRIGGER holding_ends AFTER UPDATE ON leases
 WHEN old.state BETWEEN 1 AND 3 AND NOT (
