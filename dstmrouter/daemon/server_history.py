@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from dstmrouter.leases.history import Holding, LeaseHistory, Page
     from dstmrouter.zmqctl.control import Handler
 
-A = TypeVar("A")
-B = TypeVar("B")
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
@@ -57,17 +56,21 @@ class HistoryControl:
         if ipv4 is None:
             raise bad_request("expected ipv4")
         at = unix_time(params, "at")
-        at = time.time() if at is None else at
-        holders = await self._ask(self._history.holders, ipv4, at)
+        now = time.time()
+        at = now if at is None else at
+        holders = await self._ask(partial(self._history.holders, ipv4, at, now=now))
         return {"ipv4": str(ipv4), "at": at, "holders": [_row(one) for one in holders]}
 
     async def lasting(self, params: Params) -> Params:
         """One page of the holdings that last, by address; `after` is from the page before."""
-        return _answer(await self._ask(self._history.lasting, *_place(params, first=-1)))
+        after, limit = _place(params, first=-1)
+        lasting = partial(self._history.lasting, after, limit, now=time.time())
+        return _answer(await self._ask(lasting))
 
     async def ended(self, params: Params) -> Params:
         """One page of the holdings that have ended, in the order of their end."""
-        return _answer(await self._ask(self._history.ended, *_place(params, first=0)))
+        after, limit = _place(params, first=0)
+        return _answer(await self._ask(partial(self._history.ended, after, limit)))
 
     async def run(self) -> None:
         """Forget until cancelled."""
@@ -79,16 +82,16 @@ class HistoryControl:
 
     async def forget(self, now: float) -> int:
         """Remove what is too old at Unix time `now`, in small transactions; return how many."""
-        gone = batch = await self._ask(self._history.forget, now - self._keep_s, FORGET_BATCH)
+        forget = partial(self._history.forget, now - self._keep_s, FORGET_BATCH)
+        gone = batch = await self._ask(forget)
         while batch == FORGET_BATCH:
             await asyncio.sleep(FORGET_PAUSE_S)
-            batch = await self._ask(self._history.forget, now - self._keep_s, FORGET_BATCH)
+            batch = await self._ask(forget)
             gone += batch
         return gone
 
-    async def _ask(self, work: Callable[[A, B], T], first: A, second: B) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, work, first, second)
+    async def _ask(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
 def _place(params: Params, *, first: int) -> tuple[int, int]:

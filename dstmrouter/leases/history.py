@@ -20,8 +20,9 @@ AT: Final = """
 SELECT ipv4, client6, identity, lease_id, since, until FROM history
 WHERE ipv4 = :ipv4 AND since <= :at AND until > :at
 UNION ALL
-SELECT ipv4, client6, identity, lease_id, since, NULL FROM leases
+SELECT ipv4, client6, identity, lease_id, since, iif(until < :overdue, until, NULL) FROM leases
 WHERE ipv4 = :ipv4 AND since <= :at AND state BETWEEN 1 AND 3
+    AND (until > :at OR until >= :overdue)
 ORDER BY since
 """
 ENDED: Final = """
@@ -29,13 +30,19 @@ SELECT id, ipv4, client6, identity, lease_id, since, until FROM history
 WHERE id > :after ORDER BY id LIMIT :limit
 """
 LASTING: Final = """
-SELECT ipv4, ipv4, client6, identity, lease_id, since, NULL FROM leases
-WHERE ipv4 > :after AND state BETWEEN 1 AND 3 ORDER BY ipv4 LIMIT :limit
+SELECT ipv4, ipv4, client6, identity, lease_id, since, iif(until < :overdue, until, NULL)
+FROM leases WHERE ipv4 > :after AND state BETWEEN 1 AND 3 ORDER BY ipv4 LIMIT :limit
 """
 FORGET: Final = """
 DELETE FROM history WHERE id IN (
     SELECT id FROM history WHERE until < :before ORDER BY until LIMIT :limit
 )
+"""
+
+OVERDUE_S: Final = 86_400  # no grace is longer
+"""A lease whose end is longer ago is of an address that was taken out of all pools.
+
+Nobody moves its row on until the pool comes back, so what ended it is its lifetime.
 """
 
 
@@ -74,18 +81,19 @@ class LeaseHistory:
         """Close the file; a second call does nothing."""
         self._db.close()
 
-    def holders(self, ipv4: IPv4Address, at: float) -> list[Holding]:
+    def holders(self, ipv4: IPv4Address, at: float, *, now: float) -> list[Holding]:
         """Who had `ipv4` at Unix time `at`; more than one only where clocks were set back."""
-        rows = self._run(AT, ipv4=int(ipv4), at=at).fetchall()
+        rows = self._run(AT, ipv4=int(ipv4), at=at, overdue=now - OVERDUE_S).fetchall()
         return [_holding(*row) for row in rows]
 
     def ended(self, after: int, limit: int) -> Page:
         """Holdings that have ended, in the order of their end; begin with `after` 0."""
         return _page(self._run(ENDED, after=after, limit=limit).fetchall(), limit)
 
-    def lasting(self, after: int, limit: int) -> Page:
+    def lasting(self, after: int, limit: int, *, now: float) -> Page:
         """Holdings that last, by address; begin with `after` -1."""
-        return _page(self._run(LASTING, after=after, limit=limit).fetchall(), limit)
+        rows = self._run(LASTING, after=after, limit=limit, overdue=now - OVERDUE_S).fetchall()
+        return _page(rows, limit)
 
     def forget(self, before: float, limit: int) -> int:
         """Remove at most `limit` of the holdings that ended `before`; return how many."""

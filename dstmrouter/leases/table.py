@@ -147,8 +147,9 @@ class LeaseTable:
         bound = IS_BOUND[self.state[slots]]
         # Later entries win: a lease in force over a former one, then the newer one.
         slots = slots[np.lexsort((self.lease_id[slots], bound))]
-        named = zip(self.identities(slots), slots.tolist(), strict=True)
-        self._slot_of_identity = {identity: slot for identity, slot in named if identity}
+        if self._identity:
+            named = zip(self.identities(slots), slots.tolist(), strict=True)
+            self._slot_of_identity = {identity: slot for identity, slot in named if identity}
         octets = self.client6[slots].tobytes()
         keys = [octets[at : at + OCTETS6] for at in range(0, len(octets), OCTETS6)]
         self._slot_of = dict(zip(keys, slots.tolist(), strict=True))

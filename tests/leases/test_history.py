@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import sqlite3
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.leases.history import AT, FORGET, Holding, LeaseHistory
+from dstmrouter.leases.history import AT, FORGET, OVERDUE_S, Holding, LeaseHistory
 from dstmrouter.leases.lease import Lease
 from dstmrouter.leases.state import State
 from dstmrouter.leases.store import LeaseStore, StoreError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-END = {State.REMOVING: 1e12}  # long after: what ends is removed at once
+NOW = 1000.0
 
 
 class Recorded:
@@ -36,7 +37,7 @@ class Recorded:
                     client6=client(number),
                     identity=f"user{number}",
                     state=state,
-                    until=END.get(state, 0.0),
+                    until=1e12,  # never by itself
                 )
             ]
         )
@@ -47,7 +48,7 @@ class Recorded:
             self.write(until, place, number, State.QUARANTINE)
 
     def names(self, place: int, at: float) -> list[str]:
-        return [one.identity for one in self.history.holders(FIRST + place, at)]
+        return [one.identity for one in self.history.holders(FIRST + place, at, now=NOW)]
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_holder_of_a_moment(recorded: Recorded) -> None:
         1e9: ["user3"],
     }
     assert recorded.names(2, 150) == []
-    assert recorded.history.holders(FIRST, 150) == [
+    assert recorded.history.holders(FIRST, 150, now=NOW) == [
         Holding(ipv4=FIRST, client6=client(1), identity="user1", lease_id=1, since=100, until=200)
     ]
 
@@ -83,10 +84,22 @@ def test_removing_still_counts_and_held_does_not(recorded: Recorded) -> None:
     recorded.write(100, 0, 1, State.OFFERED)
     recorded.write(110, 0, 1, State.ACTIVE)
     recorded.write(120, 0, 1, State.REMOVING)
-    assert [one.until for one in recorded.history.holders(FIRST, 130)] == [None]
+    assert [one.until for one in recorded.history.holders(FIRST, 130, now=NOW)] == [None]
     recorded.write(140, 0, 1, State.HELD)
-    assert [one.since for one in recorded.history.holders(FIRST, 130)] == [100]
+    assert [one.since for one in recorded.history.holders(FIRST, 130, now=NOW)] == [100]
     assert recorded.names(0, 141) == []
+
+
+def test_a_lease_of_an_address_in_no_pool_ends_with_its_lifetime(recorded: Recorded) -> None:
+    """Its row stays as it was: no book knows it."""
+    recorded.holding(0, 1, 100)
+    end = 1e12 + 100
+    later = end + OVERDUE_S + 1
+    for now, until in ((end, None), (later, end)):
+        (lasting,) = recorded.history.lasting(-1, 9, now=now).holdings
+        (holder,) = recorded.history.holders(FIRST, end - 1, now=now)
+        assert lasting.until == holder.until == until
+    assert recorded.history.holders(FIRST, end + 1, now=later) == []
 
 
 def test_pages_hold_everything_once(recorded: Recorded) -> None:
@@ -102,16 +115,16 @@ def test_pages_hold_everything_once(recorded: Recorded) -> None:
             break
         after = page.after
     assert ended == list(range(1, 8))
-    first = recorded.history.lasting(-1, 3)
+    first = recorded.history.lasting(-1, 3, now=NOW)
     assert first.after is not None
-    second = recorded.history.lasting(first.after, 3)
+    second = recorded.history.lasting(first.after, 3, now=NOW)
     assert second.after is None
     assert [one.lease_id for one in first.holdings + second.holdings] == list(range(20, 25))
 
 
 def test_address_zero_is_an_address_too(recorded: Recorded) -> None:
     recorded.holding(-int(FIRST), 1, 100)
-    assert len(recorded.history.lasting(-1, 10).holdings) == 1
+    assert len(recorded.history.lasting(-1, 10, now=NOW).holdings) == 1
 
 
 def test_what_is_old_is_forgotten_in_batches_and_the_rest_stays(recorded: Recorded) -> None:
@@ -127,7 +140,7 @@ def test_what_is_old_is_forgotten_in_batches_and_the_rest_stays(recorded: Record
 def test_look_ups_use_an_index(recorded: Recorded) -> None:
     """However many rows there are: what is read is what one address had."""
     for statement in (AT, FORGET):
-        values = {"ipv4": 1, "at": 1.0, "before": 1.0, "limit": 1}
+        values = {"ipv4": 1, "at": 1.0, "before": 1.0, "limit": 1, "overdue": 1.0}
         plan = recorded.history._db.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
         steps = [step for *_, step in plan if step.startswith(("SCAN", "SEARCH"))]
         assert steps
@@ -141,7 +154,7 @@ def test_a_million_holdings_are_no_burden(recorded: Recorded) -> None:
         "INSERT INTO history (ipv4, client6, identity, lease_id, since, until) "
         "SELECT i % 50000, zeroblob(16), '', i, i * 60, i * 60 + 30 FROM n"
     )
-    (found,) = recorded.history.holders(FIRST - (int(FIRST) - 49_999), 49_999 * 60 + 15)
+    (found,) = recorded.history.holders(IPv4Address(49_999), 49_999 * 60 + 15, now=NOW)
     assert found.lease_id == 49_999
     assert recorded.history.forget(1e9, 1000) == 1000
     assert len(recorded.history.ended(500_000, 1000).holdings) == 1000
