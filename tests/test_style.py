@@ -21,6 +21,7 @@ TESTED_IN: Final[dict[str, str]] = {
     "dstmrouter/daemon/client_asking.py": "tests/daemon/test_client_daemon.py",
     "dstmrouter/daemon/client_carrying.py": "tests/daemon/test_client_tunnel.py",
     "dstmrouter/daemon/client_upkeep.py": "tests/daemon/test_client_daemon.py",
+    "dstmrouter/daemon/server_clients.py": "tests/daemon/test_server_rpc.py",
     "dstmrouter/errors.py": "tests/config/test_load.py",
     "dstmrouter/io/port.py": "tests/io/test_memport.py",
     "lab/demo_acts.py": "tests/lab/test_demo.py",

@@ -13,6 +13,7 @@ from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.config.legacy_document import load_legacy_server
 from dstmrouter.config.load import load_server
 from dstmrouter.daemon import server
+from dstmrouter.daemon.server_rules import address_space, lease_book
 from dstmrouter.daemon.tsp_server import check_files
 from dstmrouter.errors import ConfigError
 
@@ -66,7 +67,7 @@ def check_config(
     server.curve_server(found.curve)
     if found.tsp is not None:
         check_files(found.tsp)
-    space = server.address_space(found)
+    space = address_space(found)
     for pool in space.pools:
         typer.echo(f"pool {pool.name}: {len(pool)} addresses")
     typer.echo(f"{file}: good, {space.capacity} addresses in {len(space.pools)} pools")
@@ -79,7 +80,7 @@ def _load(config: Path, conf: Path | None, args: Path | None) -> tuple[Path, Ser
     path = config if conf is None else conf
     found = load_server(config) if conf is None else load_legacy_server(conf, args)
     try:
-        server.address_space(found)
+        lease_book(found)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return path, found

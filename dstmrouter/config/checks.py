@@ -59,6 +59,17 @@ def power_of_two(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def decimal(low: float, high: float, unit: str) -> BeforeValidator:
+    """A number from `low` to `high`, both included; fractions are welcome."""
+
+    def check(value: object) -> float:
+        if type(value) not in {int, float} or not low <= float(str(value)) <= high:
+            raise unlike(f"a number between {low:g} and {high:g} ({unit})")
+        return float(str(value))
+
+    return BeforeValidator(check)
+
+
 def seconds(low: float, high: float) -> BeforeValidator:
     """A duration in seconds; fractions are welcome."""
 

@@ -9,6 +9,7 @@ from ipaddress import (
     IPv4Address,
     IPv4Network,
     IPv6Address,
+    IPv6Network,
     summarize_address_range,
 )
 from pathlib import Path
@@ -158,6 +159,11 @@ Prefix4: TypeAlias = Annotated[IPv4Network, BeforeValidator(_prefix4)]
 Unicast4: TypeAlias = Annotated[
     IPv4Address, parsed(IPv4Address, _unicast4, "a unicast IPv4 address")
 ]
+Prefix6: TypeAlias = Annotated[
+    IPv6Network,
+    parsed(IPv6Network, IPv6Network, "an IPv6 prefix without host bits, like 2001:db8::/32"),
+]
+Identity: TypeAlias = Annotated[str, text(r"[^\x00-\x1f\x7f]{1,255}", "1 to 255 characters")]
 Global6: TypeAlias = Annotated[
     IPv6Address,
     parsed(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
-from dstmrouter.config.checks import Misfit, Several, counted, seconds, whole
+from dstmrouter.config.checks import Misfit, Several, counted, decimal, seconds, whole
 from dstmrouter.config.fields import (
     AbsolutePath,
     Endpoint,
+    Identity,
     Name,
     Prefix4,
+    Prefix6,
     Range4,
     SomeRange4,
     Unicast4,
@@ -26,6 +28,13 @@ from dstmrouter.config.model import (
     repeated,
 )
 from dstmrouter.config.rpc import RpcSection
+from dstmrouter.config.server_rules import (
+    HistorySection,
+    QuotaSection,
+    RateSection,
+    ReservationSection,
+    reservation_misfits,
+)
 from dstmrouter.config.tsp import TspSection
 
 if TYPE_CHECKING:
@@ -68,13 +77,16 @@ class LeaseSection(Section):
 
 
 class ServerPool(Section):
-    """`[[pool]]`: IPv4 addresses to lend, as a prefix or from `first` to `last`."""
+    """`[[pool]]`: IPv4 addresses to lend, as a prefix or from `first` to `last`, and to whom."""
 
     name: Name | None = None
     prefix: Prefix4 | None = None
     first: Unicast4 | None = None
     last: Unicast4 | None = None
     exclude: Several[SomeRange4] = ()
+    identities: Annotated[Several[Identity], counted(0, 65536, "identities")] = ()
+    client_prefixes: Annotated[Several[Prefix6], counted(0, 65536, "IPv6 prefixes")] = ()
+    reserve: Annotated[float, decimal(0, 1, "share of the addresses")] = 0.0
 
     @property
     def span(self) -> Range4:
@@ -144,8 +156,12 @@ class ServerConfig(Section):
     server: ServerSection
     lease: LeaseSection = LeaseSection()
     pool: Annotated[Several[ServerPool], counted(1, 256, "pools")]
+    reservation: Annotated[Several[ReservationSection], counted(0, 65536, "reservations")] = ()
+    quota: QuotaSection = QuotaSection()
+    rate: RateSection = RateSection()
     tep: TepSection
     store: StoreSection = StoreSection()
+    history: HistorySection = HistorySection()
     feed: FeedSection = FeedSection()
     control: ControlSection = ControlSection()
     rpc: RpcSection | None = None
@@ -157,6 +173,7 @@ class ServerConfig(Section):
         yield from repeated([pool.name or i for i, pool in enumerate(self.pool)], ("pool",), "name")
         keys = ["first" if pool.prefix is None else "prefix" for pool in self.pool]
         yield from overlaps([pool.span for pool in self.pool], keys)
+        yield from reservation_misfits(self.reservation, self.pool)
         if self.control.bind in {self.feed.bind, self.feed.control}:
             yield ("control", "bind"), "another endpoint than those of [feed]"
         endpoints = (self.feed.bind, self.feed.control, self.control.bind)

@@ -11,18 +11,23 @@ import time
 from typing import TYPE_CHECKING
 
 from dstmrouter.errors import LeaseError
+from dstmrouter.leases.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from ipaddress import IPv4Address, IPv6Address
 
     from dstmrouter.daemon.server_ledger import Feed, Ledger
     from dstmrouter.leases.book import LeaseBook
     from dstmrouter.leases.lease import Lease, LeaseRequest
+    from dstmrouter.leases.rate import Throttle
 
 
 class Lender:
-    """Promises leases of `book` once `required` routers have acknowledged them."""
+    """Promises leases of `book` once `required` routers have acknowledged them.
+
+    `throttle` limits how often clients may ask; `by_operator` passes it by.
+    """
 
     def __init__(
         self,
@@ -32,32 +37,36 @@ class Lender:
         *,
         required: Collection[str],
         ack_timeout_s: float,
+        throttle: Throttle | None = None,
     ) -> None:
         self._book = book
         self._ledger = ledger
         self._feed = feed
         self._required = frozenset(required)
         self._ack_timeout_s = ack_timeout_s
+        self._throttle = throttle
 
-    async def grant(self, request: LeaseRequest) -> Lease:
+    async def grant(self, request: LeaseRequest, *, by_operator: bool = False) -> Lease:
         """Lend an address, or extend what the client holds; an offer becomes a lease."""
-        former = self._book.lease_of(request.client6)
-        lease = self._book.grant(request, time.monotonic())
-        fresh = former is None or former.lease_id != lease.lease_id
-        return await self._promise(lease, take_back=fresh)
+        return await self._lend(request, self._book.grant, by_operator=by_operator)
 
     async def offer(self, request: LeaseRequest) -> Lease:
         """Set an address aside, forwarded already, until `grant` takes it or the offer ends."""
-        former = self._book.lease_of(request.client6)
-        lease = self._book.offer(request, time.monotonic())
-        fresh = former is None or former.lease_id != lease.lease_id
-        return await self._promise(lease, take_back=fresh)
+        return await self._lend(request, self._book.offer, by_operator=False)
 
     async def renew(
-        self, ipv4: IPv4Address, client6: IPv6Address, *, lifetime_s: float | None
+        self,
+        ipv4: IPv4Address,
+        client6: IPv6Address,
+        *,
+        lifetime_s: float | None,
+        by_operator: bool = False,
     ) -> Lease:
         """Extend a lease; its end never moves back."""
-        lease = self._book.renew(ipv4, client6, time.monotonic(), lifetime_s=lifetime_s)
+        now = time.monotonic()
+        if self._throttle is not None and not by_operator:
+            self._throttle.admit(client6, now, holds=self._book.lease_of(client6) is not None)
+        lease = self._book.renew(ipv4, client6, now, lifetime_s=lifetime_s)
         return await self._promise(lease, take_back=False)
 
     async def release(self, ipv4: IPv4Address, client6: IPv6Address | None = None) -> Lease:
@@ -71,6 +80,22 @@ class Lender:
     async def unhold(self, ipv4: IPv4Address) -> Lease:
         """Let a held address become free again."""
         return await self._settled(self._book.unhold(ipv4))
+
+    async def _lend(
+        self,
+        request: LeaseRequest,
+        change: Callable[[LeaseRequest, float], Lease],
+        *,
+        by_operator: bool,
+    ) -> Lease:
+        now = time.monotonic()
+        former = self._book.extended_by(request)
+        taking = former is not None and former.state is State.OFFERED  # admitted as an offer
+        if self._throttle is not None and not (taking or by_operator):
+            self._throttle.admit(request.client6, now, holds=former is not None)
+        lease = change(request, now)
+        fresh = former is None or former.lease_id != lease.lease_id
+        return await self._promise(lease, take_back=fresh)
 
     async def _settled(self, lease: Lease) -> Lease:
         await self._ledger.settle([lease])

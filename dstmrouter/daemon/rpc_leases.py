@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from dstmrouter.errors import LeaseError
 from dstmrouter.leases.lease import Lease, LeaseRequest
 from dstmrouter.leases.state import State
-from dstmrouter.protocols import dstm_rpc
+from dstmrouter.leases.times import client_lifetime_s
+from dstmrouter.protocols import dstm_rpc, term
 from dstmrouter.protocols.dstm_rpc import (
     NO_HINT,
     AllocateArgs,
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from dstmrouter.protocols.cookies import Cookies
 
 RETRY_AFTER_S: Final = 5
-T1: Final = 0.5  # of the lifetime: renew; as DHCP does (RFC 2131 section 4.4.5)
-T2: Final = 0.875  # ask whichever server there is
 
 STATS: Final = {
     "no-address": Stat.ENOADDR,
@@ -48,6 +47,10 @@ STATS: Final = {
     "bad-client6": Stat.EBADADDR6,
     "no-lease": Stat.ENOLEASE,
     "try-again": Stat.EBUSY,
+    "rate-limit": Stat.EBUSY,
+    "quota-identity": Stat.EQUOTA,
+    "quota-64": Stat.EQUOTA,
+    "quota-48": Stat.EQUOTA,
 }
 """Stat by reason of a LeaseError; EPERM for any other."""
 
@@ -187,7 +190,7 @@ class LeaseProcedures:
 
     def _shown(self, lease: Lease) -> dstm_rpc.Lease:
         """`lease` on the wire, with whole seconds that never end after it does."""
-        lifetime = max(0, int(lease.until - self._clock())) if lease.bound else 0
+        lifetime = client_lifetime_s(lease.until, self._clock()) if lease.bound else 0
         return dstm_rpc.Lease(
             lease_id=self._handles.of(lease),
             client6=lease.client6,
@@ -195,8 +198,8 @@ class LeaseProcedures:
             tep4=self._tunnel.tep4,
             client4=lease.ipv4,
             lifetime=lifetime,
-            t1=int(T1 * lifetime),
-            t2=int(T2 * lifetime),
+            t1=int(term.T1 * lifetime),
+            t2=int(term.T2 * lifetime),
             mtu=self._tunnel.mtu,
             state=STATES[lease.state],
         )

@@ -20,19 +20,17 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from dstmrouter.config.fields import is_remote
-from dstmrouter.daemon.lease_handles import LeaseHandles, load_key
 from dstmrouter.daemon.lending import Lender
 from dstmrouter.daemon.notify import notify
-from dstmrouter.daemon.rpc_leases import Tunnel
-from dstmrouter.daemon.rpc_server import RpcServer
+from dstmrouter.daemon.server_alarms import AlarmWatch
+from dstmrouter.daemon.server_clients import ClientServers
 from dstmrouter.daemon.server_control import LeaseControl
+from dstmrouter.daemon.server_history import HistoryControl
 from dstmrouter.daemon.server_ledger import Ledger
-from dstmrouter.daemon.tsp_server import TspServer
-from dstmrouter.errors import ConfigError, DstmError
+from dstmrouter.daemon.server_rules import lease_book, request_throttle
+from dstmrouter.errors import DstmError
 from dstmrouter.leases.bindings import all_bindings
-from dstmrouter.leases.book import LeaseBook
-from dstmrouter.leases.lease import LeaseTerms
-from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.history import LeaseHistory
 from dstmrouter.leases.state import BOUND, State
 from dstmrouter.leases.store import LeaseStore
 from dstmrouter.zmqctl.control import ControlServer, Handler
@@ -45,27 +43,10 @@ if TYPE_CHECKING:
 
     from dstmrouter.binding import BindingColumns
     from dstmrouter.config.model import CurveConfig
-    from dstmrouter.config.server import ServerConfig, ServerPool
+    from dstmrouter.config.server import ServerConfig
     from dstmrouter.leases.lease import Lease
 
 log = structlog.get_logger(__name__)
-
-
-def address_space(config: ServerConfig) -> AddressSpace:
-    """The addresses to lend; the routers' own IPv4 address is never among them."""
-    tep4 = config.tep.tep4
-    return AddressSpace([_pool(pool, (tep4, tep4)) for pool in config.pool])
-
-
-def _pool(pool: ServerPool, *never: tuple[Any, Any]) -> Pool:
-    span = pool.span
-    exclude = [(part.first, part.last) for part in pool.exclude]
-    return Pool.of(pool.name or str(span), [(span.first, span.last)], [*exclude, *never])
-
-
-def lease_terms(config: ServerConfig) -> LeaseTerms:
-    """The terms of section `[lease]`."""
-    return LeaseTerms(**config.lease.model_dump())
 
 
 class LeaseServer:
@@ -77,20 +58,15 @@ class LeaseServer:
         self._epoch = os.urandom(EPOCH_OCTETS)
         self._tep6 = config.tep.tep6
         self._store = store
-        self._book = LeaseBook(address_space(config), lease_terms(config), tep6=self._tep6)
+        self._book = lease_book(config)
+        self._alarms = AlarmWatch(self._book)
+        self._throttle = request_throttle(config)
         self._superseded = self._restore()
         keys = curve_server(config.curve)
         with contextlib.ExitStack() as undo:
             self._routers = _control(config.feed.control, keys, {})
             undo.callback(self._routers.close)
-            self._feed = FeedPublisher(
-                epoch=self._epoch,
-                feed=config.feed.bind,
-                control=self._routers,
-                curve=_curve_for(config.feed.bind, keys),
-                snapshot=self._snapshot,
-                heartbeat_s=config.feed.heartbeat_s,
-            )
+            self._feed = self._publisher(keys)
             undo.callback(self._feed.close)
             self._ledger = Ledger(
                 self._book, store, self._feed, tep6=self._tep6, routers=self._removing_routers
@@ -101,32 +77,32 @@ class LeaseServer:
                 self._feed,
                 required=config.feed.required,
                 ack_timeout_s=config.feed.ack_timeout_s,
+                throttle=self._throttle,
             )
-            self._rpc = self._rpc_server()
-            if self._rpc is not None:
-                undo.callback(self._rpc.close)
-            control = LeaseControl(self._book, self._lender, describe=self._describe)
-            self._control = _control(config.control.bind, keys, control.handlers())
+            history = LeaseHistory(config.store.path)
+            self._history = HistoryControl(history, keep_days=config.history.keep_days)
+            undo.callback(self._history.close)
+            self._control = _control(config.control.bind, keys, self._handlers())
             undo.callback(self._control.close)
-            self._tsp = self._tunnel_setup(undo)
+            self._clients = ClientServers(config, store.path, self._book, self._lender)
+            undo.callback(self._clients.close)
             self._undo = undo.pop_all()
 
-    def _rpc_server(self) -> RpcServer | None:
-        config = self._config.rpc
-        if config is None:
-            return None
-        key = load_key(self._store.path.with_name(self._store.path.name + ".rpc-key"))
-        tunnel = Tunnel(tep6=self._tep6[0], tep4=self._config.tep.tep4, mtu=config.mtu)
-        handles = LeaseHandles(key)
-        return RpcServer(config, self._book, self._lender, tunnel=tunnel, handles=handles)
+    def _publisher(self, keys: CurveServer | None) -> FeedPublisher:
+        feed = self._config.feed
+        return FeedPublisher(
+            epoch=self._epoch,
+            feed=feed.bind,
+            control=self._routers,
+            curve=_curve_for(feed.bind, keys),
+            snapshot=self._snapshot,
+            heartbeat_s=feed.heartbeat_s,
+        )
 
-    def _tunnel_setup(self, undo: contextlib.ExitStack) -> TspServer | None:
-        section = self._config.tsp
-        if section is None:
-            return None
-        server = TspServer(section, self._config, self._lender, self._book)
-        undo.callback(server.close)
-        return server
+    def _handlers(self) -> Mapping[str, Handler]:
+        """What operators may ask."""
+        leases = LeaseControl(self._book, self._lender, self._alarms, describe=self._describe)
+        return {**leases.handlers(), **self._history.handlers()}
 
     def _restore(self) -> list[Lease]:
         stored = self._store.load()
@@ -141,13 +117,7 @@ class LeaseServer:
 
     def reload(self) -> None:
         """Read users and certificates again; what is wrong with them is in the log."""
-        try:
-            if self._tsp is not None:
-                self._tsp.reload()
-        except ConfigError as error:
-            log.warning("not reloaded", reason=str(error))
-        else:
-            log.info("users and certificates read again")
+        self._clients.reload()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`; a store that cannot write raises `StoreError`."""
@@ -155,18 +125,20 @@ class LeaseServer:
             settling = (self._ledger.run_settling(), self._feed.run(), self._routers.run())
             settlers = [tasks.create_task(one) for one in settling]
             await self._resume()
-            changing = [self._ledger.run_removal(), self._ledger.run_expiry(), self._control.run()]
-            if self._rpc is not None:
-                changing.append(self._rpc.run())
+            changing = (
+                self._ledger.run_removal(),
+                self._ledger.run_expiry(),
+                self._alarms.run(),
+                self._history.run(),
+                self._control.run(),
+                self._clients.run(),
+            )
             changers = [tasks.create_task(one) for one in changing]
-            if self._tsp is not None:
-                changers.append(tasks.create_task(self._tsp.run()))
             notify("READY=1")
             await stop.wait()
             notify("STOPPING=1")
             self._control.close()  # nothing new is promised from here on
-            if self._tsp is not None:
-                self._tsp.stop()
+            self._clients.stop()
             for task in changers:
                 task.cancel()
             await self._ledger.drain()
@@ -212,13 +184,13 @@ class LeaseServer:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "epoch": self._epoch.hex(),
             "generation": self._feed.generation,
+            "rate_limited": self._throttle.refused,
             "bound": len(self._book.table.in_states(BOUND)),
             "tep6": [str(address) for address in self._tep6],
             "tep4": str(self._config.tep.tep4),
             "required": list(self._config.feed.required),
             "routers": [dataclasses.asdict(router) for router in self._feed.routers()],
-            **({} if self._rpc is None else self._rpc.describe()),
-            **({} if self._tsp is None else self._tsp.describe()),
+            **self._clients.describe(),
         }
 
 

@@ -1,30 +1,28 @@
 """What operators can ask of the lease server: its control methods, docs/zmq-protocol.md.
 
-Parameters come from a stranger, so each is read by a function that refuses what it does not expect
-with `bad-request`.
+Parameters come from a stranger and are read by `daemon.params`.
 """
 
 from __future__ import annotations
 
 import time
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dstmrouter.errors import LeaseError
+from dstmrouter.daemon.params import Params, address4, address6, bad_request, number, text
 from dstmrouter.leases.lease import LeaseRequest
 from dstmrouter.leases.state import TIMED, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from ipaddress import IPv4Address
 
     from dstmrouter.daemon.lending import Lender
+    from dstmrouter.daemon.server_alarms import AlarmWatch
     from dstmrouter.leases.book import LeaseBook
     from dstmrouter.leases.lease import Lease
     from dstmrouter.zmqctl.control import Handler
-
-Params: TypeAlias = dict[str, Any]
 
 PAGE_LIMIT: Final = 1000  # leases in one answer
 LIFETIME_LIMIT_S: Final = 0xFFFFFFFE  # what a binding can carry
@@ -33,9 +31,17 @@ LIFETIME_LIMIT_S: Final = 0xFFFFFFFE  # what a binding can carry
 class LeaseControl:
     """The control methods over `book`; promises are made by `lender`."""
 
-    def __init__(self, book: LeaseBook, lender: Lender, *, describe: Callable[[], Params]) -> None:
+    def __init__(
+        self,
+        book: LeaseBook,
+        lender: Lender,
+        alarms: AlarmWatch,
+        *,
+        describe: Callable[[], Params],
+    ) -> None:
         self._book = book
         self._lender = lender
+        self._alarms = alarms
         self._describe = describe
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -54,18 +60,19 @@ class LeaseControl:
         """Pools with the number of addresses in each state, and what the server says of itself."""
         space = self._book.space
         pools = []
-        for pool, slots in zip(space.pools, space.bounds, strict=True):
+        alarms = self._alarms.describe()
+        for pool, slots, alarm in zip(space.pools, space.bounds, alarms, strict=True):
             states = self._book.table.state[slots.start : slots.stop]
             counts = np.bincount(states, minlength=len(State)).tolist()
             by_state = {state.name.lower(): counts[state] for state in State}
-            pools.append({"name": pool.name, "addresses": len(pool), **by_state})
+            pools.append({"name": pool.name, "addresses": len(pool), **by_state, **alarm})
         return {**self._describe(), "pools": pools}
 
     async def leases(self, params: Params) -> Params:
         """One page of the addresses that are not free, or of those in `state`, by address."""
         slots = self._book.table.in_states(_states(params))
-        offset = _number(params, "offset", 0, 1 << 32) or 0
-        limit = _number(params, "limit", 0, 1 << 32)
+        offset = number(params, "offset", 0, 1 << 32) or 0
+        limit = number(params, "limit", 0, 1 << 32)
         end = offset + min(PAGE_LIMIT if limit is None else limit, PAGE_LIMIT)
         page = [self._row(self._book.table.get(slot)) for slot in slots[offset:end].tolist()]
         return {"total": len(slots), "leases": page}
@@ -73,23 +80,24 @@ class LeaseControl:
     async def grant(self, params: Params) -> Params:
         """Lend an address to `client6`; the same client gets the same lease again."""
         request = LeaseRequest(
-            client6=_address6(params),
-            identity=_text(params, "identity"),
-            hint=_address4(params),
-            lifetime_s=_number(params, "lifetime_s", 1, LIFETIME_LIMIT_S),
+            client6=address6(params),
+            identity=text(params, "identity"),
+            hint=address4(params),
+            lifetime_s=number(params, "lifetime_s", 1, LIFETIME_LIMIT_S),
         )
-        return self._row(await self._lender.grant(request))
+        return self._row(await self._lender.grant(request, by_operator=True))
 
     async def renew(self, params: Params) -> Params:
         """Extend the lease of `client6`."""
-        client6 = _address6(params)
-        lifetime_s = _number(params, "lifetime_s", 1, LIFETIME_LIMIT_S)
+        client6 = address6(params)
+        lifetime_s = number(params, "lifetime_s", 1, LIFETIME_LIMIT_S)
         ipv4 = self._named(params)
-        return self._row(await self._lender.renew(ipv4, client6, lifetime_s=lifetime_s))
+        lease = await self._lender.renew(ipv4, client6, lifetime_s=lifetime_s, by_operator=True)
+        return self._row(lease)
 
     async def release(self, params: Params) -> Params:
         """End a lease now; without `client6` it is the operator who ends it."""
-        client6 = _address6(params) if "client6" in params else None
+        client6 = address6(params) if "client6" in params else None
         return self._row(await self._lender.release(self._named(params), client6))
 
     async def hold(self, params: Params) -> Params:
@@ -102,12 +110,12 @@ class LeaseControl:
 
     def _named(self, params: Params) -> IPv4Address:
         """The address that `ipv4` or `lease_id` names."""
-        ipv4 = _address4(params)
+        ipv4 = address4(params)
         if ipv4 is not None:
             return ipv4
-        lease_id = _number(params, "lease_id", 1, 1 << 62)
+        lease_id = number(params, "lease_id", 1, 1 << 62)
         if lease_id is None:
-            raise LeaseError("bad-request", "expected ipv4 or lease_id")
+            raise bad_request("expected ipv4 or lease_id")
         return self._book.find(lease_id).ipv4
 
     def _row(self, lease: Lease) -> Params:
@@ -131,44 +139,4 @@ def _states(params: Params) -> frozenset[State]:
         if wanted == state.name.lower():
             return frozenset({state})
     names = ", ".join(state.name.lower() for state in State)
-    raise LeaseError("bad-request", f"state {wanted!r:.40}: expected one of {names}")
-
-
-def _number(params: Params, key: str, low: int, high: int) -> int | None:
-    value = params.get(key)
-    if value is not None and (type(value) is not int or not low <= value <= high):
-        text = f"{key} {value!r:.40}: expected an integer from {low} to {high}"
-        raise LeaseError("bad-request", text)
-    return value
-
-
-def _text(params: Params, key: str) -> str:
-    value = params.get(key) or ""
-    if not isinstance(value, str) or not value.isprintable():
-        raise LeaseError("bad-request", f"{key} {value!r:.40}: expected printable text")
-    return value
-
-
-def _address6(params: Params) -> IPv6Address:
-    value = params.get("client6")
-    try:
-        return IPv6Address(_string(value))
-    except AddressValueError:
-        text = f"client6 {value!r:.60}: expected an IPv6 address"
-        raise LeaseError("bad-request", text) from None
-
-
-def _address4(params: Params) -> IPv4Address | None:
-    value = params.get("ipv4")
-    try:
-        return None if value is None else IPv4Address(_string(value))
-    except AddressValueError:
-        text = f"ipv4 {value!r:.60}: expected an IPv4 address"
-        raise LeaseError("bad-request", text) from None
-
-
-def _string(value: object) -> str:
-    """`value`, which must be text: an address can also be made from an integer or octets."""
-    if not isinstance(value, str):
-        raise AddressValueError
-    return value
+    raise bad_request(f"state {wanted!r:.40}: expected one of {names}")

@@ -21,6 +21,7 @@ from dstmrouter.daemon.tsp_counters import Count
 from dstmrouter.errors import LeaseError
 from dstmrouter.leases.lease import LeaseRequest
 from dstmrouter.leases.state import State
+from dstmrouter.leases.times import client_lifetime_s
 from dstmrouter.protocols.tsp_status import Status, TspError
 from dstmrouter.protocols.tsp_xml import Action, End, Keepalive, Prefix, Tunnel
 
@@ -44,7 +45,13 @@ REASONS: Final = {
     "no-address": Status.NO_TUNNEL,
     "no-lease": Status.NO_TUNNEL,
     "held": Status.NO_TUNNEL,
+    "no-pool": Status.NO_TUNNEL,
+    "reserved": Status.NO_TUNNEL,
+    "quota-identity": Status.NO_TUNNEL,
+    "quota-64": Status.NO_TUNNEL,
+    "quota-48": Status.NO_TUNNEL,
     "try-again": Status.BUSY,
+    "rate-limit": Status.BUSY,
     "not-yours": Status.IN_USE,
     "bad-client6": Status.BAD_IPV6,
     "bad-identity": Status.AUTHENTICATION_FAILED,
@@ -164,7 +171,7 @@ class Desk:
         lease = self._held(session)
         if lease is None or lease.state is not State.ACTIVE:
             raise TspError(Status.NO_TUNNEL, "no lease")
-        lifetime_s = int(lease.until - time.monotonic())
+        lifetime_s = client_lifetime_s(lease.until, time.monotonic())
         answer = self._described(lease, lifetime_s, tunnel.lease_s is not None, End())
         session.answer(answer, until=self._patience(session))
 

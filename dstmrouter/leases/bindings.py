@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from dstmrouter.binding import (
-    LIFETIME_FOREVER,
     OP_PUT,
     OP_REMOVE,
     BindingColumns,
@@ -20,6 +18,7 @@ from dstmrouter.binding import (
     words6,
 )
 from dstmrouter.leases.state import BOUND, State
+from dstmrouter.leases.times import binding_lifetimes_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +41,7 @@ def changed_bindings(
     columns = full_address_columns(
         np.array(list(last), np.uint32),
         words6([lease.client6 for lease in told]),
-        lifetime_s=_lifetimes(until, now, grace_s),
+        lifetime_s=binding_lifetimes_s(until, now, grace_s),
         tep6=tep6,
     )
     columns.op[:] = [OP_PUT if lease.bound else OP_REMOVE for lease in told]
@@ -58,13 +57,6 @@ def all_bindings(
     return full_address_columns(
         table.space.ipv4[slots],
         table.client6[slots],
-        lifetime_s=_lifetimes(table.until[slots], now, grace_s),
+        lifetime_s=binding_lifetimes_s(table.until[slots], now, grace_s),
         tep6=tep6,
     )
-
-
-def _lifetimes(
-    until: npt.NDArray[np.float64], now: float, grace_s: float
-) -> npt.NDArray[np.uint32]:
-    """Whole seconds, rounded up; 0 for what is over."""
-    return np.clip(np.ceil(until + grace_s - now), 0, LIFETIME_FOREVER - 1).astype(np.uint32)

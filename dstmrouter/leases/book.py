@@ -4,48 +4,65 @@ Every method checks first, then changes one row, and returns the rows it changed
 must store, and tell the routers, before it promises anything. A refusal is a `LeaseError` and has
 changed nothing.
 
-The rules: one holder per address and one address per client6 (RFC 8539 section 8.2). A client gets
-the address it holds, else the one it held last, else the one it hints at, else the one that is free
-for the longest time, of the first pool that has one. An address ends as `leases.state` describes;
-it is free again only after `removed` or the end of the routers' own expiry, and its quarantine.
+The rules: one holder per address and one address per client6 (RFC 8539 section 8.2). Which address
+that is, `leases.choice` says. An address ends as `leases.state` describes; it is free again only
+after `removed` or the end of the routers' own expiry, and its quarantine.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dstmrouter.errors import LeaseError
+from dstmrouter.leases.choice import Choice
 from dstmrouter.leases.free import FreeSlots
 from dstmrouter.leases.lease import FIRST_LEASE_ID, IDENTITY_LIMIT, Lease, LeaseRequest, LeaseTerms
+from dstmrouter.leases.quota import NO_LIMITS, Holdings, Quotas
+from dstmrouter.leases.reservation import Reservations
 from dstmrouter.leases.state import BOUND, TIMED, Input, State, step
 from dstmrouter.leases.table import LeaseColumns, LeaseTable
+from dstmrouter.leases.times import routers_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from ipaddress import IPv4Address, IPv6Address
 
-    from dstmrouter.leases.pool import AddressSpace
-
-RETURNABLE: Final = frozenset({State.FREE, State.REMOVING, State.QUARANTINE})
-"""A former holder may have its address back from these states."""
+    from dstmrouter.leases.pool import AddressSpace, Slots
+    from dstmrouter.leases.reservation import Reservation
 
 
 class LeaseBook:
-    """All leases of the pools of `space`, on `terms`; clients at one of `tep6` are refused."""
+    """All leases of the pools of `space`, on `terms`; clients at one of `tep6` are refused.
+
+    Raises ConfigError for `reservations` that do not fit `space` or each other.
+    """
 
     def __init__(
-        self, space: AddressSpace, terms: LeaseTerms, *, tep6: Iterable[IPv6Address] = ()
+        self,
+        space: AddressSpace,
+        terms: LeaseTerms,
+        *,
+        tep6: Iterable[IPv6Address] = (),
+        reservations: Iterable[Reservation] = (),
+        quotas: Quotas = NO_LIMITS,
     ) -> None:
         self.space = space
         self.terms = terms
         self.table = LeaseTable(space)
         self._tep6 = frozenset(tep6)
+        self._reservations = Reservations(reservations, space)
         self._free = FreeSlots(space.bounds)
-        for pool, slots in enumerate(space.bounds):
-            self._free.give_all(np.arange(slots.start, slots.stop), pool)
+        self._holdings = Holdings(quotas)
+        self._choice = Choice(
+            self.table,
+            self._free,
+            self._reservations,
+            one_per_identity=quotas.per_identity == 1,
+        )
+        self._free_in_order(np.arange(space.capacity))
         self._last_lease_id = FIRST_LEASE_ID - 1
         self._next_due: float | None = None  # never later than the first end of a state
 
@@ -56,15 +73,14 @@ class LeaseBook:
         loses the older one: these changes are returned.
         """
         doubled = self.table.load(stored)
-        self._free = FreeSlots(self.space.bounds)
         free = self.table.in_states(frozenset({State.FREE}))
         # Never lent before (`lease_id` 0) counts as free for the longest time.
         since = np.where(self.table.lease_id[free] == 0, -np.inf, self.table.until[free])
-        free = free[np.argsort(since, kind="stable")]
-        for pool, slots in enumerate(self.space.bounds):
-            self._free.give_all(free[(free >= slots.start) & (free < slots.stop)], pool)
+        self._free.clear()
+        self._free_in_order(free[np.argsort(since, kind="stable")])
         if len(stored):
             self._last_lease_id = max(self._last_lease_id, int(stored.lease_id.max()))
+        self._holdings.load(self.table)
         self._next_due = self.table.next_due()
         return [self._end(slot, Input.RELEASE) for slot in doubled.tolist()]
 
@@ -84,6 +100,7 @@ class LeaseBook:
         slot, lease = self._held(ipv4, client6)
         if lease.state is not State.ACTIVE:
             raise LeaseError("no-lease", f"{ipv4} is offered, not lent")
+        self._choice.check_kept(slot, client6, lease.identity)
         until = max(lease.until, now + self.terms.lifetime_s(lifetime_s))
         state = step(lease.state, Input.RENEW)
         return self._write(slot, dataclasses.replace(lease, state=state, until=until))
@@ -148,20 +165,40 @@ class LeaseBook:
         lease = None if slot is None else self.table.get(slot)
         return lease if lease is not None and lease.bound else None
 
+    def extended_by(self, request: LeaseRequest) -> Lease | None:
+        """The lease or offer in force that `grant` would extend, or move to a new client6."""
+        slot = self._choice.extended_by(request)
+        return None if slot is None else self.table.get(slot)
+
     def is_current(self, lease: Lease) -> bool:
-        """Whether `lease`, as it was returned some time ago, still binds its address."""
+        """Whether `lease`, as it was returned some time ago, still binds its address to it."""
         held = self.table.get(self._slot(lease.ipv4))
-        return held.bound and held.lease_id == lease.lease_id
+        same = held.lease_id == lease.lease_id and held.client6 == lease.client6
+        return held.bound and same
 
     def is_removing(self, ipv4: IPv4Address, lease_id: int) -> bool:
         """Whether this lease has ended but routers may still have it."""
         lease = self.table.get(self._slot(ipv4))
         return lease.lease_id == lease_id and lease.state is State.REMOVING
 
+    def used_percent(self) -> list[float]:
+        """How much of each pool cannot be lent now, reserved addresses left aside."""
+        return [
+            100 * (1 - self._free.count(pool) / size) if size else 0.0
+            for pool, size in enumerate(self._choice.lendable)
+        ]
+
+    def _free_in_order(self, slots: Slots) -> None:
+        """Let the `slots` that are not reserved be lent, the first ones first."""
+        slots = slots[~np.isin(slots, self._reservations.slots)]
+        for pool, bounds in enumerate(self.space.bounds):
+            self._free.give_all(slots[(slots >= bounds.start) & (slots < bounds.stop)], pool)
+
     def _lend(self, request: LeaseRequest, happened: Input, until: float) -> Lease:
         self._check_request(request)
-        slot = self._choose(request)
+        slot = self._choice.slot_for(request)
         old = self.table.get(slot)
+        self._holdings.check(request.client6, request.identity, old)
         state = step(old.state, happened)
         extends = old.bound
         lease = Lease(
@@ -191,30 +228,6 @@ class LeaseBook:
         if len(request.identity) > IDENTITY_LIMIT:
             raise LeaseError("bad-identity", f"an identity has at most {IDENTITY_LIMIT} characters")
 
-    def _choose(self, request: LeaseRequest) -> int:
-        own = self.table.slot_of(request.client6)
-        if own is not None and self._may_return(own, request.identity):
-            return own
-        if request.hint is not None:
-            hinted = self.space.slot(request.hint)
-            if hinted is not None and hinted in self._free:
-                return hinted
-        for pool in range(len(self.space.pools)):
-            oldest = self._free.oldest(pool)
-            if oldest is not None:
-                return oldest
-        raise LeaseError("no-address", "no address is free")
-
-    def _may_return(self, slot: int, identity: str) -> bool:
-        own = self.table.get(slot)
-        if own.identity == identity:
-            return own.bound or own.state in RETURNABLE
-        if own.bound:
-            raise LeaseError("not-yours", f"{own.client6} has a lease under another identity")
-        if own.state is State.REMOVING:  # routers must not see two leases of one client
-            raise LeaseError("try-again", f"the former lease of {own.client6} is being removed")
-        return False
-
     def _slot(self, ipv4: IPv4Address) -> int:
         slot = self.space.slot(ipv4)
         if slot is None:
@@ -239,18 +252,21 @@ class LeaseBook:
         state = step(lease.state, happened)
         until = lease.until
         if lease.bound:
-            until += self.terms.grace_s  # so long do routers keep it by themselves
+            until = routers_until(until, self.terms.grace_s)
         elif state is State.QUARANTINE:
             until += self.terms.quarantine_s
         return self._write(slot, dataclasses.replace(lease, state=state, until=until))
 
     def _write(self, slot: int, lease: Lease) -> Lease:
         """The only effect: replace one row and keep chains and timer in step with it."""
-        was_free, is_free = slot in self._free, lease.state is State.FREE
+        was_free = slot in self._free
+        is_free = lease.state is State.FREE and slot not in self._reservations
         if was_free and not is_free:
-            self._free.take(slot)
+            self._free.take(slot, self.space.pool_index(slot))
         elif is_free and not was_free:
             self._free.give(slot, self.space.pool_index(slot))
+        if self._holdings.counting:
+            self._holdings.change(self.table.get(slot), lease)
         self.table.put(slot, lease)
         if lease.state in TIMED and (self._next_due is None or lease.until < self._next_due):
             self._next_due = lease.until

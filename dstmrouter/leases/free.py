@@ -27,8 +27,15 @@ class FreeSlots:
         size = self._first_sentinel + self._pools
         self._next: npt.NDArray[np.int32] = np.full(size, TAKEN, np.int32)
         self._prev: npt.NDArray[np.int32] = np.full(size, TAKEN, np.int32)
-        sentinels = np.arange(self._first_sentinel, size)
+        self._counts = [0] * self._pools
+        self.clear()
+
+    def clear(self) -> None:
+        """Take all."""
+        self._next[:] = TAKEN
+        sentinels = np.arange(self._first_sentinel, len(self._next))
         self._next[sentinels] = self._prev[sentinels] = sentinels
+        self._counts[:] = [0] * self._pools
 
     def __contains__(self, slot: int) -> bool:
         return int(self._next[slot]) != TAKEN
@@ -39,13 +46,18 @@ class FreeSlots:
         slot = int(self._next[sentinel])
         return None if slot == sentinel else slot
 
-    def take(self, slot: int) -> None:
-        """Take a free slot out of its chain."""
+    def count(self, pool: int) -> int:
+        """How many slots of `pool` are free."""
+        return self._counts[pool]
+
+    def take(self, slot: int, pool: int) -> None:
+        """Take a free slot out of the chain of `pool`."""
         before, after = int(self._prev[slot]), int(self._next[slot])
         assert after != TAKEN, f"slot {slot} is not free"
         self._next[before] = after
         self._prev[after] = before
         self._next[slot] = TAKEN
+        self._counts[pool] -= 1
 
     def give(self, slot: int, pool: int) -> None:
         """Put a slot at the end of the chain of `pool`: it became free just now."""
@@ -56,6 +68,7 @@ class FreeSlots:
         self._next[slot] = sentinel
         self._prev[slot] = last
         self._prev[sentinel] = slot
+        self._counts[pool] += 1
 
     def give_all(self, slots: npt.NDArray[np.int64], pool: int) -> None:
         """Put taken slots at the end of the chain of `pool`, in their order."""
@@ -69,3 +82,4 @@ class FreeSlots:
         self._prev[slots[0]] = last
         self._next[slots[-1]] = sentinel
         self._prev[sentinel] = slots[-1]
+        self._counts[pool] += len(slots)

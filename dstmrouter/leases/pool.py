@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.errors import ConfigError
+from dstmrouter.leases.selector import ANYBODY, Selector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,13 +30,27 @@ Slots: TypeAlias = npt.NDArray[np.int64]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pool:
-    """Addresses that are lent: disjoint blocks as (first, last) integers, in ascending order."""
+    """Addresses that are lent: disjoint blocks as (first, last) integers, in ascending order.
+
+    They are for clients that `selector` fits. When no more than the share `reserve` (0 to 1) of
+    them is free, they are for clients that are known: who authenticated, or held a lease before.
+    """
 
     name: str
     blocks: tuple[tuple[int, int], ...]
+    selector: Selector = ANYBODY
+    reserve: float = 0.0
 
     @classmethod
-    def of(cls, name: str, blocks: Iterable[Block], exclude: Iterable[Block] = ()) -> Pool:
+    def of(
+        cls,
+        name: str,
+        blocks: Iterable[Block],
+        exclude: Iterable[Block] = (),
+        *,
+        selector: Selector = ANYBODY,
+        reserve: float = 0.0,
+    ) -> Pool:
         """Join `blocks` and cut `exclude` out; nothing left or an overlap is a `ConfigError`."""
         kept = sorted((int(first), int(last)) for first, last in blocks)
         for (_, last), (first, _) in pairwise(kept):
@@ -45,7 +60,7 @@ class Pool:
             kept = _without(kept, int(hole[0]), int(hole[1]))
         if not kept:
             raise ConfigError(f"pool {name}: no address is left")
-        return cls(name, tuple(kept))
+        return cls(name, tuple(kept), selector, reserve)
 
     def __len__(self) -> int:
         return sum(last - first + 1 for first, last in self.blocks)

@@ -4,45 +4,38 @@ WAL with `synchronous=FULL`: `write` returns after the log was forced to disk, s
 outlives kill -9 and power failure (sqlite.org/wal.html). Rows stay when an address is free again,
 because a client may come back for the address that it held last.
 
-Times are kept as Unix time and handed out as monotonic seconds; this is the only place that
-converts. The difference is taken afresh each time, so that a corrected clock is believed.
+Times are kept by the wall clock and by the monotonic one, and handed out as monotonic seconds; what
+they mean after a restart, `leases.times` says. The wall clock is read afresh each time, so that a
+corrected clock is believed.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import sqlite3
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from dstmrouter.errors import DstmError
+from dstmrouter.leases.schema import READ, WRITE, SchemaError, prepare
 from dstmrouter.leases.table import OCTETS6, LeaseColumns
+from dstmrouter.leases.times import Moment, StoredTimes, restored_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from dstmrouter.leases.lease import Lease
 
-SCHEMA_VERSION: Final = 1
-SCHEMA: Final = """
-CREATE TABLE schema (version INTEGER NOT NULL);
-INSERT INTO schema VALUES (1);
-CREATE TABLE leases (
-    ipv4 INTEGER PRIMARY KEY,
-    client6 BLOB NOT NULL CHECK (length(client6) = 16),
-    identity TEXT NOT NULL,
-    state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 5),
-    lease_id INTEGER NOT NULL,
-    until REAL NOT NULL -- Unix time
-);
-"""
-WRITE: Final = "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)"
-READ: Final = "SELECT ipv4, client6, identity, state, lease_id, until FROM leases ORDER BY ipv4"
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+TIME_NAMESPACE: Final = Path(
+    "/proc/self/ns/time"
+)  # a container may have a monotonic clock of its own
 
 
 class StoreError(DstmError):
@@ -61,8 +54,10 @@ class LeaseStore:
         *,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        boot: int | None = None,
     ) -> None:
         self.path = path
+        self._boot = this_boot() if boot is None else boot
         self._wall = wall
         self._monotonic = monotonic
         with ExitStack() as undo:
@@ -86,21 +81,31 @@ class LeaseStore:
             rows = self._db.execute(READ).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
-        ipv4, client6, identity, state, lease_id, until = (
-            zip(*rows, strict=True) if rows else ((),) * 6
+        ipv4, client6, identity, state, lease_id, until, monotonic, boot, written = (
+            zip(*rows, strict=True) if rows else ((),) * 9
+        )
+        times = StoredTimes(
+            unix=np.array(until, np.float64),
+            monotonic=np.array(monotonic, np.float64),
+            boot=np.array(boot, np.int64),
+            written_unix=np.array(written, np.float64),
         )
         return LeaseColumns(
             ipv4=np.array(ipv4, np.uint32),
             client6=np.frombuffer(b"".join(client6), "<u8").reshape(-1, OCTETS6 // 8),
             state=np.array(state, np.uint8),
             lease_id=np.array(lease_id, np.int64),
-            until=np.array(until, np.float64) - self._unix_offset(),
+            until=restored_until(times, self._first),
             identity=tuple(identity),
         )
 
     def write(self, leases: Sequence[Lease]) -> None:
-        """Put rows on disk, all or none, in their order; on disk when this returns."""
-        offset = self._unix_offset()
+        """Put rows on disk, all or none, in their order; on disk when this returns.
+
+        The history of who held which address is kept with them, see `leases.schema`.
+        """
+        now = self._now()
+        offset = now.unix - now.monotonic
         rows = [
             (
                 int(lease.ipv4),
@@ -109,6 +114,10 @@ class LeaseStore:
                 int(lease.state),
                 lease.lease_id,
                 lease.until + offset,
+                lease.until,
+                now.boot,
+                now.unix,
+                now.unix,
             )
             for lease in leases
         ]
@@ -118,21 +127,40 @@ class LeaseStore:
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 
-    def _unix_offset(self) -> float:
-        return self._wall() - self._monotonic()
+    def _now(self) -> Moment:
+        return Moment(self._wall(), self._monotonic(), self._boot)
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
-        if not tables:
-            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
-            return
-        if not {"schema", "leases"} <= tables:
-            raise StoreError(f"{self.path}: an SQLite file, but not one of dstm-server")
-        (version,) = self._db.execute("SELECT version FROM schema").fetchone()
-        if version != SCHEMA_VERSION:
-            raise StoreError(f"{self.path}: schema version {version}, expected {SCHEMA_VERSION}")
+        try:
+            self.found_version = prepare(self._db)
+        except SchemaError as error:
+            raise StoreError(f"{self.path}: {error}") from None
+        self._first = self._first_of_boot()
+
+    def _first_of_boot(self) -> Moment:
+        """When the file was first opened in this boot: all runs in it count from there."""
+        found = self._db.execute("SELECT unix, monotonic, number FROM boot").fetchone()
+        if found is not None and found[2] == self._boot:
+            return Moment(*found)
+        now = self._now()
+        with _Transaction(self._db):
+            self._db.execute("DELETE FROM boot")
+            self._db.execute("INSERT INTO boot (unix, monotonic, number) VALUES (?, ?, ?)", now)
+        return now
+
+
+def this_boot() -> int:
+    """A number for the time since the machine was booted: the same for all runs in it.
+
+    Where it is not known, it is random: no run takes the monotonic clock of another for its own.
+    """
+    try:
+        told = BOOT_ID.read_bytes() + os.readlink(TIME_NAMESPACE).encode()
+    except OSError:
+        told = os.urandom(16)
+    return int.from_bytes(hashlib.blake2b(told, digest_size=7).digest(), "big")
 
 
 class _Transaction:

@@ -60,6 +60,7 @@ class LeaseTable:
         self.until: npt.NDArray[np.float64] = np.zeros(n, np.float64)
         self._identity: dict[int, str] = {}  # by slot, where not empty
         self._slot_of: dict[bytes, int] = {}  # the slot a client holds, or held last
+        self._slot_of_identity: dict[str, int] = {}  # the slot an identity took last
 
     def get(self, slot: int) -> Lease:
         """The row of `slot`."""
@@ -80,6 +81,7 @@ class LeaseTable:
             if former != octets and self._slot_of.get(former) == slot:
                 del self._slot_of[former]  # so the index never outgrows the slots
             self._slot_of[octets] = slot
+            self._index_identity(slot, lease.identity)
         self.client6[slot] = np.frombuffer(octets, "<u8")
         self.lease_id[slot] = lease.lease_id
         self.until[slot] = lease.until
@@ -92,6 +94,14 @@ class LeaseTable:
     def slot_of(self, client6: IPv6Address) -> int | None:
         """The slot that `client6` holds, or else held last and nobody since."""
         return self._slot_of.get(client6.packed)
+
+    def slot_of_identity(self, identity: str) -> int | None:
+        """The slot that `identity` took last, unless somebody else has it since."""
+        return self._slot_of_identity.get(identity)
+
+    def identities(self, slots: Slots) -> list[str | None]:
+        """The identities of `slots`, None for nobody."""
+        return list(map(self._identity.get, slots.tolist()))
 
     def in_states(self, states: frozenset[State]) -> Slots:
         """The slots in one of `states`, ascending."""
@@ -126,10 +136,20 @@ class LeaseTable:
         }
         return self._index(slots)
 
+    def _index_identity(self, slot: int, identity: str) -> None:
+        former = self._identity.get(slot, "")
+        if former != identity and self._slot_of_identity.get(former) == slot:
+            del self._slot_of_identity[former]
+        if identity:
+            self._slot_of_identity[identity] = slot
+
     def _index(self, slots: Slots) -> Slots:
         bound = IS_BOUND[self.state[slots]]
         # Later entries win: a lease in force over a former one, then the newer one.
         slots = slots[np.lexsort((self.lease_id[slots], bound))]
+        if self._identity:
+            named = zip(self.identities(slots), slots.tolist(), strict=True)
+            self._slot_of_identity = {identity: slot for identity, slot in named if identity}
         octets = self.client6[slots].tobytes()
         keys = [octets[at : at + OCTETS6] for at in range(0, len(octets), OCTETS6)]
         self._slot_of = dict(zip(keys, slots.tolist(), strict=True))

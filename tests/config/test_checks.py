@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from dstmrouter.config.checks import MISFIT, counted, parsed, power_of_two, seconds, text, whole
+from dstmrouter.config.checks import (
+    MISFIT,
+    counted,
+    decimal,
+    parsed,
+    power_of_two,
+    seconds,
+    text,
+    whole,
+)
 
 if TYPE_CHECKING:
     from pydantic import BeforeValidator
@@ -55,14 +64,16 @@ def test_power_of_two(value: int) -> None:
 
 @pytest.mark.parametrize("value", [0.5, 1, 7.25, 60])
 def test_seconds(value: float) -> None:
-    found = validate(seconds(0.5, 60), value)
-    assert type(found) is float
-    assert found == value
+    for check in (seconds(0.5, 60), decimal(0.5, 60, "eggs")):
+        found = validate(check, value)
+        assert type(found) is float
+        assert found == value
 
 
 @pytest.mark.parametrize("value", [0.4, 61, True, "5", float("nan"), float("inf"), 10**400])
 def test_seconds_refused(value: object) -> None:
     assert refusal(seconds(0.5, 60), value) == "seconds between 0.5 and 60"
+    assert refusal(decimal(0.5, 60, "eggs"), value) == "a number between 0.5 and 60 (eggs)"
 
 
 def test_counted() -> None:

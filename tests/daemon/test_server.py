@@ -59,6 +59,7 @@ def test_lease_is_granted_listed_renewed_and_released() -> None:
             assert status["pools"] == [
                 {"name": "main", "addresses": 255, "free": 253, "offered": 0, "active": 1}
                 | {"removing": 1, "quarantine": 0, "held": 0}
+                | {"used_percent": 0.8, "alarm_percent": None}
             ]
 
     with ServerProcess() as server:

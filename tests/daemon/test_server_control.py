@@ -106,6 +106,7 @@ def test_status_says_what_the_server_is() -> None:
             assert status == {
                 "server": "leases1",
                 "generation": 0,
+                "rate_limited": 0,
                 "bound": 0,
                 "tep6": ["2001:db8:f::1"],
                 "tep4": "192.0.2.1",

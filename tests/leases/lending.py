@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from dstmrouter.leases.book import LeaseBook
 from dstmrouter.leases.lease import LeaseRequest, LeaseTerms
 from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.table import LeaseColumns
+
+if TYPE_CHECKING:
+    from dstmrouter.leases.lease import Lease
 
 TEP6: Final = IPv6Address("2001:db8:f::1")
 TERMS: Final = LeaseTerms(
@@ -35,3 +41,22 @@ def wish(number: int, hint: int | None = None, identity: str = "") -> LeaseReque
     """A request of client `number`; `hint` counts from the pool's first address."""
     ipv4 = None if hint is None else FIRST + hint
     return LeaseRequest(client6=client(number), identity=identity, hint=ipv4)
+
+
+def columns(leases: list[Lease]) -> LeaseColumns:
+    """Rows as a store loads them; ascending by address."""
+    octets = b"".join(lease.client6.packed for lease in leases)
+    return LeaseColumns(
+        ipv4=np.array([int(lease.ipv4) for lease in leases], np.uint32),
+        client6=np.frombuffer(octets, "<u8").reshape(-1, 2),
+        state=np.array([lease.state for lease in leases], np.uint8),
+        lease_id=np.array([lease.lease_id for lease in leases], np.int64),
+        until=np.array([lease.until for lease in leases]),
+        identity=tuple(lease.identity for lease in leases),
+    )
+
+
+def stored(book: LeaseBook) -> LeaseColumns:
+    """All rows of a book."""
+    rows = [book.table.get(slot) for slot in range(book.space.capacity)]
+    return columns(sorted((row for row in rows if row.lease_id), key=lambda row: row.ipv4))

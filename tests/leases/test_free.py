@@ -23,13 +23,14 @@ def test_oldest_is_as_a_list_per_pool_says(toggled: list[int]) -> None:
         pool = pool_of(slot)
         if slot in lists[pool]:
             lists[pool].remove(slot)
-            free.take(slot)
+            free.take(slot, pool)
         else:
             lists[pool].append(slot)
             free.give(slot, pool)
         assert [slot in free for slot in range(SLOTS)] == [
             slot in lists[pool_of(slot)] for slot in range(SLOTS)
         ]
+        assert [free.count(0), free.count(1)] == [len(each) for each in lists]
         assert [free.oldest(0), free.oldest(1)] == [each[0] if each else None for each in lists]
 
 
@@ -42,9 +43,17 @@ def test_given_together_come_out_in_order(order: list[int], earlier: int) -> Non
     found = []
     while (oldest := free.oldest(0)) is not None:
         found.append(oldest)
-        free.take(oldest)
+        free.take(oldest, 0)
     assert found == order
     assert free.oldest(1) is None
+
+
+def test_clear_takes_all() -> None:
+    free = FreeSlots(BOUNDS)
+    free.give_all(np.array([2, 0]), 0)
+    assert free.count(0) == 2
+    free.clear()
+    assert (free.count(0), free.oldest(0), 2 in free) == (0, None, False)
 
 
 def test_taking_twice_and_giving_twice_are_our_mistakes() -> None:
@@ -52,6 +61,6 @@ def test_taking_twice_and_giving_twice_are_our_mistakes() -> None:
     free.give(2, 0)
     with pytest.raises(AssertionError, match="slot 2 is free already"):
         free.give(2, 0)
-    free.take(2)
+    free.take(2, 0)
     with pytest.raises(AssertionError, match="slot 2 is not free"):
-        free.take(2)
+        free.take(2, 0)

@@ -1,91 +1,153 @@
-"""Book and store together, driven in any order: what must hold whatever happens.
+"""Book, store and routers together, driven in any order: what must hold whatever happens.
 
-The model is kept by the test alone: what was promised to whom, and when routers knew of it last.
+The model is kept by the test alone: what was promised to whom, and what routers really forward. The
+clocks are virtual: the machine has a wall clock, which may be set, and boots, which begin the
+monotonic clock anew.
 """
 
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dstmrouter.errors import LeaseError
-from dstmrouter.leases.state import State
+from dstmrouter.leases.bindings import all_bindings, changed_bindings
+from dstmrouter.leases.book import LeaseBook
+from dstmrouter.leases.pool import AddressSpace
+from dstmrouter.leases.quota import Holdings, Quotas
+from dstmrouter.leases.reservation import Reservation
+from dstmrouter.leases.state import BOUND, State
 from dstmrouter.leases.store import LeaseStore
-from tests.leases.lending import FIRST, TERMS, book_of, client, wish
+from tests.leases.lending import FIRST, TEP6, TERMS, client, pool, wish
+from tests.leases.routers import Router
+from tests.leases.told import Told, check_history
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ipaddress import IPv4Address, IPv6Address
 
-    from dstmrouter.leases.lease import Lease
+    from dstmrouter.leases.lease import Lease, LeaseRequest
 
-ADDRESSES = 2
-CLIENTS = st.integers(1, 3)
+Person: TypeAlias = "str | IPv6Address"
+"""Who is at the other end: the identity, or for nobody the address."""
+
+ADDRESSES: Final = 3
+RESERVED: Final = 2  # for ann
+QUOTAS: Final = Quotas(per_identity=2, per_64=3)
+CLIENTS = st.integers(1, 4)
 PLACES = st.integers(0, ADDRESSES - 1)
+IDENTITIES = st.sampled_from(["", "ann"])
+STEPS_S = st.sampled_from([1.0, 40.0, 131.0, 2000.0])
+REFUSALS: Final = {"no-address", "not-yours", "try-again", "quota-identity", "quota-64"}
+ROUNDING_S: Final = 1.001  # routers are told whole seconds
 
 
 class Lending(RuleBasedStateMachine):
-    """Clients 1-3 and the addresses 0 and 1 of a book over a real store."""
+    """Clients 1-4, three addresses, two routers, and a book over a real store."""
 
     def __init__(self) -> None:
         super().__init__()
         self._directory = tempfile.TemporaryDirectory()
-        self.wall = 1e9
-        self.boot = 1e9 - 77.0  # wall clock time at which the monotonic clock was 0
-        self.promised: dict[IPv6Address, tuple[IPv4Address, float]] = {}  # until, wall clock
-        self.routed_until: dict[IPv4Address, float] = {}  # routers may have it, wall clock
-        self.last_holder: dict[IPv4Address, IPv6Address] = {}
-        self.rest_until: dict[IPv4Address, float] = {}  # for everybody but the last holder
+        self.path = Path(self._directory.name) / "leases.sqlite"
+        self.time = 1e9  # what a perfect clock shows
+        self.ahead_s = self.least_ahead_s = 0.0  # by how much the server's wall clock is wrong
+        self.boot, self.booted = 1, self.time - 77.0
+        self.routers = (Router(), Router())
+        self.promised: dict[IPv6Address, tuple[IPv4Address, float]] = {}  # until, perfect clock
+        self.last_holder: dict[IPv4Address, tuple[Person, set[IPv6Address]]] = {}
+        self.told: list[Told] = []
+        self.clock_was_set = False
 
     @initialize()
     def start(self) -> None:
-        path = Path(self._directory.name) / "leases.sqlite"
-        self.store = LeaseStore(path, wall=lambda: self.wall, monotonic=lambda: self.now)
-        self.book = book_of(ADDRESSES)
-        self.keep(self.book.restore(self.store.load()))
+        self.store = LeaseStore(
+            self.path,
+            wall=lambda: self.time + self.ahead_s,
+            monotonic=lambda: self.now,
+            boot=self.boot,
+        )
+        self.book = LeaseBook(
+            AddressSpace([pool(str(FIRST), str(FIRST + ADDRESSES - 1))]),
+            TERMS,
+            reservations=[Reservation(ipv4=FIRST + RESERVED, identity="ann")],
+            quotas=QUOTAS,
+        )
+        assert self.book.restore(self.store.load()) == []
+        for router in self.routers:
+            self._give_snapshot(router)
 
     @property
     def now(self) -> float:
-        return self.wall - self.boot
+        """The server's monotonic clock."""
+        return self.time - self.booted
+
+    def _give_snapshot(self, router: Router) -> None:
+        if router.present:
+            snapshot = all_bindings(self.book.table, self.now, grace_s=TERMS.grace_s, tep6=[TEP6])
+            router.replaced(snapshot, self.time)
 
     def keep(self, leases: list[Lease]) -> None:
+        """What the ledger does: on disk, then told to the routers."""
         self.store.write(leases)
+        changes = changed_bindings(leases, self.now, grace_s=TERMS.grace_s, tep6=[TEP6])
+        for lease in leases:
+            self._check_rest(lease)
+        for router in self.routers:
+            router.told(changes, self.time)
+
+    def _check_rest(self, lease: Lease) -> None:
+        """Somebody else gets the address only after all routers forgot it, and its quarantine."""
+        if not lease.bound:
+            return
+        person = lease.identity or lease.client6
+        before, _ = self.last_holder.setdefault(lease.ipv4, (person, set()))
+        if before != person:
+            self.last_holder[lease.ipv4] = (person, set())
+            for router in self.routers:
+                rested = router.gone_since(lease.ipv4) + TERMS.quarantine_s
+                assert rested <= self.time + ROUNDING_S
+        self.last_holder[lease.ipv4][1].add(lease.client6)
 
     def promise(self, lease: Lease) -> None:
-        """The client is told: check that the address may be its own, and remember."""
-        holder = self.last_holder.get(lease.ipv4)
-        if holder != lease.client6:
-            assert self.rest_until.get(lease.ipv4, 0.0) <= self.wall + 1e-3
-        until = lease.until + self.boot
-        self.promised[lease.client6] = (lease.ipv4, until)
-        self.last_holder[lease.ipv4] = lease.client6
-        routed = max(self.routed_until.get(lease.ipv4, 0.0), until + TERMS.grace_s)
-        self.routed_until[lease.ipv4] = routed
-        self.rest_until[lease.ipv4] = routed + TERMS.quarantine_s
+        """The client is told."""
+        for who, (ipv4, _) in list(self.promised.items()):
+            if ipv4 == lease.ipv4:  # it moved, or its time is over
+                del self.promised[who]
+        self.promised[lease.client6] = (lease.ipv4, lease.until + self.booted)
+        self.told.append((self.time, lease.ipv4, lease.client6))
 
-    @rule(number=CLIENTS, hint=st.none() | PLACES)
-    def grant(self, number: int, hint: int | None) -> None:
+    def ask(self, way: Callable[[LeaseRequest, float], Lease], request: LeaseRequest) -> None:
+        before = [self.book.table.get(place) for place in range(ADDRESSES)]
         try:
-            lease = self.book.grant(wish(number, hint), self.now)
+            lease = way(request, self.now)
         except LeaseError as error:
-            assert error.reason == "no-address"  # noqa: PT017 - nothing else may be refused
+            assert error.reason in REFUSALS  # noqa: PT017 - nothing else may be refused
+            assert [self.book.table.get(place) for place in range(ADDRESSES)] == before
+            free = [row.state is State.FREE for row in before[:RESERVED]]
+            assert error.reason != "no-address" or not any(free)  # noqa: PT017
             return
         self.keep([lease])
         self.promise(lease)
 
-    @rule(number=CLIENTS)
-    def offer(self, number: int) -> None:
-        try:
-            lease = self.book.offer(wish(number), self.now)
-        except LeaseError as error:
-            assert error.reason == "no-address"  # noqa: PT017 - nothing else may be refused
-            return
-        self.keep([lease])
-        self.promise(lease)
+    @rule(number=CLIENTS, hint=st.none() | PLACES, identity=IDENTITIES)
+    def grant(self, number: int, hint: int | None, identity: str) -> None:
+        self.ask(self.book.grant, wish(number, hint, identity))
+
+    @rule(number=CLIENTS, hint=st.none() | PLACES, identity=IDENTITIES)
+    def offer(self, number: int, hint: int | None, identity: str) -> None:
+        self.ask(self.book.offer, wish(number, hint, identity))
+
+    @rule(number=CLIENTS, place=PLACES)
+    def move(self, number: int, place: int) -> None:
+        """The holder of an address asks from another client6."""
+        row = self.book.table.get(place)
+        self.ask(self.book.grant, wish(number, place, row.identity))
 
     @rule(number=CLIENTS, place=PLACES)
     def renew(self, number: int, place: int) -> None:
@@ -102,66 +164,132 @@ class Lending(RuleBasedStateMachine):
             lease = self.book.release(FIRST + place, client(number))
         except LeaseError:
             return
+        self.promised.pop(lease.client6, None)
         self.keep([lease])
-        del self.promised[lease.client6]
+
+    @rule(place=PLACES)
+    def hold_or_unhold(self, place: int) -> None:
+        row = self.book.table.get(place)
+        held = row.state is State.HELD
+        if row.bound:
+            self.promised.pop(row.client6, None)
+        self.keep([(self.book.unhold if held else self.book.hold)(row.ipv4)])
 
     @rule(place=PLACES)
     def routers_acknowledge(self, place: int) -> None:
         row = self.book.table.get(place)
-        lease = self.book.removed(row.ipv4, row.lease_id, self.now)
-        assert (lease is not None) == (row.state is State.REMOVING)
-        if lease is not None:
-            self.keep([lease])
-            self.routed_until[lease.ipv4] = self.wall
-            self.rest_until[lease.ipv4] = self.wall + TERMS.quarantine_s
+        if all(router.present for router in self.routers):
+            lease = self.book.removed(row.ipv4, row.lease_id, self.now)
+            assert (lease is not None) == (row.state is State.REMOVING)
+            self.keep([lease] if lease is not None else [])
 
-    @rule(step_s=st.sampled_from([1.0, 40.0, 131.0, 2000.0]))
+    @rule(number=st.integers(0, 1))
+    def router_goes_or_returns(self, number: int) -> None:
+        router = self.routers[number]
+        router.present = not router.present
+        self._give_snapshot(router)
+
+    @rule(step_s=STEPS_S)
     def time_passes(self, step_s: float) -> None:
-        self.wall += step_s
+        self.time += step_s
+
+    @rule(number=CLIENTS, place=PLACES, step_s=STEPS_S)
+    def next_in_line(self, number: int, place: int, step_s: float) -> None:
+        """An operator ends a lease, and somebody waits for the address."""
+        row = self.book.table.get(place)
+        if row.bound:
+            self.promised.pop(row.client6, None)
+            self.keep([self.book.release(row.ipv4)])
+        self.routers_acknowledge(place)
+        self.time += step_s
+        self.keep(self.book.expire(self.now))
+        self.keep(self.book.expire(self.now))
+        self.ask(self.book.grant, wish(number, place))
 
     @rule()
     def timer(self) -> None:
         """Wait for the next end of a state, as the server does."""
         due = self.book.next_timer()
         if due is not None:
-            self.wall = max(self.wall, due + self.boot + 1e-4)
+            self.time = max(self.time, due + self.booted + 1e-4)
         changed = self.book.expire(self.now)
         assert not changed or (due is not None and due <= self.now)
         self.keep(changed)
 
-    @rule(unsaved=st.booleans(), reboot_s=st.floats(0, 500))
-    def crash(self, unsaved: bool, reboot_s: float) -> None:
-        """End without a word; `unsaved`: between changes in memory and their write."""
-        if unsaved:
-            self.book.expire(self.now)
+    @rule(number=CLIENTS, written=st.booleans(), boot=st.booleans(), away_s=st.floats(0, 500))
+    def crash(self, number: int, written: bool, boot: bool, away_s: float) -> None:
+        """End without a word, between a change in memory and its write, or its telling."""
+        changed = self.book.expire(self.now)
+        with suppress(LeaseError):
+            changed.append(self.book.grant(wish(number), self.now))
+        if written:
+            self.store.write(changed)
+            for lease in changed:
+                self._check_rest(lease)
         self.store.close()
-        self.boot += reboot_s
+        self.time += away_s
+        self._restart(boot=boot, ahead_s=self.ahead_s)
+
+    @rule(boot=st.booleans(), by_s=st.sampled_from([-5e5, -60.0, 60.0, 5e5]))
+    def wall_clock_is_set(self, boot: bool, by_s: float) -> None:
+        """... while the server is down."""
+        self.store.close()
+        self.clock_was_set = True
+        self._restart(boot=boot, ahead_s=self.ahead_s + by_s)
+
+    def _restart(self, *, boot: bool, ahead_s: float) -> None:
+        """Begin anew. Over a boot the wall clock is not set forward.
+
+        That would look like a long time in which the machine was off.
+        """
+        if boot:
+            self.boot, self.booted = self.boot + 1, self.time - 5.0
+            ahead_s = min(ahead_s, self.least_ahead_s)
+        self.ahead_s = ahead_s
+        self.least_ahead_s = min(ahead_s, self.least_ahead_s)
         self.start()
 
     @invariant()
     def promises_are_kept(self) -> None:
         for who, (ipv4, until) in self.promised.items():
-            if until > self.wall + 1e-3:
+            if until > self.time + 1e-3:
                 lease = self.book.lease_of(who)
                 assert lease is not None
                 assert lease.ipv4 == ipv4
-                assert lease.until + self.boot >= until - 1e-3
+                assert lease.until + self.booted >= until - 1e-3
+
+    @invariant()
+    def routers_forward_an_address_for_its_last_holder(self) -> None:
+        for ipv4 in (FIRST + place for place in range(ADDRESSES)):
+            forwarded = {router.forwards(ipv4, self.time) for router in self.routers} - {None}
+            assert not forwarded or forwarded <= self.last_holder[ipv4][1]
 
     @invariant()
     def one_address_per_client(self) -> None:
         rows = [self.book.table.get(place) for place in range(ADDRESSES)]
-        routed = {State.OFFERED, State.ACTIVE, State.REMOVING}
-        holders = [row.client6 for row in rows if row.state in routed]
+        holders = [row.client6 for row in rows if row.state in BOUND]
         assert len(holders) == len(set(holders))
+        assert [self.book.lease_of(who) for who in holders] == [row for row in rows if row.bound]
 
     @invariant()
-    def free_addresses_are_those_in_the_chain(self) -> None:
+    def indexes_are_what_a_recount_finds(self) -> None:
         states = self.book.table.state
         free = [place for place in range(ADDRESSES) if place in self.book._free]
-        assert free == [place for place in range(ADDRESSES) if states[place] == State.FREE]
+        assert free == [place for place in range(RESERVED) if states[place] == State.FREE]
+        assert self.book._free.count(0) == len(free)
+        recount = Holdings(QUOTAS)
+        recount.load(self.book.table)
+        assert self.book._holdings.counted() == recount.counted()
+        for place in range(ADDRESSES):
+            row = self.book.table.get(place)
+            if row.bound and row.identity:
+                known = self.book.table.slot_of_identity(row.identity)
+                assert known is None or self.book.table.get(known).identity == row.identity
 
     def teardown(self) -> None:
         self.store.close()
+        if not self.clock_was_set:
+            check_history(self.path, self.told)
         self._directory.cleanup()
 
 

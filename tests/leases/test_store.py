@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dstmrouter.leases.state import State
-from dstmrouter.leases.store import LeaseStore, StoreError
+from dstmrouter.leases.store import LeaseStore, StoreError, this_boot
 from tests.leases.lending import FIRST, book_of, client, wish
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 MONOTONIC = 5000.0
 
 
-def restarted(path: Path, *, wall: float, monotonic: float = MONOTONIC) -> LeaseColumns:
-    store = LeaseStore(path, wall=lambda: wall, monotonic=lambda: monotonic)
+def restarted(
+    path: Path, *, wall: float, monotonic: float = MONOTONIC, boot: int = 2
+) -> LeaseColumns:
+    store = LeaseStore(path, wall=lambda: wall, monotonic=lambda: monotonic, boot=boot)
     try:
         return store.load()
     finally:
@@ -32,7 +34,7 @@ def restarted(path: Path, *, wall: float, monotonic: float = MONOTONIC) -> Lease
 def test_what_is_written_is_loaded_in_the_time_of_the_next_run(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "leases.sqlite"
     book = book_of(3)
-    store = LeaseStore(path, wall=lambda: 1e9, monotonic=lambda: 100.0)
+    store = LeaseStore(path, wall=lambda: 1e9, monotonic=lambda: 100.0, boot=1)
     store.write([book.grant(wish(2, hint=2, identity="ann"), 100.0)])
     store.write([book.grant(wish(1), 100.0), book.offer(wish(3), 100.0)])
     store.close()
@@ -43,6 +45,39 @@ def test_what_is_written_is_loaded_in_the_time_of_the_next_run(tmp_path: Path) -
     assert loaded.state.tolist() == [State.ACTIVE, State.OFFERED, State.ACTIVE]
     assert loaded.lease_id.tolist() == [2, 3, 1]
     assert loaded.until.tolist() == [MONOTONIC + 40, MONOTONIC - 55, MONOTONIC + 40]
+
+
+@pytest.mark.parametrize(
+    ("wall", "boot", "left_s"),
+    [
+        (1e9 + 60, 1, 40),  # a restart of the server
+        (1e9 + 60 + 86400, 1, 40),  # and the wall clock was set meanwhile
+        (1e9 + 60 - 86400, 1, 40),
+        (1e9 + 60, 2, 40),  # a boot of the machine
+        (1e9 + 60 - 86400, 2, 100),  # with a wall clock that was set back
+        (1e9 + 60 + 86400, 2, 40 - 86400),
+    ],
+)
+def test_clock_that_was_set_over_a_restart(
+    tmp_path: Path, wall: float, boot: int, left_s: float
+) -> None:
+    path = tmp_path / "leases.sqlite"
+    store = LeaseStore(path, wall=lambda: 1e9, monotonic=lambda: 500.0, boot=1)
+    store.write([book_of(1).grant(wish(1), 500.0)])
+    store.close()
+    monotonic = 560.0 if boot == 1 else 30.0
+    loaded = restarted(path, wall=wall, monotonic=monotonic, boot=boot)
+    assert loaded.until.tolist() == [monotonic + left_s]
+
+
+def test_runs_of_one_boot_know_each_other() -> None:
+    assert this_boot() == this_boot()
+    assert 0 < this_boot() < 1 << 63
+
+
+def test_unknown_boots_are_all_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dstmrouter.leases.store.BOOT_ID", tmp_path / "absent")
+    assert this_boot() != this_boot()
 
 
 def test_the_last_row_of_an_address_counts(tmp_path: Path) -> None:
@@ -116,7 +151,7 @@ def test_other_schema_version_is_refused(tmp_path: Path) -> None:
     database.execute("UPDATE schema SET version = 99")
     database.commit()
     database.close()
-    with pytest.raises(StoreError, match="schema version 99, expected 1"):
+    with pytest.raises(StoreError, match="schema version 99, expected 2 or 1"):
         LeaseStore(path)
 
 

@@ -6,7 +6,7 @@ from dstmrouter.leases.lease import Lease
 from dstmrouter.leases.pool import AddressSpace
 from dstmrouter.leases.state import State
 from dstmrouter.leases.table import LeaseColumns, LeaseTable
-from tests.leases.lending import client, pool
+from tests.leases.lending import client, columns, pool
 
 
 def table_of(addresses: int) -> LeaseTable:
@@ -64,18 +64,6 @@ def test_due_are_timed_states_that_are_over() -> None:
 
 def test_nothing_timed_has_no_next_due() -> None:
     assert table_of(3).next_due() is None
-
-
-def columns(leases: list[Lease]) -> LeaseColumns:
-    octets = b"".join(lease.client6.packed for lease in leases)
-    return LeaseColumns(
-        ipv4=np.array([int(lease.ipv4) for lease in leases], np.uint32),
-        client6=np.frombuffer(octets, "<u8").reshape(-1, 2),
-        state=np.array([lease.state for lease in leases], np.uint8),
-        lease_id=np.array([lease.lease_id for lease in leases], np.int64),
-        until=np.array([lease.until for lease in leases]),
-        identity=tuple(lease.identity for lease in leases),
-    )
 
 
 def test_loading_keeps_rows_and_leaves_out_addresses_of_no_pool() -> None:

@@ -1,0 +1,193 @@
+"""Which address a request gets: the order of preference, and who may have what.
+
+1. The address that the client holds.
+2. The address that its identity holds under another client6, when the client has moved.
+3. The address that it held last.
+4. The address reserved for it.
+5. The address it hints at, where it is free.
+6. The address that is free for the longest time, of the first pool that is open to the client.
+
+A client has moved (RFC 7596 section 5.1) when it hints at an address of its identity, or when its
+identity may hold no more than one.
+
+What a client holds it may keep, whatever pools say of others since; only a reservation for
+somebody else ends that. Nothing is changed here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dstmrouter.errors import LeaseError
+from dstmrouter.leases.state import BOUND, State
+
+if TYPE_CHECKING:
+    from ipaddress import IPv6Address
+
+    from dstmrouter.leases.free import FreeSlots
+    from dstmrouter.leases.lease import LeaseRequest
+    from dstmrouter.leases.reservation import Reservations
+    from dstmrouter.leases.table import LeaseTable
+
+RETURNABLE: Final = frozenset({State.FREE, State.REMOVING, State.QUARANTINE})
+"""A former holder may have its address back from these states."""
+
+MOVABLE: Final = BOUND | {State.REMOVING, State.QUARANTINE}
+"""An identity may take its address along from these states; a free one it may hint at."""
+
+
+class Choice:
+    """Chooses slots of `table`; `free` are the free ones that are not reserved."""
+
+    def __init__(
+        self,
+        table: LeaseTable,
+        free: FreeSlots,
+        reservations: Reservations,
+        *,
+        one_per_identity: bool = False,
+    ) -> None:
+        self._table = table
+        self._space = table.space
+        self._free = free
+        self._reservations = reservations
+        self._one_per_identity = one_per_identity
+        sizes = [len(pool) for pool in self._space.pools]
+        for slot in reservations.slots:
+            sizes[self._space.pool_index(slot)] -= 1
+        self.lendable: Final = tuple(sizes)
+        """How many addresses of each pool are not reserved."""
+
+    def slot_for(self, request: LeaseRequest) -> int:
+        """The slot to lend; a `LeaseError` says why there is none."""
+        own = self._own(request)
+        if own is not None and self._table.get(own).bound:
+            self.check_kept(own, request.client6, request.identity)
+            return own
+        slot = self._free_for(request, own)
+        if own is not None and own != slot and self._table.get(own).state is State.REMOVING:
+            # Routers must not see two leases of one client6.
+            raise _still_removing(request.client6)
+        return slot
+
+    def _free_for(self, request: LeaseRequest, own: int | None) -> int:
+        """The slot to lend to a client that holds none; `own` is what it held last."""
+        moving = self._moving(request)
+        if moving is not None:
+            return moving
+        if own is not None and self._may_return(own, request):
+            return own
+        reserved = self._reservations.slot_for(request)
+        if reserved is not None and self._is_ready(reserved, request):
+            return reserved
+        return self._unlent(request, self._open_pools(request))
+
+    def extended_by(self, request: LeaseRequest) -> int | None:
+        """The slot of the lease or offer in force that `request` would extend or move."""
+        own = self._table.slot_of(request.client6)
+        for slot in (own, self._moving(request)):
+            if slot is not None and self._table.get(slot).bound:
+                return slot
+        return None
+
+    def check_kept(self, slot: int, client6: IPv6Address, identity: str) -> None:
+        """Refuse to extend a lease of an address that has been reserved for somebody else since."""
+        if self._reservations.keep_from(slot, client6, identity):
+            ipv4 = self._space.address(slot)
+            raise LeaseError("reserved", f"{ipv4} is reserved for another client by now")
+
+    def _own(self, request: LeaseRequest) -> int | None:
+        """The slot that the client holds or held last; another identity must wait for its end."""
+        slot = self._table.slot_of(request.client6)
+        if slot is None:
+            return None
+        own = self._table.get(slot)
+        if own.identity == request.identity:
+            return slot
+        if own.bound:
+            raise LeaseError("not-yours", f"{own.client6} has a lease under another identity")
+        if own.state is State.REMOVING:
+            raise _still_removing(own.client6)
+        return None
+
+    def _moving(self, request: LeaseRequest) -> int | None:
+        """The slot that the client's identity takes along to its new client6."""
+        if not request.identity:
+            return None
+        hinted = None if request.hint is None else self._space.slot(request.hint)
+        only = self._table.slot_of_identity(request.identity) if self._one_per_identity else None
+        for slot in (hinted, only):
+            if slot is not None and self._may_move(slot, request):
+                return slot
+        return None
+
+    def _may_move(self, slot: int, request: LeaseRequest) -> bool:
+        row = self._table.get(slot)
+        return (
+            row.identity == request.identity
+            and row.client6 != request.client6
+            and row.state in MOVABLE
+            and not self._reservations.keep_from(slot, request.client6, request.identity)
+        )
+
+    def _may_return(self, slot: int, request: LeaseRequest) -> bool:
+        row = self._table.get(slot)
+        if row.state not in RETURNABLE:
+            return False
+        if self._reservations.keep_from(slot, request.client6, request.identity):
+            return False
+        pool = self._space.pools[self._space.pool_index(slot)]
+        return slot in self._reservations or pool.selector.fits(request.client6, request.identity)
+
+    def _is_ready(self, slot: int, request: LeaseRequest) -> bool:
+        """Whether the reserved `slot` can be lent; another client of the same identity is first."""
+        row = self._table.get(slot)
+        same_identity = row.identity != "" and row.identity == request.identity
+        if row.state is State.FREE or (row.state in RETURNABLE and same_identity):
+            return True
+        if row.bound and same_identity:
+            return False
+        raise LeaseError("try-again", f"{row.ipv4} is reserved for this client, but not yet free")
+
+    def _open_pools(self, request: LeaseRequest) -> list[int]:
+        client6, identity = request.client6, request.identity
+        fitting = [
+            number
+            for number, pool in enumerate(self._space.pools)
+            if pool.selector.fits(client6, identity)
+        ]
+        if not fitting:
+            raise LeaseError("no-pool", "no pool is for this client")
+        if identity or self._table.slot_of(client6) is not None:
+            return fitting
+        return self._for_strangers(fitting)
+
+    def _for_strangers(self, fitting: list[int]) -> list[int]:
+        """Those of the `fitting` pools that have more than their reserve."""
+        open_ = [
+            pool
+            for pool in fitting
+            if self._free.count(pool) > self._space.pools[pool].reserve * self.lendable[pool]
+        ]
+        if not open_ and any(self._free.count(pool) for pool in fitting):
+            raise LeaseError("no-address", "the last addresses are kept for known clients")
+        return open_
+
+    def _unlent(self, request: LeaseRequest, pools: list[int]) -> int:
+        if request.hint is not None:
+            hinted = self._space.slot(request.hint)
+            if (
+                hinted is not None
+                and hinted in self._free
+                and self._space.pool_index(hinted) in pools
+            ):
+                return hinted
+        for pool in pools:
+            oldest = self._free.oldest(pool)
+            if oldest is not None:
+                return oldest
+        raise LeaseError("no-address", "no address is free")
+
+
+def _still_removing(client6: IPv6Address) -> LeaseError:
+    return LeaseError("try-again", f"the former lease of {client6} is being removed")

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import dataclasses
+from ipaddress import IPv6Network
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dstmrouter.errors import LeaseError
+from dstmrouter.leases.book import LeaseBook
+from dstmrouter.leases.pool import AddressSpace
+from dstmrouter.leases.reservation import Reservation
+from dstmrouter.leases.selector import Selector
+from tests.leases.lending import FIRST, TERMS, client, pool, stored, wish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dstmrouter.leases.lease import Lease, LeaseRequest
+    from dstmrouter.leases.pool import Pool
+
+T0 = 1000.0
+ANN = Reservation(ipv4=FIRST + 1, identity="ann")
+SEVEN = Reservation(ipv4=FIRST + 2, client6=client(7))
+
+
+def reserving(*reservations: Reservation, addresses: int = 4) -> LeaseBook:
+    space = AddressSpace([pool("192.0.2.0", str(FIRST + addresses - 1))])
+    return LeaseBook(space, TERMS, reservations=reservations)
+
+
+def pools(*changes: dict[str, object]) -> LeaseBook:
+    """A book of pools of two addresses each, 192.0.2.0 on, then 192.0.2.16 on, and so on."""
+    made: list[Pool] = []
+    for number, change in enumerate(changes):
+        first = FIRST + 16 * number
+        made.append(
+            dataclasses.replace(pool(str(first), str(first + 1), str(number)), **change)  # type: ignore[arg-type]
+        )
+    return LeaseBook(AddressSpace(made), TERMS)
+
+
+def place(book: LeaseBook, request: LeaseRequest) -> int:
+    return int(book.grant(request, T0).ipv4) - int(FIRST)
+
+
+def refusal(act: Callable[[], object]) -> str:
+    with pytest.raises(LeaseError) as refused:
+        act()
+    return refused.value.reason
+
+
+def rested(book: LeaseBook, lease: Lease) -> None:
+    """Let an ended lease's address become free."""
+    book.removed(lease.ipv4, lease.lease_id, T0)
+    book.expire(T0 + TERMS.quarantine_s)
+
+
+def test_reserved_addresses_are_for_their_owners_alone() -> None:
+    book = reserving(ANN, SEVEN)
+    assert [place(book, wish(n)) for n in (1, 2)] == [0, 3]
+    assert refusal(lambda: book.grant(wish(3, hint=1), T0)) == "no-address"
+    assert place(book, wish(4, identity="ann")) == 1
+    assert place(book, wish(7)) == 2
+
+
+def test_a_reserved_address_stays_its_owners_after_its_lease() -> None:
+    book = reserving(ANN, addresses=2)
+    lease = book.grant(wish(4, identity="ann"), T0)
+    rested(book, book.release(lease.ipv4))
+    assert place(book, wish(1)) == 0
+    assert refusal(lambda: book.grant(wish(2), T0)) == "no-address"
+    assert refusal(lambda: book.grant(wish(4), T0)) == "no-address"
+    assert place(book, wish(5, identity="ann")) == 1
+
+
+def test_a_second_client_of_a_reserved_identity_gets_another_address() -> None:
+    book = reserving(ANN)
+    assert [place(book, wish(n, identity="ann")) for n in (1, 2)] == [1, 0]
+
+
+def test_an_address_reserved_since_is_not_extended_and_not_given_back() -> None:
+    before = reserving()
+    former = before.grant(wish(1, hint=1), T0)
+    book = reserving(ANN)
+    book.restore(stored(before))
+    assert book.lease_of(client(1)) == former
+    assert refusal(lambda: book.grant(wish(1), T0)) == "reserved"
+    renewal = lambda: book.renew(former.ipv4, client(1), T0, lifetime_s=None)  # noqa: E731
+    assert refusal(renewal) == "reserved"
+    assert refusal(lambda: book.grant(wish(2, identity="ann"), T0)) == "try-again"
+    rested(book, book.release(former.ipv4))
+    assert place(book, wish(1)) == 0
+    assert place(book, wish(2, identity="ann")) == 1
+
+
+def test_a_lease_in_force_is_kept_though_another_address_is_reserved_since() -> None:
+    before = reserving()
+    before.grant(wish(7, hint=3), T0)
+    book = reserving(SEVEN)
+    book.restore(stored(before))
+    assert place(book, wish(7)) == 3
+
+
+def test_pools_are_used_by_those_they_are_for_in_order() -> None:
+    staff = Selector(["*.staff"])
+    lab = Selector(client_prefixes=[IPv6Network("2001:db8::100/120")])
+    book = pools({"selector": staff}, {"selector": lab}, {})
+    assert place(book, wish(1)) == 32
+    assert place(book, wish(2, identity="ann.staff")) == 0
+    assert place(book, wish(0x101)) == 16
+    assert [place(book, wish(n, identity="bob.staff")) for n in (3, 0x102)] == [1, 17]
+    assert place(book, wish(5, hint=17)) == 33
+    assert refusal(lambda: book.grant(wish(6, identity="x"), T0)) == "no-address"
+
+
+def test_no_pool_for_a_client_is_a_reason_of_its_own() -> None:
+    book = pools({"selector": Selector(["ann"])})
+    assert refusal(lambda: book.grant(wish(1), T0)) == "no-pool"
+    assert place(book, wish(1, identity="ann")) == 0
+
+
+def test_a_former_address_comes_back_only_from_a_pool_that_still_fits() -> None:
+    before = pools({}, {})
+    book = pools({"selector": Selector(["ann"])}, {})
+    lease = before.grant(wish(1), T0)
+    rested(before, before.release(lease.ipv4))
+    book.restore(stored(before))
+    assert place(book, wish(1)) == 16
+
+
+def test_the_last_addresses_are_for_known_clients() -> None:
+    book = pools({"reserve": 0.5})
+    lease = book.grant(wish(1), T0)
+    assert refusal(lambda: book.grant(wish(2), T0)) == "no-address"
+    assert refusal(lambda: book.grant(wish(2, hint=1), T0)) == "no-address"
+    rested(book, book.release(lease.ipv4))
+    assert place(book, wish(2, identity="ann")) == 1
+    assert refusal(lambda: book.grant(wish(3), T0)) == "no-address"
+    assert place(book, wish(1)) == 0
+
+
+def test_a_pool_with_a_reserve_leaves_strangers_to_the_next() -> None:
+    book = pools({"reserve": 1.0}, {})
+    assert place(book, wish(1)) == 16
+    assert place(book, wish(2, identity="ann")) == 0
+
+
+def test_used_percent_leaves_reservations_aside() -> None:
+    book = reserving(ANN, SEVEN)
+    assert book.used_percent() == [0.0]
+    book.grant(wish(7), T0)
+    assert book.used_percent() == [0.0]
+    lease = book.grant(wish(1), T0)
+    book.release(lease.ipv4)
+    assert book.used_percent() == [50.0]
+    everything = LeaseBook(
+        AddressSpace([pool("192.0.2.1", "192.0.2.1")]), TERMS, reservations=[ANN]
+    )
+    assert everything.used_percent() == [0.0]

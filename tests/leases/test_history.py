@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import sqlite3
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dstmrouter.leases.history import AT, FORGET, OVERDUE_S, Holding, LeaseHistory
+from dstmrouter.leases.lease import Lease
+from dstmrouter.leases.state import State
+from dstmrouter.leases.store import LeaseStore, StoreError
+from tests.leases.lending import FIRST, client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOW = 1000.0
+
+
+class Recorded:
+    """A store in which a test writes holdings, and their history."""
+
+    def __init__(self, path: Path) -> None:
+        self.unix = 0.0
+        self.store = LeaseStore(path, wall=lambda: self.unix, monotonic=lambda: 0.0, boot=1)
+        self.history = LeaseHistory(path)
+
+    def write(self, unix: float, place: int, number: int, state: State) -> None:
+        self.unix = unix
+        self.store.write(
+            [
+                Lease(
+                    lease_id=number,
+                    ipv4=FIRST + place,
+                    client6=client(number),
+                    identity=f"user{number}",
+                    state=state,
+                    until=1e12,  # never by itself
+                )
+            ]
+        )
+
+    def holding(self, place: int, number: int, since: float, until: float | None = None) -> None:
+        self.write(since, place, number, State.ACTIVE)
+        if until is not None:
+            self.write(until, place, number, State.QUARANTINE)
+
+    def names(self, place: int, at: float) -> list[str]:
+        return [one.identity for one in self.history.holders(FIRST + place, at, now=NOW)]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Iterator[Recorded]:
+    made = Recorded(tmp_path / "leases.sqlite")
+    yield made
+    made.history.close()
+    made.history.close()
+    made.store.close()
+
+
+def test_holder_of_a_moment(recorded: Recorded) -> None:
+    recorded.holding(0, 1, 100, 200)
+    recorded.holding(1, 2, 100, 300)
+    recorded.holding(0, 3, 250)
+    found = {at: recorded.names(0, at) for at in (99.9, 100, 199.9, 200, 249.9, 250, 1e9)}
+    assert found == {
+        99.9: [],
+        100: ["user1"],
+        199.9: ["user1"],
+        200: [],
+        249.9: [],
+        250: ["user3"],
+        1e9: ["user3"],
+    }
+    assert recorded.names(2, 150) == []
+    assert recorded.history.holders(FIRST, 150, now=NOW) == [
+        Holding(ipv4=FIRST, client6=client(1), identity="user1", lease_id=1, since=100, until=200)
+    ]
+
+
+def test_removing_still_counts_and_held_does_not(recorded: Recorded) -> None:
+    recorded.write(100, 0, 1, State.OFFERED)
+    recorded.write(110, 0, 1, State.ACTIVE)
+    recorded.write(120, 0, 1, State.REMOVING)
+    assert [one.until for one in recorded.history.holders(FIRST, 130, now=NOW)] == [None]
+    recorded.write(140, 0, 1, State.HELD)
+    assert [one.since for one in recorded.history.holders(FIRST, 130, now=NOW)] == [100]
+    assert recorded.names(0, 141) == []
+
+
+def test_a_lease_of_an_address_in_no_pool_ends_with_its_lifetime(recorded: Recorded) -> None:
+    """Its row stays as it was: no book knows it."""
+    recorded.holding(0, 1, 100)
+    end = 1e12 + 100
+    later = end + OVERDUE_S + 1
+    for now, until in ((end, None), (later, end)):
+        (lasting,) = recorded.history.lasting(-1, 9, now=now).holdings
+        (holder,) = recorded.history.holders(FIRST, end - 1, now=now)
+        assert lasting.until == holder.until == until
+    assert recorded.history.holders(FIRST, end + 1, now=later) == []
+
+
+def test_pages_hold_everything_once(recorded: Recorded) -> None:
+    for number in range(1, 8):
+        recorded.holding(number % 3, number, 100 * number, 100 * number + 50)
+    for place in range(5):
+        recorded.holding(place, 20 + place, 1000)
+    ended, after = [], 0
+    while True:
+        page = recorded.history.ended(after, 3)
+        ended += [one.lease_id for one in page.holdings]
+        if page.after is None:
+            break
+        after = page.after
+    assert ended == list(range(1, 8))
+    first = recorded.history.lasting(-1, 3, now=NOW)
+    assert first.after is not None
+    second = recorded.history.lasting(first.after, 3, now=NOW)
+    assert second.after is None
+    assert [one.lease_id for one in first.holdings + second.holdings] == list(range(20, 25))
+
+
+def test_address_zero_is_an_address_too(recorded: Recorded) -> None:
+    recorded.holding(-int(FIRST), 1, 100)
+    assert len(recorded.history.lasting(-1, 10, now=NOW).holdings) == 1
+
+
+def test_what_is_old_is_forgotten_in_batches_and_the_rest_stays(recorded: Recorded) -> None:
+    for number in range(1, 8):
+        recorded.holding(0, number, 100 * number, 100 * number + 50)
+    recorded.holding(1, 9, 10)
+    assert [recorded.history.forget(551, 2) for _ in range(4)] == [2, 2, 1, 0]
+    assert recorded.names(0, 510) == []
+    assert recorded.names(0, 610) == ["user6"]
+    assert recorded.names(1, 20) == ["user9"]
+
+
+def test_look_ups_use_an_index(recorded: Recorded) -> None:
+    """However many rows there are: what is read is what one address had."""
+    for statement in (AT, FORGET):
+        values = {"ipv4": 1, "at": 1.0, "before": 1.0, "limit": 1, "overdue": 1.0}
+        plan = recorded.history._db.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+        steps = [step for *_, step in plan if step.startswith(("SCAN", "SEARCH"))]
+        assert steps
+        assert all(step.startswith("SEARCH") for step in steps), steps
+
+
+def test_a_million_holdings_are_no_burden(recorded: Recorded) -> None:
+    db = recorded.store._db
+    db.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) "
+        "INSERT INTO history (ipv4, client6, identity, lease_id, since, until) "
+        "SELECT i % 50000, zeroblob(16), '', i, i * 60, i * 60 + 30 FROM n"
+    )
+    (found,) = recorded.history.holders(IPv4Address(49_999), 49_999 * 60 + 15, now=NOW)
+    assert found.lease_id == 49_999
+    assert recorded.history.forget(1e9, 1000) == 1000
+    assert len(recorded.history.ended(500_000, 1000).holdings) == 1000
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    sqlite3.connect(path).close()
+    history = LeaseHistory(path)
+    with pytest.raises(StoreError, match=r"other\.sqlite: no such table"):
+        history.ended(0, 1)
+    history.close()
