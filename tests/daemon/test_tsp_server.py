@@ -14,7 +14,7 @@ import pytest
 from dstmrouter.daemon.lease_source import SourceError
 from dstmrouter.daemon.tsp_account import TspAccount
 from dstmrouter.daemon.tsp_users import load_users, new_keys, save_users
-from tests.daemon.server_process import ServerProcess
+from tests.daemon.server_process import FollowingRouter, ServerProcess, until_state
 from tests.daemon.tsp_lab import CLIENT6, SERVER6, in_namespace, source, tsp_config
 
 if TYPE_CHECKING:
@@ -48,6 +48,26 @@ def test_a_process_lends_and_shows_what_it_counted() -> None:
                 table = dstmctl("status", "--server", endpoint).stdout
                 assert "offers that the client accepted" in " ".join(table.split())
             assert server.stop()[0] == 0
+
+    in_namespace(scenario)
+
+
+@pytest.mark.netns
+def test_a_client_is_told_when_the_required_router_forwards() -> None:
+    async def scenario() -> None:
+        feed = 'required = ["gw1"]\nack_timeout_s = 15'
+        with ServerProcess() as server:
+            server.config.write_text(tsp_config(server.home, "", feed=feed))
+            router = FollowingRouter(server, "gw1")
+            async with await server.start() as ctl, router.following(), source() as client:
+                router.deaf = True
+                asking = asyncio.create_task(client.obtain(CLIENT6, hint4=None, lifetime_s=None))
+                await until_state(ctl, "192.0.2.0", "offered")
+                assert not asking.done()
+                router.deaf = False
+                lease = await asking
+                assert router.bindings == {str(lease.client4): str(CLIENT6)}
+                await until_state(ctl, "192.0.2.0", "active")
 
     in_namespace(scenario)
 
