@@ -149,6 +149,20 @@ def test_a_client_that_came_back_is_not_robbed_by_its_old_dialogue() -> None:
     at_desk(scenario)
 
 
+def test_another_user_who_tries_changes_nothing_for_the_holder() -> None:
+    async def scenario(setting: Setting) -> None:
+        office = office_of(setting)
+        holder, other = Visit(office), Visit(office, user="eve")
+        await holder.ask(CREATE)
+        assert (await other.ask(CREATE))[0] == 506
+        await other.desk.leave()
+        assert state(setting) is State.OFFERED
+        await holder.desk.leave()
+        assert state(setting) is State.REMOVING
+
+    at_desk(scenario)
+
+
 def test_release_and_query() -> None:
     async def scenario(setting: Setting) -> None:
         visit = Visit(office_of(setting))
