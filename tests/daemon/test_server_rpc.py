@@ -66,7 +66,7 @@ def test_a_lease_is_given_when_the_required_router_has_it_and_outlives_the_serve
                 renewed = await source.renew(lease, lifetime_s=5000)
                 assert renewed.lease_id == lease.lease_id
                 await source.release(renewed)
-                assert router.bindings == {}
+                await until(lambda: not router.bindings, "the router to be told")
 
     feed = f'required = ["gw1"]\nack_timeout_s = 10\n{RPC}'
     with hosts() as space, ServerProcess(feed=feed) as server, space.entered():
