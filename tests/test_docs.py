@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from dstmrouter.daemon.datagram_socket import DatagramTally
+from dstmrouter.daemon.rpc_tally import RpcTally
+from dstmrouter.daemon.stream_listener import StreamTally
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.protocols.dstm_rpc import Stat
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -17,6 +21,15 @@ def test_every_verdict_is_explained_in_operations() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| (.*) \|$", text, re.MULTILINE))
     assert rows == {verdict.name: verdict.help for verdict in Verdict}
+
+
+def test_every_counter_and_stat_of_rpc_is_explained() -> None:
+    text = (ROOT / "docs" / "rpc.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| (.*) \|$", text, re.MULTILINE))
+    tables = (RpcTally, StreamTally, DatagramTally)
+    assert rows == {tally.value: tally.help for table in tables for tally in table}
+    stats = re.findall(r"^\| (\d+) DSTM_(\w+) \|", text, re.MULTILINE)
+    assert stats == [(str(stat.value), stat.name) for stat in Stat]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -9,11 +9,14 @@ NEEDED='
 bridge:iproute2
 curl:curl
 ethtool:ethtool
+gcc:gcc
 insmod:kmod
 ip:iproute2
 linux.uml:user-mode-linux
 openssl:openssl
 ping:iputils-ping
+rpcbind:rpcbind
+rpcgen:rpcsvc-proto
 sysctl:procps
 systemd-analyze:systemd
 tcpdump:tcpdump
@@ -31,6 +34,8 @@ missing_packages() {
   done | sort -u
   [ -n "$(find_python)" ] || printf '%s\n' python3 python3-venv
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates  # pip speaks HTTPS
+  [ -e /usr/include/stdio.h ] || echo libc6-dev
+  [ -e /usr/include/tirpc/rpc/rpc.h ] || echo libtirpc-dev  # tests compile a client of docs/dstm.x
   [ -e /usr/include/linux/if_xdp.h ] || echo linux-libc-dev  # tests compare our constants with it
 }
 
@@ -51,6 +56,11 @@ if [ -n "$missing" ]; then
   [ "$(id -u)" = 0 ] || fail "not root; please run: apt-get install $missing"
   echo "setup: installing $missing"
   export DEBIAN_FRONTEND=noninteractive
+  if [ ! -e /usr/sbin/policy-rc.d ]; then  # keeps packages (rpcbind) from starting their services
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+  fi
   apt-get -qq update
   # shellcheck disable=SC2086  # a list of words
   apt-get -qq install -y --no-install-recommends $missing >/dev/null

@@ -14,7 +14,9 @@ LEASE_FIELDS: Final = ("ipv4", "client6", "identity", "state", "expires_in_s", "
 BINDING_FIELDS: Final = ("ipv4", "client6", "tep6", "source", "expires_in_s")
 PORT_FIELDS: Final = ("port", "link", "worker", "mode")
 COUNTER_FIELDS: Final = ("name", "packets", "octets", "help")
-NUMBERS: Final = frozenset({"packets", "octets", "packets_s", "octets_s", "rows", "refused"})
+NUMBERS: Final = frozenset(
+    {"count", "packets", "octets", "packets_s", "octets_s", "rows", "refused"}
+)
 
 
 def rows_table(title: str, rows: Sequence[dict[str, Any]], fields: Iterable[str]) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import socket
 from typing import TYPE_CHECKING, Final, Protocol
@@ -71,6 +72,12 @@ def _failure(reply: Reply) -> RpcError:
     if isinstance(reply, RpcMismatch):
         return RpcError(f"RPC_MISMATCH, it has {reply.low} to {reply.high}", permanent=True)
     return RpcError(f"AUTH_ERROR, {reply.stat.name}", permanent=True)
+
+
+def reason_of(error: OSError) -> str:
+    """The kernel's words, without asyncio's around them; errors of a resolver are its own."""
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else str(error)
 
 
 class StreamTransport:

@@ -20,6 +20,7 @@ from dstmrouter.daemon.reply_cache import ReplyCache
 from dstmrouter.daemon.rpc_dispatch import RpcDispatcher
 from dstmrouter.daemon.rpc_leases import Caller, LeaseProcedures, Tunnel
 from dstmrouter.daemon.rpc_tally import RpcTally
+from dstmrouter.daemon.rpcbind_registration import Registration
 from dstmrouter.daemon.stream_listener import (
     Connection,
     StreamLimits,
@@ -30,7 +31,9 @@ from dstmrouter.daemon.stream_listener import (
 from dstmrouter.daemon.tally import Tally, tally_rows
 from dstmrouter.errors import DecodeError
 from dstmrouter.protocols.cookies import Cookies
+from dstmrouter.protocols.dstm_rpc import VERSION
 from dstmrouter.protocols.record_marking import RecordAssembler, mark
+from dstmrouter.protocols.rpcbind import TCP6, UDP6, Binding, universal
 
 if TYPE_CHECKING:
     import socket
@@ -82,6 +85,7 @@ class RpcServer:
         limits = StreamLimits(
             connections=config.connections, per_source=config.per_source, idle_s=config.idle_s
         )
+        self.registration = self._registration()
         self._listener = StreamListener(
             streams, self._serve_connection, limits=limits, counts=self._counts
         )
@@ -102,6 +106,24 @@ class RpcServer:
                 self._datagrams.append(datagrams)
         return streams
 
+    def _registration(self) -> Registration | None:
+        """What rpcbind is to know: the first address, for it knows one for each netid."""
+        config = self._config
+        if config.rpcbind == "off":
+            return None
+        ports = {TCP6: self.tcp_port, UDP6: self.udp_port}
+        bindings = [
+            Binding(
+                program=config.program,
+                version=VERSION,
+                netid=netid,
+                address=universal(config.listen[0], port),
+            )
+            for netid, port in ports.items()
+            if port is not None
+        ]
+        return Registration(bindings, required=config.rpcbind == "required")
+
     @property
     def udp_port(self) -> int | None:
         """The UDP port of the first address; None: there is none."""
@@ -113,41 +135,47 @@ class RpcServer:
 
     async def run(self) -> None:
         """Serve until cancelled; then nothing is promised any more."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._serve())
+            if self.registration is not None:
+                tasks.create_task(self.registration.run())
+
+    async def _serve(self) -> None:
         try:
             for datagrams in self._datagrams:
                 datagrams.start()
             log.info("serving RPC", program=hex(self._config.program), port=self.tcp_port)
             await self._listener.run()
-        finally:
+        finally:  # at once: to unregister takes a while
             self.close()
             self._replies.close()
 
-    def describe(self) -> list[dict[str, Any]]:
-        """All counters, for a status."""
-        return [
-            row
-            for kind in (RpcTally, StreamTally, DatagramTally)
-            for row in tally_rows(kind, self._counts)
-        ]
+    def describe(self) -> dict[str, Any]:
+        """Where it listens, and all counters; for a status."""
+        kinds = (RpcTally, StreamTally, DatagramTally)
+        return {
+            "rpc_listen": [f"[{address}]:{self.tcp_port}" for address in self._config.listen],
+            "rpcbind": "off" if self.registration is None else self.registration.state,
+            "rpc": [row for kind in kinds for row in tally_rows(kind, self._counts)],
+        }
 
     async def _serve_connection(self, connection: Connection) -> None:
         assembler = RecordAssembler(self._config.record_octets)
         caller = Caller(connection.address, connection.port, proven=True)
         while octets := await connection.receive():
             try:
-                records = assembler.receive(octets)
-            except DecodeError:
+                for record in assembler.receive(octets):
+                    response = self._dispatcher.take(record, caller)
+                    if response is None:
+                        return
+                    if isinstance(response, asyncio.Task):
+                        # Not cancelled with the connection: copies of the call want it too.
+                        response = await asyncio.shield(response)
+                    await connection.send(mark(response))
+                    connection.progress()
+            except DecodeError:  # the assembler's
                 self._counts[RpcTally.RECORD_REFUSED] += 1
                 return
-            for record in records:
-                response = self._dispatcher.take(record, caller)
-                if response is None:
-                    return
-                if isinstance(response, asyncio.Task):
-                    # Not cancelled with the connection: the reply is for copies of the call too.
-                    response = await asyncio.shield(response)
-                await connection.send(mark(response))
-                connection.progress()
 
     def _serve_datagram(self, datagram: Datagram) -> None:
         def send(done: asyncio.Task[bytes]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import os
 from typing import TYPE_CHECKING, Final, Literal
 
 from dstmrouter.daemon.lease_source import SourceError
@@ -18,9 +17,12 @@ from dstmrouter.daemon.rpc_client import (
     Transport,
     call_procedure,
     datagrams_to,
+    reason_of,
     stream_to,
 )
+from dstmrouter.daemon.rpcbind_client import Rpcbind
 from dstmrouter.errors import DecodeError
+from dstmrouter.protocols import rpcbind
 from dstmrouter.protocols.dstm_rpc import (
     NO_HINT,
     PROGRAM,
@@ -59,6 +61,7 @@ GONE: Final = frozenset({Stat.ENOLEASE, Stat.ESTALE})
 class RpcSource:
     """A `LeaseSource` at `server` (address or name), over TCP or UDP on IPv6.
 
+    Without a `port` the server's rpcbind is asked for it, each time anew.
     `client_id` names the client to the server, next to client6: up to 128 octets, which must be the
     same for as long as a lease is to be kept.
     """
@@ -67,7 +70,7 @@ class RpcSource:
         self,
         server: str,
         *,
-        port: int,
+        port: int | None = None,
         transport: Literal["tcp", "udp"] = "tcp",
         program: int = PROGRAM,
         client_id: bytes = b"",
@@ -132,11 +135,10 @@ class RpcSource:
     async def _asking(self, client6: IPv6Address) -> AsyncIterator[Transport]:
         """A way to the server, for one question; every failure becomes a SourceError."""
         try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                self._connect(self._server, self._port, client6) as transport,
-            ):
-                yield transport
+            async with asyncio.timeout(self._timeout_s):
+                port = self._port or await self._port_of_program(client6)
+                async with self._connect(self._server, port, client6) as transport:
+                    yield transport
         except RpcError as error:
             raise self._error(str(error), final=error.permanent) from None
         except DecodeError as error:
@@ -144,7 +146,14 @@ class RpcSource:
         except TimeoutError:
             raise self._error(f"no answer in {self._timeout_s:g} s") from None
         except OSError as error:
-            raise self._error(_reason(error)) from None
+            raise self._error(reason_of(error)) from None
+
+    async def _port_of_program(self, client6: IPv6Address) -> int:
+        async with self._connect(self._server, rpcbind.PORT, client6) as transport:
+            port = await Rpcbind(transport).port(self._program, VERSION)
+        if port is None:
+            raise RpcError(f"its rpcbind does not know program {self._program:#x}")
+        return port
 
     async def _lease(
         self, transport: Transport, procedure: Procedure, args: AllocateArgs | ReferenceArgs
@@ -173,14 +182,9 @@ class RpcSource:
     def _error(
         self, text: str, *, retry_after_s: float | None = None, final: bool = False
     ) -> SourceError:
-        where = f"RPC server {self._server} port {self._port} ({self._transport})"
+        port = "" if self._port is None else f" port {self._port}"
+        where = f"RPC server {self._server}{port} ({self._transport})"
         return SourceError(f"{where}: {text}", retry_after_s=retry_after_s, final=final)
-
-
-def _reason(error: OSError) -> str:
-    """The kernel's words, without asyncio's around them; errors of a resolver are its own."""
-    number = error.errno or 0
-    return os.strerror(number) if number > 0 else str(error)
 
 
 def _unusable(lease: Lease, client6: IPv6Address) -> str | None:

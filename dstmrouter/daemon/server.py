@@ -207,7 +207,7 @@ class LeaseServer:
             "tep4": str(self._config.tep.tep4),
             "required": list(self._config.feed.required),
             "routers": [dataclasses.asdict(router) for router in self._feed.routers()],
-            **({} if self._rpc is None else {"rpc": self._rpc.describe()}),
+            **({} if self._rpc is None else self._rpc.describe()),
             **(self._tsp.describe() if self._tsp is not None else {}),
         }
 
@@ -252,5 +252,7 @@ async def serve(config: ServerConfig) -> None:
 
 def _cause(group: ExceptionGroup) -> Exception:
     """The one expected error in `group`, or all of it."""
-    first = group.exceptions[0]
+    first: Exception = group
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
     return first if isinstance(first, DstmError) else group

@@ -11,15 +11,20 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
+import functools
 import socket
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+import structlog
 
 from dstmrouter.daemon.tally import Tally
 from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+log = structlog.get_logger(__name__)
 
 SEND_S: Final = 10.0  # as long as TCP retransmits three times
 READ_LEN: Final = 4096
@@ -36,6 +41,7 @@ class StreamTally(Tally):
     IDLE = "connections-idle", "closed: no complete request in time"
     SLOW = "connections-slow", "closed: did not take an answer in time"
     BROKEN = "connections-broken", "reset by the peer or the network"
+    FAILED = "connections-failed", "ended through our own fault; the log has more"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +88,7 @@ class Connection:
 
     async def receive(self) -> bytes:
         """The next octets, at most `READ_LEN`; none: the peer has sent everything."""
+        await asyncio.sleep(0)  # what is there already is read without waiting: others must run too
         try:
             async with asyncio.timeout_at(self._deadline):
                 return await self._reader.read(READ_LEN)
@@ -130,6 +137,7 @@ class StreamListener:
         self._counts = counts
         self._sources: collections.Counter[int] = collections.Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
 
     async def run(self) -> None:
         """Serve until cancelled; connections end with it."""
@@ -143,6 +151,7 @@ class StreamListener:
                 )
             await asyncio.get_running_loop().create_future()
         finally:
+            self._ended = True
             for server in servers:
                 server.close()
             for task in self._tasks:
@@ -155,12 +164,10 @@ class StreamListener:
             listening.close()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            connection = Connection(reader, writer, self._limits, self._counts)
-        except (OSError, TypeError):  # gone already: it has no peer name
-            self._counts[StreamTally.BROKEN] += 1
+        if self._ended:  # asyncio had accepted it already
             writer.transport.abort()
             return
+        connection = Connection(reader, writer, self._limits, self._counts)
         refused = self._refusal(connection)
         if refused is not None:
             self._counts[refused] += 1
@@ -170,7 +177,8 @@ class StreamListener:
         self._sources[connection.source] += 1
         task = asyncio.create_task(self._run_connection(connection))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        # Not in the task: one that is cancelled before its first step runs no `finally`.
+        task.add_done_callback(functools.partial(self._forget, connection))
 
     def _refusal(self, connection: Connection) -> StreamTally | None:
         if len(self._tasks) >= self._limits.connections:
@@ -187,16 +195,26 @@ class StreamListener:
             pass
         except OSError:
             self._counts[StreamTally.BROKEN] += 1
-        finally:
-            connection.abort()
-            self._sources[connection.source] -= 1
-            if not self._sources[connection.source]:
-                del self._sources[connection.source]
+        except Exception:  # one connection must never end the process
+            self._counts[StreamTally.FAILED] += 1
+            log.exception("connection failed", peer=str(connection.address))
+
+    def _forget(self, connection: Connection, task: asyncio.Task[None]) -> None:
+        connection.abort()
+        self._tasks.discard(task)
+        self._sources[connection.source] -= 1
+        if not self._sources[connection.source]:
+            del self._sources[connection.source]
 
 
 def bind_stream(address: IPv6Address, port: int) -> socket.socket:
-    """A TCP socket bound to `address` and `port` (0: a free one); SystemCallError if it cannot."""
-    return bind_ipv6(socket.SOCK_STREAM, address, port)
+    """A TCP socket that listens on `address` and `port` (0: a free one); else SystemCallError.
+
+    Who connects before `run` waits for it.
+    """
+    listening = bind_ipv6(socket.SOCK_STREAM, address, port)
+    listening.listen(BACKLOG)
+    return listening
 
 
 def bind_ipv6(kind: socket.SocketKind, address: IPv6Address, port: int) -> socket.socket:

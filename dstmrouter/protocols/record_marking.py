@@ -6,9 +6,12 @@ the others are the length of the fragment.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dstmrouter.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RECORD_MAX: Final = 65_536  # octets; DSTM calls have 1,036 at most
 HEADER_LEN: Final = 4
@@ -32,14 +35,13 @@ class RecordAssembler:
         self._unread = bytearray()
         self._record = bytearray()
 
-    def receive(self, octets: bytes) -> list[bytes]:
-        """The records that `octets` complete.
+    def receive(self, octets: bytes) -> Iterator[bytes]:
+        """The records that `octets` complete, one by one: those before an error are good.
 
         Raises DecodeError for a record over the limit, as soon as a header announces it, and for an
         empty fragment that is not the last one: with these a record would never have to end.
         """
         self._unread += octets
-        records = []
         while (header := self._header()) is not None:
             last, size = header
             if len(self._unread) < HEADER_LEN + size:
@@ -47,9 +49,9 @@ class RecordAssembler:
             self._record += self._unread[HEADER_LEN : HEADER_LEN + size]
             del self._unread[: HEADER_LEN + size]
             if last:
-                records.append(bytes(self._record))
+                record = bytes(self._record)
                 self._record.clear()
-        return records
+                yield record
 
     def _header(self) -> tuple[bool, int] | None:
         """Whether the fragment is the last one, and its length; None: not complete yet."""

@@ -30,12 +30,17 @@ def test_without_the_section_there_is_no_rpc(tmp_path: Path) -> None:
             'listen #1 = "fe80::1": expected an IPv6 address of this host, or :: (not link-local)',
         ),
         ('listen = ["::1", "0::1"]', 'listen #2 = "0::1": expected another value than #1 has'),
+        (
+            'listen = ["::1", "::2"]\nport = 0',
+            "port = 0: expected a port from 1 on, for all addresses of listen",
+        ),
         ("port = 65536", "port = 65536: expected an integer between 0 and 65535"),
         (
             "program = 0x40000000",
             "program = 1073741824: expected an integer between 536870912 and 1073741823",
         ),
         ("mtu = 1239", "mtu = 1239: expected an integer between 1240 and 65495 (octets)"),
+        ('rpcbind = "on"', 'rpcbind = "on": expected "auto", "off" or "required"'),
         ("udp = 1", "udp = 1: expected true or false"),
         ("idle = 5", "idle = 5: unknown key, expected idle_s"),
     ],

@@ -52,10 +52,7 @@ class StreamPeer:
     @classmethod
     async def connect(cls, port: int, server: str = "::1", source: str | None = None) -> StreamPeer:
         local = None if source is None else (source, 0)
-        while True:
-            with contextlib.suppress(ConnectionRefusedError):  # not listening yet
-                return cls(*await asyncio.open_connection(server, port, local_addr=local))
-            await asyncio.sleep(0)
+        return cls(*await asyncio.open_connection(server, port, local_addr=local))
 
     def write(self, octets: bytes) -> None:
         self._writer.write(octets)
@@ -99,14 +96,14 @@ async def serving(config: RpcSection, setting: Setting, *required: str) -> Async
 
 def counted(server: RpcServer) -> dict[str, int]:
     """What was counted, without zeros."""
-    return {row["name"]: row["count"] for row in server.describe() if row["count"]}
+    return {row["name"]: row["count"] for row in server.describe()["rpc"] if row["count"]}
 
 
 def on_loopback(
     scenario: Callable[[RpcServer, Setting], Coroutine[Any, Any, None]], **settings: Any
 ) -> None:
     """Run `scenario` with a server on ::1 and free ports, over a settling ledger."""
-    config = RpcSection(listen=(IPv6Address("::1"),), port=0, **settings)
+    config = RpcSection(listen=(IPv6Address("::1"),), port=0, rpcbind="off", **settings)
 
     async def run(home: Path) -> None:
         setting = Setting(home, set())

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dstmrouter.protocols.oncrpc import Call
 
     Answer = Callable[[Call], list[bytes]]
+    Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 def success(call: Call) -> list[bytes]:
@@ -50,6 +51,31 @@ def reply(call: Call, results: bytes = b"", xid: int | None = None) -> bytes:
 
 
 @contextlib.asynccontextmanager
+async def listening(serve: Serve, path: Path | None = None) -> AsyncIterator[int]:
+    """A server on ::1, or at `path`; at the end it waits until every connection is served."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(closing(reader, writer)))
+
+    if path is not None:
+        server = await asyncio.start_unix_server(accept, path)
+    else:
+        server = await asyncio.start_server(accept, "::1", 0)
+    async with server:
+        yield 0 if path is not None else server.sockets[0].getsockname()[1]
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
 async def stream_server(answer: Answer, path: Path | None = None) -> AsyncIterator[int]:
     """Sends what `answer` makes of each call; closes when that is nothing."""
 
@@ -58,22 +84,13 @@ async def stream_server(answer: Answer, path: Path | None = None) -> AsyncIterat
         while octets := await reader.read(4096):
             for record in assembler.receive(octets):
                 found = answer(decode_call(record))
+                if not found:
+                    return
                 for one in found:
                     writer.write(mark(one))
-                if not found:
-                    break
-            else:
-                continue
-            break
-        writer.close()
-        await writer.wait_closed()
 
-    if path is not None:
-        server = await asyncio.start_unix_server(serve, path)
-    else:
-        server = await asyncio.start_server(serve, "::1", 0)
-    async with server:
-        yield 0 if path is not None else server.sockets[0].getsockname()[1]
+    async with listening(serve, path) as port:
+        yield port
 
 
 class DatagramServer(asyncio.DatagramProtocol):

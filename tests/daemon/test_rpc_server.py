@@ -158,7 +158,7 @@ def test_without_udp_there_is_no_such_socket() -> None:
 def test_a_port_that_is_taken_leaves_no_socket_behind() -> None:
     async def scenario(server: RpcServer, setting: Setting) -> None:
         peer = await StreamPeer.connect(server.tcp_port)
-        taken = RpcSection(listen=(LOOPBACK,), port=server.tcp_port)
+        taken = RpcSection(listen=(LOOPBACK,), port=server.tcp_port, rpcbind="off")
         with pytest.raises(SystemCallError, match="Address already in use"):
             RpcServer(taken, setting.book, None, tunnel=None, handles=None)  # type: ignore[arg-type]
         peer.close()

@@ -14,9 +14,11 @@ import pytest
 from dstmrouter.config.rpc import RpcSection
 from dstmrouter.daemon.lease_source import LeaseSource, SourceError
 from dstmrouter.daemon.rpc_source import RETRY_MAX_S, RpcSource
+from dstmrouter.daemon.rpcbind_client import local_rpcbind
 from dstmrouter.leases.state import State
 from dstmrouter.protocols import dstm_rpc
 from dstmrouter.protocols.dstm_rpc import (
+    PROGRAM,
     CookieNeeded,
     LeaseResult,
     LeaseState,
@@ -26,8 +28,10 @@ from dstmrouter.protocols.dstm_rpc import (
     encode_result,
     encode_stat,
 )
+from dstmrouter.protocols.rpcbind import Binding, universal
 from tests.daemon.rpc_hosts import SERVER6, hosts
 from tests.daemon.rpc_peer import counted, serving
+from tests.daemon.rpcbind_process import needs_rpcbind, rpcbind_in
 from tests.daemon.server_process import DEADLINE_S
 from tests.daemon.test_rpc_client import reply, stream_server
 from tests.daemon.test_server_ledger import Setting
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 
     from dstmrouter.daemon.rpc_server import RpcServer
     from dstmrouter.protocols.oncrpc import Call
+    from lab.netns import Namespace
 
 Way = Literal["tcp", "udp"]
 WAYS: list[Way] = ["tcp", "udp"]
@@ -47,14 +52,20 @@ LOOPBACK = IPv6Address("::1")
 class Served:
     """A server in a namespace, and sources that ask it."""
 
-    def __init__(self, setting: Setting, server: RpcServer, way: Way) -> None:
+    def __init__(self, space: Namespace, setting: Setting, server: RpcServer, way: Way) -> None:
+        self.space = space
         self.setting = setting
         self.server = server
         self._way: Way = way
 
-    def source(self, **changes: Any) -> LeaseSource:
+    @property
+    def port(self) -> int:
         port = self.server.tcp_port if self._way == "tcp" else self.server.udp_port
-        fields: dict[str, Any] = {"port": port, "transport": self._way}
+        assert port is not None
+        return port
+
+    def source(self, **changes: Any) -> LeaseSource:
+        fields: dict[str, Any] = {"port": self.port, "transport": self._way}
         return RpcSource(str(SERVER6), **(fields | changes))
 
 
@@ -63,17 +74,16 @@ def served(
 ) -> None:
     """Run `scenario` in a namespace with a server."""
 
-    async def run(home: Path) -> None:
+    async def run(space: Namespace, home: Path) -> None:
         setting = Setting(home, set())
         settling = asyncio.create_task(setting.ledger.run_settling())
-        config = RpcSection(port=0)
+        config = RpcSection(port=0, rpcbind="off")
         try:
             async with (
                 asyncio.timeout(DEADLINE_S),
                 serving(config, setting, *required) as server,
             ):
-                await asyncio.sleep(0)
-                await scenario(Served(setting, server, way))
+                await scenario(Served(space, setting, server, way))
         finally:
             settling.cancel()
             setting.feed.undo.close()
@@ -84,7 +94,7 @@ def served(
         tempfile.TemporaryDirectory(prefix="dstm") as home,
         space.entered(),
     ):
-        asyncio.run(run(Path(home)))
+        asyncio.run(run(space, Path(home)))
 
 
 @pytest.mark.netns
@@ -164,6 +174,31 @@ def test_an_address_that_is_not_ours() -> None:
         SourceError, match=r"RPC server ::1 port 1 \(tcp\): Cannot assign requested"
     ):
         asyncio.run(source.obtain(client(99), hint4=None, lifetime_s=None))
+
+
+@pytest.mark.netns
+@needs_rpcbind
+@pytest.mark.parametrize("way", WAYS)
+def test_without_a_port_the_rpcbind_of_the_server_is_asked(way: Way) -> None:
+    async def scenario(served: Served) -> None:
+        source = served.source(port=None)
+        with pytest.raises(
+            SourceError, match=r"RPC server 2001:db8:5::1 \(...\): Connection refused"
+        ):
+            await source.obtain(client(1), hint4=None, lifetime_s=None)
+        with rpcbind_in(served.space) as process:
+            with pytest.raises(SourceError, match="its rpcbind does not know program 0x2000d573"):
+                await source.obtain(client(1), hint4=None, lifetime_s=None)
+            netid = f"{way}6"
+            entry = Binding(
+                program=PROGRAM, version=1, netid=netid, address=universal(SERVER6, served.port)
+            )
+            async with local_rpcbind(process.socket) as rpcbind:
+                assert await rpcbind.set(entry)
+            lease = await source.obtain(client(1), hint4=None, lifetime_s=None)
+            await source.release(lease)
+
+    served(scenario, way)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.daemon.rpc_source import RpcSource
+from dstmrouter.protocols.dstm_rpc import AllocateArgs, Lease, Procedure, decode_result
+from dstmrouter.protocols.oncrpc import Accepted
+from dstmrouter.protocols.record_marking import mark
 from tests.daemon.lending_server import lending_server
 from tests.daemon.rpc_hosts import SERVER6, hosts
-from tests.daemon.server_process import FollowingRouter, ServerProcess, bounded, until
+from tests.daemon.rpc_peer import StreamPeer, call_of
+from tests.daemon.server_process import (
+    FollowingRouter,
+    ServerProcess,
+    bounded,
+    until,
+    until_state,
+)
 from tests.leases.lending import client
 
 if TYPE_CHECKING:
     from dstmrouter.protocols.granted import GrantedLease
 
-RPC = f'[rpc]\nlisten = ["{SERVER6}"]\nport = 3654'
+RPC = f'[rpc]\nlisten = ["{SERVER6}"]\nport = 3654\nrpcbind = "off"'
 
 
 async def obtained(number: int) -> GrantedLease:
@@ -27,12 +37,14 @@ async def obtained(number: int) -> GrantedLease:
 def test_operators_see_leases_and_counters_of_rpc() -> None:
     async def scenario() -> None:
         async with lending_server(feed=RPC) as ctl:
-            await ctl.call("status")  # answers when it serves
             lease = await obtained(1)
             (row,) = (await ctl.call("leases"))["leases"]
             assert (row["client6"], row["ipv4"]) == (str(client(1)), str(lease.client4))
             assert str(lease.tep4) == "192.0.2.1"
-            rows = {row["name"]: row for row in (await ctl.call("status"))["rpc"]}
+            status = await ctl.call("status")
+            assert status["rpc_listen"] == [f"[{SERVER6}]:3654"]
+            assert status["rpcbind"] == "off"
+            rows = {row["name"]: row for row in status["rpc"]}
             assert rows["answers-lease"]["count"] == 1
             assert rows["answers-lease"]["help"] == "answers with a lease"
 
@@ -55,6 +67,32 @@ def test_a_lease_is_given_when_the_required_router_has_it_and_outlives_the_serve
                 assert renewed.lease_id == lease.lease_id
                 await source.release(renewed)
                 assert router.bindings == {}
+
+    feed = f'required = ["gw1"]\nack_timeout_s = 10\n{RPC}'
+    with hosts() as space, ServerProcess(feed=feed) as server, space.entered():
+        bounded(scenario(server))
+
+
+@pytest.mark.netns
+def test_a_call_that_is_made_again_on_a_new_connection_is_done_once() -> None:
+    async def scenario(server: ServerProcess) -> None:
+        router = FollowingRouter(server, "gw1")
+        call = call_of(Procedure.ALLOCATE, AllocateArgs(client6=client(1)).encode())
+        async with await server.start() as ctl, router.following():
+            router.deaf = True
+            impatient = await StreamPeer.connect(3654, str(SERVER6), str(client(1)))
+            impatient.write(mark(call))
+            await until_state(ctl, "192.0.2.0", "active")  # lent, but not promised yet
+            impatient.close()
+            patient = await StreamPeer.connect(3654, str(SERVER6), str(client(1)))
+            patient.write(mark(call))
+            router.deaf = False
+            reply = await patient.reply()
+            assert isinstance(reply, Accepted)
+            assert isinstance(decode_result(reply.results), Lease)
+            patient.close()
+            rows = {row["name"]: row["count"] for row in (await ctl.call("status"))["rpc"]}
+            assert (rows["answers-lease"], rows["duplicates"]) == (1, 1)
 
     feed = f'required = ["gw1"]\nack_timeout_s = 10\n{RPC}'
     with hosts() as space, ServerProcess(feed=feed) as server, space.entered():

@@ -9,6 +9,7 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from dstmrouter.daemon import stream_listener
 from dstmrouter.daemon.stream_listener import (
@@ -67,10 +68,7 @@ class Echo:
             self.listener.close()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        while True:
-            with contextlib.suppress(ConnectionRefusedError):  # `run` has not begun to listen
-                return await asyncio.open_connection("::1", self.port)
-            await asyncio.sleep(0)
+        return await asyncio.open_connection("::1", self.port)
 
     async def talk(self, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> bytes:
         writer.write(b"hello\n")
@@ -187,6 +185,24 @@ def test_a_reset_is_counted() -> None:
     with_echo(scenario)
 
 
+def test_a_mistake_of_ours_ends_one_connection_and_is_logged() -> None:
+    async def broken(connection: Connection) -> None:
+        await connection.receive()
+        raise ZeroDivisionError
+
+    async def scenario(server: Echo) -> None:
+        for _ in range(2):
+            reader, writer = await server.connect()
+            writer.write(b"x")
+            assert await is_closed(reader)
+            writer.close()
+        assert server.counts[StreamTally.FAILED] == 2
+
+    with capture_logs() as logs:
+        with_echo(scenario, serve=broken)
+    assert [entry["event"] for entry in logs] == ["connection failed"] * 2
+
+
 def test_the_end_of_the_listener_is_the_end_of_its_connections() -> None:
     async def run() -> None:
         server = Echo(LIMITS)
@@ -201,9 +217,20 @@ def test_the_end_of_the_listener_is_the_end_of_its_connections() -> None:
     asyncio.run(asyncio.wait_for(run(), 20))
 
 
+def test_a_connection_that_comes_at_the_very_end_is_closed_too() -> None:
+    async def run() -> None:
+        server = Echo(LIMITS)
+        async with server.running():
+            reader, writer = await server.connect()
+        assert await is_closed(reader)
+        writer.close()
+        assert not server.listener._sources
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
 def test_an_address_that_is_taken_or_not_ours() -> None:
     with contextlib.closing(bind_stream(LOOPBACK, 0)) as bound:
-        bound.listen()
         port = bound.getsockname()[1]
         with pytest.raises(SystemCallError, match=rf"bind\(\[::1\]:{port}\): Address already in"):
             bind_stream(LOOPBACK, port)

@@ -23,7 +23,7 @@ def fragmented(record: bytes, sizes: list[int]) -> bytes:
 
 def fed(stream: bytes, sizes: list[int]) -> list[bytes]:
     assembler = RecordAssembler(40)
-    found = []
+    found: list[bytes] = []
     for size in [*sizes, len(stream)]:
         found += assembler.receive(stream[:size])
         stream = stream[size:]
@@ -44,11 +44,10 @@ def test_any_fragments_in_any_pieces(sent: list[bytes], fragments: list[int], p:
 def test_nothing_is_given_before_it_is_complete() -> None:
     assembler = RecordAssembler()
     stream = fragmented(b"record", [2, 3])
-    assert [assembler.receive(stream[i : i + 1]) for i in range(len(stream) - 1)] == [[]] * (
-        len(stream) - 1
-    )
-    assert assembler.receive(stream[-1:] + b"\x80") == [b"record"]
-    assert assembler.receive(bytes(3)) == [b""]
+    for octet in stream[:-1]:
+        assert list(assembler.receive(bytes([octet]))) == []
+    assert list(assembler.receive(stream[-1:] + b"\x80")) == [b"record"]
+    assert list(assembler.receive(bytes(3))) == [b""]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,20 @@ def test_nothing_is_given_before_it_is_complete() -> None:
 )
 def test_what_would_never_end_is_refused(stream: bytes, why: str) -> None:
     with pytest.raises(DecodeError, match=why):
-        RecordAssembler(40).receive(stream)
+        list(RecordAssembler(40).receive(stream))
+
+
+def test_what_came_before_an_error_is_good_however_it_came() -> None:
+    received = RecordAssembler(40).receive(mark(b"one") + mark(b"two") + bytes(4))
+    assert [next(received), next(received)] == [b"one", b"two"]
+    with pytest.raises(DecodeError):
+        next(received)
+
+
+def test_who_stops_early_loses_nothing() -> None:
+    assembler = RecordAssembler()
+    assert next(assembler.receive(mark(b"one") + mark(b"two"))) == b"one"
+    assert list(assembler.receive(b"")) == [b"two"]
 
 
 @given(st.lists(st.binary(max_size=60), max_size=20))
