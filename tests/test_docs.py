@@ -10,8 +10,10 @@ import pytest
 from dstmrouter.daemon.datagram_socket import DatagramTally
 from dstmrouter.daemon.rpc_tally import RpcTally
 from dstmrouter.daemon.stream_listener import StreamTally
+from dstmrouter.daemon.tsp_counters import HELP
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.protocols.dstm_rpc import Stat
+from dstmrouter.protocols.tsp_status import Status
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -45,3 +47,19 @@ def test_named_files_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     named = re.findall(r"`((?:dstmrouter|lab|perf|tests|conf|docs)/[\w/.]+\.\w+)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def table_in(name: str, row: str) -> list[tuple[str, ...]]:
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    return [found.groups() for found in re.finditer(row, text, re.MULTILINE)]
+
+
+def test_every_status_is_explained() -> None:
+    rows = table_in("tsp.md", r"^\| (\d{3}) \| (.*) \| (.*) \|$")
+    assert rows == [(str(int(status)), status.text, status.help) for status in Status]
+
+
+def test_every_counter_of_tsp_is_explained() -> None:
+    rows = table_in("tsp.md", r"^\| `([a-z_]+)` \| (.*) \|$")
+    counters = [row for row in rows if row[0] in HELP]
+    assert counters == list(HELP.items())

@@ -10,6 +10,7 @@ bridge:iproute2
 curl:curl
 ethtool:ethtool
 gcc:gcc
+gsasl:gsasl
 insmod:kmod
 ip:iproute2
 linux.uml:user-mode-linux

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 from rich.console import Console
 
-from dstmrouter.cli import ctl_convert, ctl_counters, ctl_lease
+from dstmrouter.cli import ctl_convert, ctl_counters, ctl_lease, ctl_tsp_user
 from dstmrouter.cli.ctl_access import (
     ROUTER_DEFAULT,
     SERVER_DEFAULT,
@@ -56,6 +56,7 @@ app = typer.Typer(
 app.command("counters")(ctl_counters.counters)
 app.command("convert")(ctl_convert.convert)
 app.add_typer(ctl_lease.app, name="lease")
+app.add_typer(ctl_tsp_user.app, name="tsp-user")
 
 
 @app.callback()

@@ -13,6 +13,7 @@ from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.config.legacy_document import load_legacy_server
 from dstmrouter.config.load import load_server
 from dstmrouter.daemon import server
+from dstmrouter.daemon.tsp_server import check_files
 from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ def run(
 def check_config(
     config: Config = DEFAULT_CONFIG, rpcdstmd_conf: LegacyConf = None, args: LegacyArgs = None
 ) -> None:
-    """Check a configuration, key file included, and say what it lends."""
+    """Check a configuration, the files that it names included, and say what it lends."""
     file, found = _load(config, rpcdstmd_conf, args)
     server.curve_server(found.curve)
+    if found.tsp is not None:
+        check_files(found.tsp)
     space = server.address_space(found)
     for pool in space.pools:
         typer.echo(f"pool {pool.name}: {len(pool)} addresses")

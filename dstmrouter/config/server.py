@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # The largest 32-bit value means "forever" on the wire, so it is no lifetime.
 LeaseSeconds: TypeAlias = Annotated[int, whole(1, 0xFFFFFFFE, "seconds")]
 TSP_LEASE_S: Final = 60  # RFC 5572 section 4.7.1: a lease below cannot be told
+TSP_OFFER_S: Final = 5  # for an answer to the client and its accept
 WaitSeconds: TypeAlias = Annotated[int, whole(0, 86400, "seconds")]
 
 
@@ -162,3 +163,5 @@ class ServerConfig(Section):
         yield from curve_misfits(self.curve, endpoints)
         if self.tsp is not None and self.lease.min_s < TSP_LEASE_S:
             yield ("lease", "min_s"), f"at least {TSP_LEASE_S}, because [tsp] counts in minutes"
+        if self.tsp is not None and self.lease.offer_s < TSP_OFFER_S:
+            yield ("lease", "offer_s"), f"at least {TSP_OFFER_S}, for a client of [tsp] to accept"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 from dstmrouter.config.checks import Misfit, Several, counted, parsed, seconds, text, whole
 from dstmrouter.config.fields import AbsolutePath
@@ -25,7 +25,11 @@ Broker: TypeAlias = Annotated[
 ]
 KeepaliveSeconds: TypeAlias = Annotated[int, whole(1, 86400, "seconds")]
 
-WITH_PASSWORDS = frozenset({"SCRAM-SHA-256", "DIGEST-MD5", "PLAIN"})
+BROKERS_LIMIT: Final = 1100
+"""Octets of the list that clients are told, which must fit a datagram of 1,232."""
+
+BROKER_OVERHEAD: Final = 48  # octets of elements around each name
+WITH_PASSWORDS: Final = frozenset({"SCRAM-SHA-256", "DIGEST-MD5", "PLAIN"})
 
 
 class TspTlsSection(Section):
@@ -75,6 +79,9 @@ class TspSection(Section):
             yield ("tcp",), "tcp, udp or a [tsp.tls] section"
         if self.keepalive_min_s > self.keepalive_max_s:
             yield ("keepalive_min_s",), f"at most keepalive_max_s = {self.keepalive_max_s}"
+        if sum(BROKER_OVERHEAD + len(name) for name in self.brokers) > BROKERS_LIMIT:
+            expected = f"{BROKERS_LIMIT} octets at most, {BROKER_OVERHEAD} more than each name has"
+            yield ("brokers",), expected
         if self.redirect == "always" and not self.brokers:
             yield ("brokers",), 'at least one server, because of redirect = "always"'
         if self.tls is not None and self.tcp and self.tls.port == self.port != 0:

@@ -28,7 +28,7 @@ from dstmrouter.daemon.rpc_server import RpcServer
 from dstmrouter.daemon.server_control import LeaseControl
 from dstmrouter.daemon.server_ledger import Ledger
 from dstmrouter.daemon.tsp_server import TspServer
-from dstmrouter.errors import DstmError
+from dstmrouter.errors import ConfigError, DstmError
 from dstmrouter.leases.bindings import all_bindings
 from dstmrouter.leases.book import LeaseBook
 from dstmrouter.leases.lease import LeaseTerms
@@ -139,6 +139,16 @@ class LeaseServer:
         """Close all sockets; a second call does nothing."""
         self._undo.close()
 
+    def reload(self) -> None:
+        """Read users and certificates again; what is wrong with them is in the log."""
+        try:
+            if self._tsp is not None:
+                self._tsp.reload()
+        except ConfigError as error:
+            log.warning("not reloaded", reason=str(error))
+        else:
+            log.info("users and certificates read again")
+
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`; a store that cannot write raises `StoreError`."""
         async with asyncio.TaskGroup() as tasks:
@@ -232,7 +242,7 @@ def _control(
 
 
 async def serve(config: ServerConfig) -> None:
-    """Run a server until SIGTERM or SIGINT."""
+    """Run a server until SIGTERM or SIGINT; SIGHUP reloads."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -242,6 +252,7 @@ async def serve(config: ServerConfig) -> None:
         undo.callback(store.close)
         server = LeaseServer(config, store)
         undo.callback(server.close)
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
         log.info("serving", server=config.server.name, store=str(config.store.path))
         try:
             await server.run(stop)

@@ -22,13 +22,14 @@ class Count(Enum):
     REJECTS = "offers that the client rejected"
     ROLLED_BACK = "offers taken back because the dialogue ended first"
     RELEASES = "leases given back"
-    REFUSALS = "requests refused, for whatever reason"
-    DROPPED_RATE = "connections and datagrams dropped: source asks too often"
+    REFUSALS = "requests refused by the rules of leases"
+    DROPPED_RATE = "connections, datagrams and requests not served: source asks too often"
     DROPPED_FULL = "connections and dialogues refused: too many sessions"
     DROPPED_TLS = "connections whose TLS handshake failed"
     MALFORMED_DATAGRAMS = "datagrams without a TSP header"
     REPEATED_DATAGRAMS = "datagrams that came again"
-    CUT_ANSWERS = "answers left empty: too large for an unproved address"
+    STRANGERS = "requests over UDP from clients that have not authenticated"
+    CUT_ANSWERS = "answers left empty: too large for a datagram, or for an unproved address"
 
 
 HELP: Mapping[str, str] = {

@@ -130,12 +130,15 @@ class Desk:
         offer, wish = self._offer, self._wish
         assert offer is not None, "the session lets accept pass only after an offer"
         assert wish is not None
-        self._offer = None
         try:
             lease = await self._office.lender.grant(wish)
         except LeaseError as error:
             session.lose(str(error))
+            if offer.state is State.OFFERED:  # a lease that was to be extended goes on as it was
+                await self._end(offer, Count.ROLLED_BACK)
             return
+        finally:
+            self._offer = None
         if lease.ipv4 != offer.ipv4:  # the offer ran out and went to somebody else
             await self._end(lease, Count.ROLLED_BACK)
             session.lose(f"{offer.ipv4} is lent to another client")
@@ -201,13 +204,19 @@ class Desk:
     async def _end(self, lease: Lease, count: Count) -> None:
         if self._office.book.is_current(lease):
             await self._office.lender.release(lease.ipv4, lease.client6)
+            log.info(
+                "ended", ipv4=str(lease.ipv4), client6=str(lease.client6), by=count.name.lower()
+            )
             self._office.counters.count(count)
 
     def _described(self, lease: Lease, lifetime_s: int, in_seconds: bool, asked: End) -> Tunnel:
-        """The answer of RFC 5572 section 4.7; minutes never round up past the lease."""
+        """The answer of RFC 5572 section 4.7; minutes never round up past the lease.
+
+        So the last minute of a lease is told as 0; what is offered lasts longer than that.
+        """
         return Tunnel(
             action=Action.INFO,
-            lifetime_min=max(1, lifetime_s // MINUTE_S),
+            lifetime_min=lifetime_s // MINUTE_S,
             lease_s=lifetime_s if in_seconds else None,
             server=End(ipv4=self._office.tep4, ipv6=self._office.tep6),
             client=End(

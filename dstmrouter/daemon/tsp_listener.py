@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from dstmrouter.daemon.tsp_counters import Count
+from dstmrouter.daemon.tsp_tasks import PeerTasks
 from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BACKLOG: Final = 256
+READ_LIMIT: Final = 4096  # asyncio keeps up to twice as much of what was not read yet
 HANDSHAKE_S: Final = 10.0
+KEEPALIVE: Final = {  # a client that vanished holds its session for three minutes, not for a lease
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 120,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 6,
+}
 PAUSE_S: Final = 0.1  # after an accept that failed, most likely for want of descriptors
 
 
@@ -68,7 +76,7 @@ class TspListener:
         self._admission = admission
         self._counters = counters
         self._tls = tls
-        self._open: set[asyncio.Task[None]] = set()
+        self._tasks = PeerTasks()
         bound.listen(BACKLOG)
 
     @property
@@ -91,9 +99,7 @@ class TspListener:
                 self._weigh(accepted, IPv6Address(peer[0].partition("%")[0]))
         finally:
             self._socket.close()
-            for task in self._open:
-                task.cancel()
-            await asyncio.gather(*self._open, return_exceptions=True)
+            await self._tasks.cancel()
 
     def _weigh(self, accepted: socket.socket, address: IPv6Address) -> None:
         """Begin a connection, or drop it without a word."""
@@ -103,9 +109,7 @@ class TspListener:
             self._counters.count(Count.DROPPED_FULL)
         else:
             self._counters.count(Count.CONNECTIONS)
-            task = asyncio.create_task(self._connection(accepted, address))
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+            self._tasks.start(self._connection(accepted, address))
             return
         accepted.close()
 
@@ -133,9 +137,11 @@ class TspListener:
         self, accepted: socket.socket
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
+        reader = asyncio.StreamReader(READ_LIMIT)
         protocol = asyncio.StreamReaderProtocol(reader)
         accepted.setblocking(False)
+        for option, value in KEEPALIVE.items():
+            accepted.setsockopt(*option, value)
         transport, _ = await loop.connect_accepted_socket(
             lambda: protocol,
             accepted,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import secrets
 import socket
 import time
@@ -12,14 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from dstmrouter.daemon.tsp_admission import Admission
-from dstmrouter.daemon.tsp_counters import TspCounters
+from dstmrouter.daemon.tsp_counters import Count, TspCounters
 from dstmrouter.daemon.tsp_desk import Desk, Office
 from dstmrouter.daemon.tsp_listener import TspListener, bind6
 from dstmrouter.daemon.tsp_stream import converse
+from dstmrouter.daemon.tsp_tls import TlsServer, identity_of
+from dstmrouter.daemon.tsp_udp import TspDatagrams
 from dstmrouter.daemon.tsp_users import Users
 from dstmrouter.protocols import sasl
 from dstmrouter.protocols.sasl_digest import DigestServer
 from dstmrouter.protocols.sasl_scram import ScramServer
+from dstmrouter.protocols.tsp_doorway import Doorway
 from dstmrouter.protocols.tsp_session import Session, SessionTerms
 from dstmrouter.protocols.tsp_state import Ending
 
@@ -45,17 +49,8 @@ class TspServer:
     ) -> None:
         self._section = section
         self._users = Users(section.users_file)
-        self._counters = TspCounters()
-        self._office = Office(
-            lender=lender,
-            book=book,
-            counters=self._counters,
-            tep4=config.tep.tep4,
-            tep6=config.tep.tep6[0],  # where feeds put every binding
-            keepalive_s=(section.keepalive_min_s, section.keepalive_max_s),
-            release_on_close=section.release_on_close,
-            brokers=section.brokers,
-        )
+        self._office = _office(section, config, lender, book)
+        self._counters = self._office.counters
         self._terms = SessionTerms(
             accept_s=float(config.lease.offer_s),
             brokers=section.brokers if section.redirect == "always" else (),
@@ -67,45 +62,89 @@ class TspServer:
             burst=section.burst,
         )
         self._attempts = self._mechanisms(section.mechanisms, None)
+        self._tls = TlsServer(section.tls) if section.tls is not None else None
         self._sessions: set[Session] = set()
         with contextlib.ExitStack() as undo:
             self._listeners = [
-                self._listener(undo, address, section.port)
+                self._listener(undo, address) for address in section.listen if section.tcp
+            ]
+            self._tls_listeners = [
+                self._tls_listener(undo, address, self._tls)
                 for address in section.listen
-                if section.tcp
+                if self._tls is not None
+            ]
+            self._datagrams = [
+                self._datagram_listener(undo, address) for address in section.listen if section.udp
             ]
             self._undo = undo.pop_all()
 
-    def _listener(self, undo: contextlib.ExitStack, address: IPv6Address, port: int) -> TspListener:
-        bound = undo.enter_context(bind6(socket.SOCK_STREAM, address, port))
+    def _listener(self, undo: contextlib.ExitStack, address: IPv6Address) -> TspListener:
+        bound = undo.enter_context(bind6(socket.SOCK_STREAM, address, self._section.port))
         return TspListener(
             bound, self._serve_plain, admission=self._admission, counters=self._counters
         )
 
+    def _tls_listener(
+        self, undo: contextlib.ExitStack, address: IPv6Address, tls: TlsServer
+    ) -> TspListener:
+        bound = undo.enter_context(bind6(socket.SOCK_STREAM, address, tls.section.port))
+        return TspListener(
+            bound,
+            self._serve_tls,
+            admission=self._admission,
+            counters=self._counters,
+            tls=tls.context,
+        )
+
+    def _datagram_listener(self, undo: contextlib.ExitStack, address: IPv6Address) -> TspDatagrams:
+        bound = undo.enter_context(bind6(socket.SOCK_DGRAM, address, self._section.port))
+        names = [
+            name
+            for name in self._section.mechanisms
+            if name != sasl.ANONYMOUS or self._section.anonymous_udp
+        ]
+        doorway = Doorway(
+            self._mechanisms(names, None),
+            self._users,
+            realm=self._section.realm,
+            key=secrets.token_bytes(32),
+        )
+        # A client that falls silent has not closed anything.
+        office = dataclasses.replace(self._office, release_on_close=False)
+        return TspDatagrams(bound, doorway, office, self._terms, self._admission)
+
     async def run(self) -> None:
         """Serve until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for listener in self._listeners:
+            for listener in (*self._listeners, *self._tls_listeners):
                 tasks.create_task(listener.run())
+            for datagrams in self._datagrams:
+                tasks.create_task(datagrams.run())
 
     def stop(self) -> None:
         """Promise nothing more; what was offered runs out by itself."""
         for session in self._sessions:
             session.close(Ending.SHUT_DOWN, "")
+        for datagrams in self._datagrams:
+            datagrams.stop()
 
     def close(self) -> None:
         """Close all sockets; a second call does nothing."""
         self._undo.close()
 
     def reload(self) -> None:
-        """Read users again; ConfigError leaves everything as it was."""
+        """Read users and certificates again, for new sessions; ConfigError: what is wrong."""
         self._users.reload()
+        if self._tls is not None:
+            self._tls.reload()
 
     def describe(self) -> dict[str, Any]:
         """Sessions, ports and counters, for status."""
         return {
             "tsp_sessions": self._admission.sessions,
-            "tsp_ports": [listener.port for listener in self._listeners],
+            "tsp_tcp": [listener.port for listener in self._listeners],
+            "tsp_tls": [listener.port for listener in self._tls_listeners],
+            "tsp_udp": [datagrams.port for datagrams in self._datagrams],
             "tsp": self._counters.rows(),
         }
 
@@ -113,6 +152,18 @@ class TspServer:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: IPv6Address
     ) -> None:
         await self._serve(reader, writer, address, self._attempts)
+
+    async def _serve_tls(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: IPv6Address
+    ) -> None:
+        assert self._tls is not None
+        certificate = identity_of(writer)
+        names = [
+            name
+            for name in self._tls.section.mechanisms
+            if name != sasl.EXTERNAL or certificate is not None
+        ]
+        await self._serve(reader, writer, address, self._mechanisms(names, certificate))
 
     async def _serve(
         self,
@@ -124,7 +175,8 @@ class TspServer:
         session = Session(self._terms, attempts, now=time.monotonic())
         self._sessions.add(session)
         try:
-            await converse(reader, writer, session, Desk(self._office, address))
+            desk = Desk(self._office, address)
+            await converse(reader, writer, session, desk, lambda: self._may_ask(address))
         finally:
             self._sessions.discard(session)
             if session.ending is not None:
@@ -135,6 +187,12 @@ class TspServer:
                     by=session.ending.name.lower(),
                     reason=session.why,
                 )
+
+    def _may_ask(self, address: IPv6Address) -> bool:
+        allowed = self._admission.may_ask(address, time.monotonic())
+        if not allowed:
+            self._counters.count(Count.DROPPED_RATE)
+        return allowed
 
     def _mechanisms(self, names: Iterable[str], certificate: str | None) -> sasl.Attempts:
         """Ways to authenticate, in the order of the configuration."""
@@ -147,6 +205,26 @@ class TspServer:
             sasl.EXTERNAL: lambda: sasl.External(certificate),
         }
         return {name: every[name] for name in names}
+
+
+def _office(section: TspSection, config: ServerConfig, lender: Lender, book: LeaseBook) -> Office:
+    return Office(
+        lender=lender,
+        book=book,
+        counters=TspCounters(),
+        tep4=config.tep.tep4,
+        tep6=config.tep.tep6[0],  # where feeds put every binding
+        keepalive_s=(section.keepalive_min_s, section.keepalive_max_s),
+        release_on_close=section.release_on_close,
+        brokers=section.brokers,
+    )
+
+
+def check_files(section: TspSection) -> None:
+    """ConfigError if users or certificates cannot be used."""
+    Users(section.users_file)
+    if section.tls is not None:
+        TlsServer(section.tls)
 
 
 def new_nonce() -> str:

@@ -52,6 +52,9 @@ FINAL: Final = frozenset(
 )
 """What asking again does not change."""
 
+LOST: Final = frozenset({Status.SERVER_ERROR, Status.AUTHENTICATION_FAILED})
+"""What a server says in place of an answer when it has no dialogue with us any more."""
+
 
 class _Elsewhere(Exception):  # noqa: N818 - no error: a way on
     def __init__(self, brokers: tuple[str, ...]) -> None:
@@ -181,7 +184,7 @@ class TspSource:
         event = await self._event()
         if isinstance(event, Answered):
             return event.tunnel
-        if isinstance(event, Refused) and event.status != Status.SERVER_ERROR:
+        if isinstance(event, Refused) and event.status not in LOST:
             raise _refusal(event.status)  # and the connection can be used again
         return await self._fail(event)
 
@@ -194,7 +197,7 @@ class TspSource:
             while (event := session.next_event()) is None:
                 await transport.send(session.chunks())
                 session.receive_data(await transport.receive())
-        except SourceError:
+        except BaseException:  # cancelled, too: half a dialogue is of no use to the next caller
             await self._disconnect()
             raise
         return event
@@ -206,7 +209,7 @@ class TspSource:
         try:
             await transport.send(session.chunks())
             await transport.flush()
-        except SourceError:
+        except BaseException:
             await self._disconnect()
             raise
 

@@ -69,9 +69,9 @@ class StreamTransport:
                     server_hostname=host if tls is not None else None,
                 )
         except TimeoutError:
-            raise SourceError(f"[{host}]:{port}: no connection in {CONNECT_S:g} s") from None
+            raise SourceError(f"no connection in {CONNECT_S:g} s") from None
         except OSError as error:  # names that are not found and TLS, too
-            raise SourceError(f"[{host}]:{port}: {error}") from None
+            raise SourceError(f"no connection: {error}") from None
         return cls(reader, writer)
 
     async def send(self, messages: Iterable[bytes]) -> None:
@@ -148,7 +148,7 @@ class DatagramTransport:
                 family=socket.AF_INET6,
             )
         except OSError as error:
-            raise SourceError(f"[{host}]:{port}: {error}") from None
+            raise SourceError(f"no connection: {error}") from None
         return cls(transport, answers)
 
     async def send(self, messages: Iterable[bytes]) -> None:

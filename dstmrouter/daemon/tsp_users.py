@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 from dstmrouter.errors import ConfigError, DecodeError
 from dstmrouter.protocols.sasl import UserKeys, same
 from dstmrouter.protocols.sasl_digest import secret
-from dstmrouter.protocols.sasl_scram import ITERATIONS, make_keys, unbase64
-from dstmrouter.protocols.sasl_text import prepared
+from dstmrouter.protocols.sasl_scram import ITERATIONS, make_keys
+from dstmrouter.protocols.sasl_text import prepared, unbase64
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

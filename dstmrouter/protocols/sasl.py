@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hmac
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from dstmrouter.errors import DecodeError
 from dstmrouter.protocols.sasl_text import decoded
@@ -143,5 +143,5 @@ def same(one: bytes, other: bytes) -> bool:
     return hmac.compare_digest(one, other)
 
 
-Attempts = dict[str, "Callable[[], Mechanism]"]
+Attempts: TypeAlias = "dict[str, Callable[[], Mechanism]]"
 """Ways to begin an attempt, by mechanism, in the order in which they are offered."""

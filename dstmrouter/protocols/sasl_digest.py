@@ -57,7 +57,7 @@ class DigestServer:
         self._check_frame(items)
         user = decoded(_needed(items, "username"))
         authzid = items.get("authzid")
-        if authzid is not None and decoded(authzid) != user:
+        if authzid and decoded(authzid) != user:
             raise AuthenticationError("DIGEST-MD5: acting for another user")
         ha1 = self._credentials.keys_of(user).digest_ha1
         if ha1 is None:
@@ -157,7 +157,7 @@ def response(ha1: bytes, items: Mapping[str, bytes], method: bytes) -> bytes:
     """The hash that proves the password, section 2.1.2.1; `method` b"" is that of `rspauth`."""
     nonce, cnonce = _needed(items, "nonce"), _needed(items, "cnonce")
     a1 = b":".join((ha1, nonce, cnonce))
-    if "authzid" in items:
+    if items.get("authzid"):  # empty, as GNU SASL may send it, it counts as absent
         a1 += b":" + items["authzid"]
     a2 = method + b":" + _needed(items, "digest-uri")
     middle = b":".join((nonce, _needed(items, "nc"), cnonce, items.get("qop", b"auth")))

@@ -9,15 +9,13 @@ The server keeps `stored_key` and `server_key` (`sasl.UserKeys`), from which nob
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
 from typing import TYPE_CHECKING, Final
 
-from dstmrouter.errors import DecodeError
 from dstmrouter.protocols.sasl import AuthenticationError, Reply, UserKeys, same
-from dstmrouter.protocols.sasl_text import decoded, prepared
+from dstmrouter.protocols.sasl_text import decoded, prepared, unbase64
 
 if TYPE_CHECKING:
     from dstmrouter.protocols.sasl import Credentials
@@ -141,14 +139,6 @@ class ScramClient:
         proof = _xor(key, _mac(hashlib.sha256(key).digest(), said))
         self._expected = _mac(_mac(salted, b"Server Key"), said)
         return final + b",p=" + base64.b64encode(proof)
-
-
-def unbase64(text: bytes) -> bytes:
-    """Decode base64; DecodeError if it is not."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise DecodeError("expected base64") from None
 
 
 def _unescaped(name: bytes) -> bytes:

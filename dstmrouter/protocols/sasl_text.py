@@ -1,7 +1,9 @@
-"""User names and passwords as SASL compares them: SASLprep, RFC 4013, for stored strings."""
+"""What SASL mechanisms write: names and passwords (SASLprep, RFC 4013, stored strings), base64."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import stringprep
 import unicodedata
 from typing import TYPE_CHECKING, Final
@@ -53,3 +55,11 @@ def decoded(octets: bytes) -> str:
         return prepared(octets.decode("utf-8"))
     except UnicodeDecodeError:
         raise DecodeError("expected UTF-8") from None
+
+
+def unbase64(text: bytes) -> bytes:
+    """Decode base64; DecodeError if it is not."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise DecodeError("expected base64") from None

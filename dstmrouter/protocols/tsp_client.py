@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dstmrouter.errors import DecodeError
-from dstmrouter.protocols.sasl_scram import unbase64
+from dstmrouter.protocols.sasl_text import unbase64
 from dstmrouter.protocols.tsp_frame import FRAME_LIMIT, ReceiveBuffer, frame
 from dstmrouter.protocols.tsp_greeting import (
     TUNNEL,

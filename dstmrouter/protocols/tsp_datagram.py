@@ -18,6 +18,9 @@ HEADER_LEN: Final = 8
 DATAGRAM_LIMIT: Final = 1232
 """Octets of UDP payload: IPv6's minimum MTU of 1280 less both headers."""
 
+AHEAD_LIMIT: Final = 64
+"""How far a client's numbers may go ahead: it has one message under way at a time."""
+
 UNVERIFIED_FACTOR: Final = 3
 """As in RFC 9000 section 8.1: how much more than it got a server sends to an unproved address."""
 
@@ -44,6 +47,14 @@ class Datagram:
         if first & _MARK != _MARK:
             raise DecodeError("expected 0xF in front")
         return cls(first & _SEQUENCE, stamp, octets[HEADER_LEN:])
+
+    def follows(self, other: Datagram) -> bool:
+        """Whether it is a newer message of the same client; after the last number comes 0."""
+        return 0 < (self.sequence - other.sequence) & _SEQUENCE <= AHEAD_LIMIT
+
+    def was_sent_after(self, other: Datagram) -> bool:
+        """Whether it left the client later, by the client's own clock (RFC 1982)."""
+        return 0 < (self.stamp - other.stamp) & 0xFFFFFFFF < 1 << 31
 
     def encode(self) -> bytes:
         """Write the datagram."""

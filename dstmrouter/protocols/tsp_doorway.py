@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 from dstmrouter.errors import DecodeError
 from dstmrouter.protocols.sasl import DIGEST_MD5, PLAIN, SCRAM_SHA_256, AuthenticationError
 from dstmrouter.protocols.sasl_digest import DigestServer, parse
-from dstmrouter.protocols.sasl_scram import ScramServer, unbase64
+from dstmrouter.protocols.sasl_scram import ScramServer
+from dstmrouter.protocols.sasl_text import unbase64
 from dstmrouter.protocols.tsp_greeting import VERSIONS, capability_line, decode_version
 from dstmrouter.protocols.tsp_session import mechanism_name, message_in
 from dstmrouter.protocols.tsp_state import Ending

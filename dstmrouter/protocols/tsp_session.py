@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Final
 
 from dstmrouter.errors import DecodeError
-from dstmrouter.protocols.sasl_scram import unbase64
+from dstmrouter.protocols.sasl_text import unbase64
 from dstmrouter.protocols.tsp_frame import ReceiveBuffer, frame
 from dstmrouter.protocols.tsp_greeting import VERSIONS, capability_line, decode_version
 from dstmrouter.protocols.tsp_state import LINES, Ending, Input, State, step
 from dstmrouter.protocols.tsp_status import REDIRECTION, Status, TspError
-from dstmrouter.protocols.tsp_xml import TUNNEL_TYPE, Action, Tunnel, decode, encode
+from dstmrouter.protocols.tsp_xml import CLOSING, TUNNEL_TYPE, Action, Tunnel, decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +84,11 @@ class Session:
         self._buffer.receive_data(data)
 
     @property
+    def closed(self) -> bool:
+        """Whether the dialogue has ended; `chunks` may have a last word."""
+        return self.state is State.CLOSED
+
+    @property
     def room(self) -> int:
         """Octets that can be taken before the next event."""
         return self._buffer.room
@@ -121,6 +127,7 @@ class Session:
         self._send_frame(Status.SUCCESS, tunnel)
         self.state = step(self.state, Input.OFFERED)
         self.deadline = now + self._terms.accept_s
+        self._setup_until = math.inf
 
     def answer(self, tunnel: Tunnel | None, *, until: float) -> None:
         """Answer a request with success; `until` is when the session has nothing to wait for."""
@@ -139,7 +146,7 @@ class Session:
 
     def grace(self, now: float) -> float:
         """Until when a client without a lease may be silent."""
-        return now + LINE_S
+        return min(now + LINE_S, self._setup_until)
 
     def expire(self, now: float) -> None:
         """End the dialogue if the client has been silent for too long."""
@@ -170,7 +177,7 @@ class Session:
             case _:
                 self._advance(line)
         if self.deadline is not None:
-            self.deadline = min(now + LINE_S, self._setup_until)
+            self.deadline = self.grace(now)
 
     def _greet(self, line: bytes) -> None:
         if decode_version(line) not in VERSIONS:
@@ -227,8 +234,8 @@ class Session:
             self.state = step(self.state, Input.REQUESTED)
             self.refuse(error.status, until=until)
             return None
-        closing = tunnel.action in {Action.ACCEPT, Action.REJECT}
-        if tunnel.action is Action.LIST or (closing and self.state is not State.OFFERED):
+        out_of_place = tunnel.action in CLOSING and self.state is not State.OFFERED
+        if tunnel.action is Action.LIST or out_of_place:
             raise TspError(Status.BAD_REQUEST, f"{tunnel.action.value} out of place")
         self.state = step(self.state, Input.REQUESTED)
         if tunnel.type != TUNNEL_TYPE:

@@ -48,6 +48,10 @@ class Action(Enum):
     LIST = "list"
 
 
+CLOSING: Final = frozenset({Action.ACCEPT, Action.REJECT})
+"""What a client says to an offer."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Keepalive:
     """How often, in seconds, and where to the client sends its echo requests."""

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.config.load import load_server
+from dstmrouter.config.tsp import BROKER_OVERHEAD, BROKERS_LIMIT, TspSection
+from dstmrouter.protocols.tsp_datagram import DATAGRAM_LIMIT, HEADER_LEN
+from dstmrouter.protocols.tsp_frame import frame
+from dstmrouter.protocols.tsp_status import Status
+from dstmrouter.protocols.tsp_xml import Action, Tunnel, encode
 from tests.config.documents import SERVER, problems
 
 if TYPE_CHECKING:
@@ -66,6 +71,10 @@ def test_off_when_missing_and_safe_when_not(tmp_path: Path) -> None:
             "[tsp] keepalive_min_s = 301: expected at most keepalive_max_s = 300",
         ),
         (
+            f'brokers = ["{"b" * 253}", "{"c" * 253}", "{"d" * 253}", "{"e" * 253}"]\n{USERS}',
+            "[tsp] brokers = [",
+        ),
+        (
             'redirect = "always"\n' + USERS,
             "[tsp] brokers is missing: expected at least one server, because of redirect",
         ),
@@ -94,7 +103,17 @@ def test_values_that_do_not_go_together(tmp_path: Path, section: str, line: str)
     assert len(found) == 1
 
 
-def test_a_lease_is_at_least_a_minute(tmp_path: Path) -> None:
-    document = f"{SERVER}[lease]\nmin_s = 59\n[tsp]\n{USERS}"
-    (found,) = problems(load_server, tmp_path / "s.toml", document)
-    assert found == "[lease] min_s = 59: expected at least 60, because [tsp] counts in minutes"
+def test_leases_and_offers_must_suit_the_protocol(tmp_path: Path) -> None:
+    document = f"{SERVER}[lease]\nmin_s = 59\noffer_s = 4\n[tsp]\n{USERS}"
+    assert problems(load_server, tmp_path / "s.toml", document) == [
+        "[lease] min_s = 59: expected at least 60, because [tsp] counts in minutes",
+        "[lease] offer_s = 4: expected at least 5, for a client of [tsp] to accept",
+    ]
+
+
+def test_the_longest_list_of_servers_fits_a_datagram() -> None:
+    names = ["b" * (BROKERS_LIMIT // 11 - BROKER_OVERHEAD)] * 11
+    found = TspSection(mechanisms=("ANONYMOUS",), brokers=tuple(names), redirect="always")
+    told = Tunnel(action=Action.LIST, type="broker", brokers=found.brokers)
+    octets = frame(Status.NO_TUNNEL.line(redirected=True) + encode(told))
+    assert len(octets) + HEADER_LEN <= DATAGRAM_LIMIT

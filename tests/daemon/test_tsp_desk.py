@@ -260,5 +260,19 @@ def test_an_offer_that_went_to_somebody_else_is_lost() -> None:
     at_desk(scenario)
 
 
+@pytest.mark.parametrize("renewed", [False, True])
+def test_an_accept_that_no_router_confirms_gives_nothing_new(renewed: bool) -> None:
+    async def scenario(setting: Setting) -> None:
+        visit = Visit(office_of(setting))
+        await visit.ask(CREATE, *([ACCEPT, CREATE] if renewed else []))
+        visit.desk._office = office_of(setting, "gw1")
+        visit.desk._office.latest[client(1)] = visit.desk
+        assert (await visit.ask(ACCEPT))[0] == 310
+        await visit.desk.leave()
+        assert state(setting) is (State.ACTIVE if renewed else State.REMOVING)
+
+    at_desk(scenario)
+
+
 def test_every_reason_of_the_book_has_a_status() -> None:
     assert {"no-address", "try-again", "not-yours", "bad-client6"} <= set(REASONS)

@@ -25,6 +25,7 @@ class Echo:
 
     def __init__(self, *, sessions: int = 2, burst: int = 100) -> None:
         self.counters = TspCounters()
+        self.kept_alive = 0
         self.admission = Admission(
             sessions=sessions, sessions_per_64=sessions, requests_per_s=0.1, burst=burst
         )
@@ -37,6 +38,8 @@ class Echo:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: IPv6Address
     ) -> None:
         assert address == HERE
+        accepted = writer.get_extra_info("socket")
+        self.kept_alive = accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         line = await reader.readline()
         if line == b"break\n":
             raise ConnectionResetError
@@ -68,6 +71,7 @@ def test_connections_are_served_and_leave() -> None:
         echo = Echo()
         async with echo.running():
             assert await echo.ask(b"one\n") == b"one\n"
+            assert echo.kept_alive
             assert await echo.ask(b"break\n") == b""
             await until(lambda: not echo.admission.sessions, "the end of both")
         assert echo.counters[Count.CONNECTIONS] == 2

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dstmrouter.daemon.lease_source import SourceError
+from dstmrouter.daemon.tsp_account import TspAccount
+from dstmrouter.daemon.tsp_users import load_users, new_keys, save_users
 from tests.daemon.server_process import ServerProcess
 from tests.daemon.tsp_lab import CLIENT6, SERVER6, in_namespace, source, tsp_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dstmrouter.daemon.tsp_source import TspSource
+
+SERVER = "from dstmrouter.cli.server import main; main()"
 CTL = "from dstmrouter.cli.ctl import main; main()"
 
 
@@ -58,3 +66,45 @@ def test_a_port_in_use_ends_the_start_with_one_line() -> None:
                 assert log.splitlines()[-1] == problem
 
     in_namespace(scenario)
+
+
+@pytest.mark.netns
+def test_a_new_user_is_known_after_sighup() -> None:
+    async def scenario() -> None:
+        bob = TspAccount(user="bob", password="crayon")
+        with ServerProcess() as server:
+            server.config.write_text(tsp_config(server.home, ""))
+            async with await server.start(), source(account=bob) as client:
+                with pytest.raises(SourceError, match="300"):
+                    await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
+                users = load_users(server.home / "users")
+                users["bob"] = new_keys("bob", "crayon", digest_realm=None)
+                save_users(server.home / "users", users)
+                assert server.process is not None
+                server.process.send_signal(signal.SIGHUP)
+                async with asyncio.timeout(15):
+                    while not await admitted(client):
+                        await asyncio.sleep(0.3)  # the server allows five tries a second
+            assert "users and certificates read again" in server.stop()[1]
+
+    async def admitted(client: TspSource) -> bool:
+        try:
+            await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
+        except SourceError:
+            return False
+        return True
+
+    in_namespace(scenario)
+
+
+def test_check_config_reads_the_files_that_it_names(tmp_path: Path) -> None:
+    config = tmp_path / "server.toml"
+    config.write_text(tsp_config(tmp_path, ""))
+    assert dstmctl("check-config", config).returncode == 0
+    words = [sys.executable, "-c", SERVER, "check-config", "--config", str(config)]
+    good = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert good.returncode == 0
+    (tmp_path / "users").chmod(0o644)
+    bad = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert bad.returncode == 2
+    assert bad.stderr == f"{tmp_path}/users: mode 0644: expected 0600, others can read it\n"

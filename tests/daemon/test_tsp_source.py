@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dstmrouter.daemon import tsp_visit
 from dstmrouter.daemon.lease_source import SourceError
 from dstmrouter.daemon.tsp_account import TspAccount, TspAddress
 from dstmrouter.daemon.tsp_source import TspSource
@@ -22,13 +23,10 @@ from tests.daemon.tsp_lab import (
 from tests.protocols.tsp_samples import PASSWORD, USER
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from dstmrouter.daemon.lease_source import LeaseSource
-    from dstmrouter.protocols.granted import GrantedLease
 
 pytestmark = pytest.mark.netns
-SCHEMES = ("tsp",)
+SCHEMES = ("tsp", "tsp-udp")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -118,88 +116,6 @@ def test_nobody_listens() -> None:
     in_namespace(scenario)
 
 
-def told(answers: list[bytes]) -> Callable[..., Awaitable[None]]:
-    """A server that says the same things to everybody, whatever it hears."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
-            if not await reader.read(4096):
-                break
-            writer.write(answer)
-        await reader.read(4096)
-        writer.close()
-
-    return serve
-
-
-GREETING = b"CAPABILITY TUNNEL=V4V6 AUTH=ANONYMOUS\r\n"
-
-
-async def outcome(*answers: bytes) -> GrantedLease | SourceError:
-    """What a source makes of a server's answers."""
-    server = await asyncio.start_server(told(list(answers)), SERVER6, 3653)
-    async with server, source(account=TspAccount()) as client:
-        try:
-            return await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
-        except SourceError as error:
-            return error
-
-
-def broker(*names: str) -> bytes:
-    found = b"".join(b'<address type="dn">%s</address>' % name.encode() for name in names)
-    return b'<tunnel action="list" type="broker"><broker>%s</broker></tunnel>\r\n' % found
-
-
-def framed(body: bytes) -> bytes:
-    return b"Content-length: %d\r\n%s" % (len(body), body)
-
-
-def test_servers_that_do_not_speak_our_versions() -> None:
-    async def scenario() -> None:
-        found = await outcome(b"302 Unsupported client version\r\n")
-        assert isinstance(found, SourceError)
-        assert "2.0.2, 2.0.1, 2.0.0" in str(found)
-        assert found.final
-
-    in_namespace(scenario)
-
-
-def test_a_server_that_speaks_an_older_version() -> None:
-    async def scenario() -> None:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            version = await reader.readline()
-            heard.append(version)
-            old = version == b"VERSION=2.0.0\r\n"
-            writer.write(b"CAPABILITY TUNNEL=V6V4\r\n" if old else b"302 No\r\n")
-            writer.close()
-
-        heard: list[bytes] = []
-        server = await asyncio.start_server(serve, SERVER6, 3653)
-        async with server, source() as client:
-            with pytest.raises(SourceError, match="no v4v6"):
-                await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
-        assert heard == [b"VERSION=2.0.2\r\n", b"VERSION=2.0.1\r\n", b"VERSION=2.0.0\r\n"]
-
-    in_namespace(scenario)
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [
-        (b"1200 Redirection\r\n" + broker(SERVER6, "::1"),),
-        (GREETING, b"1200 Redirection\r\n" + broker(SERVER6)),
-        (GREETING, b"200 OK\r\n", framed(b"1301 No\r\n" + broker(SERVER6))),
-    ],
-    ids=["greeting", "authentication", "create"],
-)
-def test_servers_that_name_each_other_are_asked_once(answers: tuple[bytes, ...]) -> None:
-    async def scenario() -> None:
-        found = await outcome(*answers)
-        assert isinstance(found, SourceError)
-
-    in_namespace(scenario)
-
-
 @pytest.mark.parametrize("redirect", ["always", "full"])
 def test_a_server_s_way_on_is_taken(redirect: str) -> None:
     async def scenario() -> None:
@@ -222,3 +138,38 @@ def test_it_is_a_lease_source() -> None:
     asyncio.run(found.close())
     with pytest.raises(ConfigError, match="TLS"):
         TspSource(TspAddress.parse("tsps://x"), TspAccount())
+
+
+def test_a_refusal_leaves_the_connection_and_a_redirection_is_taken_from_there() -> None:
+    async def scenario() -> None:
+        there = EVERYTHING + f'udp = false\nlisten = ["{OTHER6}"]\n'
+        async with lending(there) as free, source() as client:
+            for brokers in ("", f'brokers = ["{OTHER6}"]\n'):
+                async with lending(EVERYTHING + brokers) as full:
+                    lease = await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
+                    await client.release(lease)
+                    book = full.server._book
+                    for slot in range(book.space.capacity):
+                        book.hold(book.table.get(slot).ipv4)
+                    if brokers:
+                        await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
+                        await free.until(lambda: "ACTIVE" in free.leases().values())
+                    else:
+                        with pytest.raises(SourceError, match="301"):
+                            await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
+                    assert full.counted("connections") == 1
+
+    in_namespace(scenario)
+
+
+def test_a_server_that_forgot_us_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with lending() as server, source(f"tsp-udp://[{SERVER6}]") as client:
+            lease = await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
+            await server.until(lambda: not server.server._describe()["tsp_sessions"])
+            renewed = await client.renew(lease, lifetime_s=None)
+            assert renewed.client4 == lease.client4
+            assert server.counted("udp_dialogues") == 2
+
+    monkeypatch.setattr(tsp_visit, "IDLE_S", 0.2)
+    in_namespace(scenario)

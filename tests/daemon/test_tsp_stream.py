@@ -7,9 +7,11 @@ import socket
 
 import pytest
 
+from dstmrouter.daemon import tsp_stream
 from dstmrouter.protocols import tsp_session
+from dstmrouter.protocols.tsp_state import Ending
 from tests.daemon.tsp_lab import CLIENT6, EVERYTHING, RawClient, in_namespace, lending
-from tests.protocols.tsp_samples import ACCEPT, REJECT, framed
+from tests.protocols.tsp_samples import ACCEPT, REJECT, framed, session
 
 pytestmark = pytest.mark.netns
 CREATE = (
@@ -56,7 +58,7 @@ def test_a_client_that_goes_before_it_accepts_leaves_nothing(abort: bool) -> Non
             else:
                 await client.close()
             await server.until(lambda: server.leases() == {"192.0.2.0": "REMOVING"})
-            assert server.counted("rolled_back") == 1
+            await server.until(lambda: server.counted("rolled_back") == 1)
 
     in_namespace(scenario)
 
@@ -154,3 +156,45 @@ def test_many_at_a_time() -> None:
             assert server.leases() == {"192.0.2.0": "REMOVING"}
 
     in_namespace(scenario)
+
+
+def test_requests_are_limited_as_connections_are() -> None:
+    async def scenario() -> None:
+        limits = "requests_per_s = 0.1\nburst = 4\n"
+        async with lending(EVERYTHING.partition("requests_per_s")[0] + limits) as server:
+            client = await RawClient.connect()
+            query = framed(b'<tunnel action="info"></tunnel>')
+            await client.say(HELLO + query * 5)
+            assert len([await client.line(), await client.line()]) == 2
+            codes = [(await client.frame())[:3] for _ in range(5)]
+            assert codes == [b"301", b"301", b"301", b"530", b"530"]
+            assert server.counted("dropped_rate") == 2
+            await client.close()
+
+    in_namespace(scenario)
+
+
+def test_a_client_that_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck:
+        """A writer whose peer takes nothing."""
+
+        def write(self, data: bytes) -> None:
+            self.written = data
+
+        async def drain(self) -> None:
+            await asyncio.Event().wait()
+
+    class Nobody:
+        async def leave(self) -> None:
+            self.left = True
+
+    async def scenario() -> None:
+        reader, desk = asyncio.StreamReader(), Nobody()
+        reader.feed_data(b"VERSION=2.0.0\r\n")
+        await tsp_stream.converse(reader, Stuck(), server, desk, lambda: True)  # type: ignore[arg-type]
+        assert (server.ending, server.why) == (Ending.TIMED_OUT, "answers are not read")
+        assert desk.left
+
+    server = session()
+    monkeypatch.setattr(tsp_stream, "WRITE_S", 0.05)
+    asyncio.run(scenario())

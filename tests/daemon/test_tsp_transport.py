@@ -135,7 +135,7 @@ def test_a_stream_s_failures_are_source_errors(monkeypatch: pytest.MonkeyPatch) 
                     await stream.receive()
                 await stream.close()
             silent.set()
-        with pytest.raises(SourceError, match=rf"\[::1\]:{port}: "):
+        with pytest.raises(SourceError, match="no connection"):
             await StreamTransport.connect("::1", port, HERE, None)
         with pytest.raises(SourceError):
             await StreamTransport.connect("::1", port, IPv6Address("2001:db8::1"), None)

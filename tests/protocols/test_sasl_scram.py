@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from dstmrouter.errors import DecodeError
 from dstmrouter.protocols.sasl import AuthenticationError, UserKeys
-from dstmrouter.protocols.sasl_scram import ScramClient, ScramServer, make_keys, unbase64
+from dstmrouter.protocols.sasl_scram import ScramClient, ScramServer, make_keys
+from dstmrouter.protocols.sasl_text import unbase64
 from tests.protocols.tsp_samples import PASSWORD, USER, Users
 
 SALT = unbase64(b"W22ZaJ0SNY7soEsUEjb6gQ==")

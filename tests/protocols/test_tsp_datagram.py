@@ -38,6 +38,22 @@ def test_any_octets_are_a_datagram_or_an_error(octets: bytes) -> None:
         assert not 8 <= len(octets) <= 1232 or octets[0] >> 4 != 0xF
 
 
+@pytest.mark.parametrize(
+    ("sequence", "newer"), [(5, False), (4, False), (6, True), (69, True), (70, False)]
+)
+def test_only_the_next_numbers_are_new(sequence: int, newer: bool) -> None:
+    assert Datagram(sequence, 0, b"").follows(Datagram(5, 0, b"")) == newer
+
+
+def test_numbers_and_clocks_start_again() -> None:
+    last = Datagram(0x0FFFFFFF, 0xFFFFFFFF, b"")
+    first = Datagram(0, 0, b"")
+    assert first.follows(last)
+    assert first.was_sent_after(last)
+    assert not last.was_sent_after(first)
+    assert not first.was_sent_after(first)
+
+
 def test_nobody_is_flooded_in_another_s_name() -> None:
     assert may_answer(8, 8)
     assert may_answer(23, 165)

@@ -262,3 +262,12 @@ def test_a_rest_is_seen() -> None:
     assert server.complete
     server.receive_data(b"C")
     assert not server.complete
+
+
+def test_a_client_that_gets_nothing_is_left_after_a_while() -> None:
+    server = authenticated()
+    for now in (5.0, 12.0, 21.0, 29.0):
+        server.receive_data(framed(QUERY))
+        assert server.next_event(now) is not None
+        server.refuse(Status.NO_TUNNEL, until=server.grace(now))
+    assert server.deadline == SETUP_S

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from dstmrouter.daemon.tsp_tasks import PeerTasks
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_one_that_fails_is_told_and_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+    async def fail() -> None:
+        raise KeyError("lost")
+
+    async def scenario() -> None:
+        tasks = PeerTasks()
+        tasks.start(fail())
+        tasks.start(asyncio.sleep(0))
+        async with asyncio.timeout(5):
+            while len(tasks):
+                await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert "KeyError" in capsys.readouterr().out
+
+
+def test_all_end_together() -> None:
+    async def scenario() -> None:
+        tasks = PeerTasks()
+        for _ in range(3):
+            tasks.start(asyncio.Event().wait())  # type: ignore[arg-type]
+        assert len(tasks) == 3
+        await tasks.cancel()
+        assert len(tasks) == 0
+
+    asyncio.run(scenario())
