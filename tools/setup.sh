@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 NEEDED='
 bridge:iproute2
 curl:curl
+dhcpcd:dhcpcd-base
+dnsmasq:dnsmasq-base
 ethtool:ethtool
 gcc:gcc
 gsasl:gsasl
