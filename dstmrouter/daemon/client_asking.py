@@ -85,8 +85,7 @@ class Asking:
     async def close(self) -> None:
         """End questions and connections."""
         await end(self._open)
-        for source in self._sources:
-            await source.close()
+        await asyncio.gather(*(source.close() for source in self._sources))
 
     def look_at_network(self, now: float) -> None:
         """Addresses or routes have changed: perhaps we must ask from another address."""

@@ -1,7 +1,7 @@
 """The kernel's tunnel (ip6tnl) under a leasing client, in a kernel that is played.
 
-`tests/daemon/test_client_ip6tnl.py` has a real one, under a client with a static lease; here it is about
-what is done, and when.
+`tests/daemon/test_client_ip6tnl.py` has a real one, under a client with a static lease; here it is
+about what is done, and when.
 """
 
 from __future__ import annotations
