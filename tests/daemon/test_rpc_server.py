@@ -76,19 +76,27 @@ def test_a_stream_without_calls_is_closed(octets: bytes, counter: str) -> None:
     on_loopback(scenario)
 
 
-def test_limits_of_the_configuration_are_those_of_the_listener() -> None:
+def test_connections_of_one_source_are_limited_as_configured() -> None:
     async def scenario(server: RpcServer, _: Setting) -> None:
         kept = await StreamPeer.connect(server.tcp_port)
         assert await kept.ask(call_of()) is not None
         refused = await StreamPeer.connect(server.tcp_port)
         assert await refused.reply() is None
-        assert await kept.reply() is None  # idle
-        assert counted(server)["connections-idle"] == 1
         assert counted(server)["connections-over-source"] == 1
         kept.close()
         refused.close()
 
-    on_loopback(scenario, per_source=1, idle_s=0.3)
+    on_loopback(scenario, per_source=1)
+
+
+def test_a_connection_without_calls_ends_as_configured() -> None:
+    async def scenario(server: RpcServer, _: Setting) -> None:
+        idle = await StreamPeer.connect(server.tcp_port)
+        assert await idle.reply() is None
+        assert counted(server)["connections-idle"] == 1
+        idle.close()
+
+    on_loopback(scenario, idle_s=0.1)
 
 
 def test_client6_must_be_one_that_can_have_a_tunnel() -> None:

@@ -42,6 +42,7 @@ def test_rpcinfo_pings_through_rpcbind_and_without(network: RpcNetwork, netid: s
 
 @pytest.mark.parametrize("netid", WAYS)
 def test_rpcinfo_learns_which_versions_there_are(network: RpcNetwork, netid: str) -> None:
+    assert MISMATCH in network.rpcinfo("-T", netid, SERVER6, PROG, "7")
     assert MISMATCH in network.rpcinfo("-a", UNIVERSAL, "-T", netid, PROG, "7")
     assert "is not available" in network.rpcinfo("-a", UNIVERSAL, "-T", netid, "536870913", "1")
 
