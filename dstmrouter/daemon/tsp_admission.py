@@ -1,7 +1,7 @@
 """How much a source may ask of the TSP server.
 
 A source is a /64: within one, a host has as many addresses as it likes. Two limits: sessions at a
-time, and requests per second (a token bucket), because a deployed client that does not understand
+time, and requests per second, because a deployed client that does not understand
 an answer asks again 2,000 times a second.
 """
 
@@ -14,7 +14,27 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
 SOURCES_LIMIT: Final = 65_536
-"""Buckets kept. Whoever has that many prefixes is not stopped by forgetting none of them."""
+"""Budgets kept. Whoever has that many prefixes is not stopped by forgetting none of them."""
+
+
+class Budget:
+    """So many per second, after a burst: a token bucket."""
+
+    def __init__(self, per_s: float, burst: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._tokens = burst
+        self._since: float | None = None
+
+    def take(self, now: float) -> bool:
+        """Take one token; False when there is none."""
+        if self._since is not None:
+            self._tokens = min(self._burst, self._tokens + (now - self._since) * self._per_s)
+        self._since = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 class Admission:
@@ -28,7 +48,7 @@ class Admission:
         self._per_s = requests_per_s
         self._burst = float(burst)
         self._inside: Counter[int] = Counter()
-        self._buckets: OrderedDict[int, tuple[float, float]] = OrderedDict()  # tokens, since when
+        self._budgets: OrderedDict[int, Budget] = OrderedDict()
 
     @property
     def sessions(self) -> int:
@@ -36,15 +56,13 @@ class Admission:
         return self._inside.total()
 
     def may_ask(self, address: IPv6Address, now: float) -> bool:
-        """Take one token of the source's bucket; False when it is empty."""
+        """Whether the source's budget has something left; takes it."""
         source = _source(address)
-        tokens, since = self._buckets.pop(source, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - since) * self._per_s)
-        allowed = tokens >= 1
-        self._buckets[source] = (tokens - 1 if allowed else tokens, now)
-        if len(self._buckets) > SOURCES_LIMIT:
-            self._buckets.popitem(last=False)  # the one that has been silent for longest
-        return allowed
+        budget = self._budgets.pop(source, None) or Budget(self._per_s, self._burst)
+        self._budgets[source] = budget
+        if len(self._budgets) > SOURCES_LIMIT:
+            self._budgets.popitem(last=False)  # the one that has been silent for longest
+        return budget.take(now)
 
     def enter(self, address: IPv6Address) -> bool:
         """Begin a session; False when there are too many. Each one begun must `leave`."""

@@ -117,8 +117,8 @@ class Desk:
             hint=client.ipv4,
             lifetime_s=_wanted_s(tunnel),
         )
-        self._office.latest[self._client6] = self
         lease = await self._office.lender.offer(wish)
+        self._office.latest[self._client6] = self
         self._wish = dataclasses.replace(wish, hint=lease.ipv4)
         self._offer = lease
         lifetime_s = int(self._office.book.terms.lifetime_s(wish.lifetime_s))

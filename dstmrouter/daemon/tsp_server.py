@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import resource
 import secrets
 import socket
 import time
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 NONCE_OCTETS: Final = 18
+OTHER_DESCRIPTORS: Final = 256  # for store, feed and control
 
 
 class TspServer:
@@ -115,6 +117,7 @@ class TspServer:
 
     async def run(self) -> None:
         """Serve until cancelled."""
+        make_room(self._section.sessions)
         async with asyncio.TaskGroup() as tasks:
             for listener in (*self._listeners, *self._tls_listeners):
                 tasks.create_task(listener.run())
@@ -218,6 +221,18 @@ def _office(section: TspSection, config: ServerConfig, lender: Lender, book: Lea
         release_on_close=section.release_on_close,
         brokers=section.brokers,
     )
+
+
+def make_room(sessions: int) -> None:
+    """Let this process have a descriptor for each session; if it may not, the log says so."""
+    wanted = sessions + OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted:
+        return
+    allowed = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("fewer sessions than configured", descriptors=allowed, wanted=wanted)
 
 
 def check_files(section: TspSection) -> None:

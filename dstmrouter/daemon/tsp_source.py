@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-DEFAULT_LIFETIME: Final = 1440  # of the attribute, RFC 5572 section 9
+DEFAULT_LIFETIME: Final = 1440  # of the attribute, in the DTD of RFC 5572
 KEEPALIVE_S: Final = 30  # what we ask for
 BUSY_S: Final = 5.0
 FINAL: Final = frozenset(

@@ -128,7 +128,7 @@ class _Answers(asyncio.DatagramProtocol):
 
 
 class DatagramTransport:
-    """UDP: one message, one answer, sent again until the answer comes (section 4.6.1)."""
+    """UDP: one message, one answer, sent again until the answer comes."""
 
     def __init__(self, transport: asyncio.DatagramTransport, answers: _Answers) -> None:
         self._transport = transport

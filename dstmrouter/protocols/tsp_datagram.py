@@ -1,4 +1,4 @@
-"""TSP over UDP: the 8 octets in front of each message, RFC 5572 section 4.6.1.
+"""TSP over UDP: the 8 octets in front of each message (RFC 5572 section 4.4).
 
     4 bits 0xF | 28 bits sequence number | 32 bits timestamp of the client
 

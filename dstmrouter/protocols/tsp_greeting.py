@@ -1,4 +1,4 @@
-"""How a TSP dialogue begins: VERSION and CAPABILITY, RFC 5572 sections 4.4.1 and 4.4.2."""
+"""How a TSP dialogue begins: VERSION and CAPABILITY (RFC 5572 section 4.4)."""
 
 from __future__ import annotations
 

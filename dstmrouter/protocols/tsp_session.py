@@ -124,6 +124,8 @@ class Session:
 
     def offer(self, tunnel: Tunnel, now: float) -> None:
         """Answer a create: this tunnel is set aside until the client accepts."""
+        if self.closed:  # while somebody decided
+            return
         self._send_frame(Status.SUCCESS, tunnel)
         self.state = step(self.state, Input.OFFERED)
         self.deadline = now + self._terms.accept_s
@@ -136,6 +138,8 @@ class Session:
 
     def settle(self, *, until: float) -> None:
         """Go on without an answer, which accept and reject do not have."""
+        if self.closed:
+            return
         self.state = step(self.state, Input.ANSWERED)
         self.deadline = until
 
@@ -247,6 +251,8 @@ class Session:
         self._fail(Ending.AUTHENTICATION_FAILED, Status.AUTHENTICATION_FAILED, why)
 
     def _fail(self, ending: Ending, status: Status, why: str) -> None:
+        if self.closed:
+            return
         if self.state in LINES:
             self._send(status.line())
         else:

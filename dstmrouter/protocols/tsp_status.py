@@ -1,8 +1,7 @@
-"""Status codes of the Tunnel Setup Protocol, RFC 5572 section 5, as one table.
+"""Status codes of the Tunnel Setup Protocol (RFC 5572) as one table.
 
 Peers match the digits and never the text. A code with 1000 added is a redirection: the list of
-other brokers follows it (RFC 5572 section 4.4.2 calls them so; deployed clients take any code
-above 1000 for one).
+other brokers follows it. Deployed clients take any code above 1000 for one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The XML bodies of the Tunnel Setup Protocol for `v4v6` tunnels, RFC 5572 sections 4.7 and 9.
+"""The XML bodies of the Tunnel Setup Protocol for `v4v6` tunnels, RFC 5572 section 4.7 and its DTD.
 
 Decoding is tolerant where deployed programs differ (unknown attributes and elements, a prefix as
 text or as an address element) and strict where it protects us: UTF-8 only, no DTD, no entities,

@@ -32,7 +32,7 @@ def test_sources_are_forgotten_from_the_most_silent_on(monkeypatch: pytest.Monke
     for address in (HERE, THERE, HERE, HERE, ELSEWHERE):
         assert found.may_ask(address, 0.0)
     assert not found.may_ask(HERE, 0.0)  # three already; THERE went
-    assert len(found._buckets) == 2
+    assert len(found._budgets) == 2
 
 
 def test_sessions_are_limited_in_total_and_per_source() -> None:

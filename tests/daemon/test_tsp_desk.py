@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 import time
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dstmrouter.daemon import lending
 from dstmrouter.daemon.tsp_counters import Count, TspCounters
 from dstmrouter.daemon.tsp_desk import REASONS, Desk, Office
+from dstmrouter.leases import book
 from dstmrouter.leases.state import State
 from dstmrouter.protocols.tsp_session import Session, SessionTerms
 from dstmrouter.protocols.tsp_state import Ending
@@ -140,6 +145,20 @@ def test_a_client_that_came_back_is_not_robbed_by_its_old_dialogue() -> None:
         await new.desk.leave()
         assert state(setting) is State.REMOVING
         assert office.latest == {}
+
+    at_desk(scenario)
+
+
+def test_another_user_who_tries_changes_nothing_for_the_holder() -> None:
+    async def scenario(setting: Setting) -> None:
+        office = office_of(setting)
+        holder, other = Visit(office), Visit(office, user="eve")
+        await holder.ask(CREATE)
+        assert (await other.ask(CREATE))[0] == 506
+        await other.desk.leave()
+        assert state(setting) is State.OFFERED
+        await holder.desk.leave()
+        assert state(setting) is State.REMOVING
 
     at_desk(scenario)
 
@@ -275,4 +294,7 @@ def test_an_accept_that_no_router_confirms_gives_nothing_new(renewed: bool) -> N
 
 
 def test_every_reason_of_the_book_has_a_status() -> None:
-    assert {"no-address", "try-again", "not-yours", "bad-client6"} <= set(REASONS)
+    sources = [Path(inspect.getfile(module)) for module in (book, lending)]
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    reasons = set(re.findall(r'LeaseError\("([a-z0-9-]+)"', text))
+    assert reasons - {"not-held"} == set(REASONS)  # which only operators can hear

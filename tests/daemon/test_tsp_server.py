@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 
 from dstmrouter.daemon.lease_source import SourceError
 from dstmrouter.daemon.tsp_account import TspAccount
+from dstmrouter.daemon.tsp_server import make_room
 from dstmrouter.daemon.tsp_users import load_users, new_keys, save_users
-from tests.daemon.server_process import ServerProcess
+from tests.daemon.server_process import FollowingRouter, ServerProcess, until_state
 from tests.daemon.tsp_lab import CLIENT6, SERVER6, in_namespace, source, tsp_config
 
 if TYPE_CHECKING:
@@ -48,6 +50,26 @@ def test_a_process_lends_and_shows_what_it_counted() -> None:
                 table = dstmctl("status", "--server", endpoint).stdout
                 assert "offers that the client accepted" in " ".join(table.split())
             assert server.stop()[0] == 0
+
+    in_namespace(scenario)
+
+
+@pytest.mark.netns
+def test_a_client_is_told_when_the_required_router_forwards() -> None:
+    async def scenario() -> None:
+        feed = 'required = ["gw1"]\nack_timeout_s = 15'
+        with ServerProcess() as server:
+            server.config.write_text(tsp_config(server.home, "", feed=feed))
+            router = FollowingRouter(server, "gw1")
+            async with await server.start() as ctl, router.following(), source() as client:
+                router.deaf = True
+                asking = asyncio.create_task(client.obtain(CLIENT6, hint4=None, lifetime_s=None))
+                await until_state(ctl, "192.0.2.0", "offered")
+                assert not asking.done()
+                router.deaf = False
+                lease = await asking
+                assert router.bindings == {str(lease.client4): str(CLIENT6)}
+                await until_state(ctl, "192.0.2.0", "active")
 
     in_namespace(scenario)
 
@@ -108,3 +130,17 @@ def test_check_config_reads_the_files_that_it_names(tmp_path: Path) -> None:
     bad = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
     assert bad.returncode == 2
     assert bad.stderr == f"{tmp_path}/users: mode 0644: expected 0600, others can read it\n"
+
+
+@pytest.mark.parametrize(
+    ("limits", "taken"),
+    [((1024, 4096), [(1256, 4096)]), ((1024, 1100), [(1100, 1100)]), ((5000, 5000), [])],
+)
+def test_there_is_a_descriptor_for_each_session_where_allowed(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], taken: list[tuple[int, int]]
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: asked.append(wanted))
+    make_room(1000)
+    assert asked == taken

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dstmrouter.daemon.tsp_admission import Budget
 from dstmrouter.daemon.tsp_users import Users, load_users, new_keys, save_users
 from dstmrouter.errors import ConfigError
 from dstmrouter.protocols.sasl_digest import secret
@@ -42,6 +43,17 @@ def test_passwords_are_checked(file: Path) -> None:
     for user, password in (("ann", "pencils"), ("bob", "pencil"), ("eve", "pencil")):
         assert not users.check_password(user, password)
     assert not Users(None).check_password("ann", "pencil")
+
+
+def test_strangers_cannot_keep_the_server_busy(file: Path) -> None:
+    users = Users(file, Budget(0.0, 3))
+    assert users.check_password("ann", "pencil")
+    assert [users.check_password("eve", "x") for _ in range(3)] == [False] * 3
+    assert not users.check_password("bob", "x")  # right, but nothing is checked any more
+    assert users.check_password("ann", "pencil")  # known again
+    assert not users.check_password("ann", "pencils")
+    users.reload()
+    assert not users.check_password("ann", "pencil")
 
 
 def test_unknown_users_look_like_known_ones(file: Path) -> None:

@@ -56,12 +56,23 @@ def test_what_waits_is_fetched_by_empty_messages() -> None:
     settling(scenario)
 
 
+def test_a_last_line_end_may_be_missing() -> None:
+    async def scenario(setting: Setting) -> None:
+        visit = visit_of(setting)
+        await visit.take(framed(encode(CREATE))[:-2])
+        await visit.take(framed(encode(ACCEPT))[:-2])
+        assert state(setting) is State.ACTIVE
+        assert visit.session.ending is None
+
+    settling(scenario)
+
+
 def test_half_a_message_ends_the_visit_and_takes_back_its_offer() -> None:
     async def scenario(setting: Setting) -> None:
         visit = visit_of(setting)
         await visit.take(framed(encode(CREATE)))
         assert state(setting) is State.OFFERED
-        await visit.take(framed(encode(ACCEPT))[:-1])
+        await visit.take(framed(encode(ACCEPT))[:-4])
         assert visit.session.ending is Ending.MALFORMED
         assert state(setting) is State.REMOVING
 

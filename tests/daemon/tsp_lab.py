@@ -46,12 +46,12 @@ def namespace() -> Iterator[Namespace]:
         yield made
 
 
-def tsp_config(home: Path, section: str, *, lease: str = "") -> str:
+def tsp_config(home: Path, section: str, *, lease: str = "", feed: str = "") -> str:
     """A server.toml with `[tsp]`; its user file is made, too."""
     users = home / "users"
     save_users(users, {USER: new_keys(USER, PASSWORD, digest_realm=REALM)})
     listen = "" if "listen =" in section else f'listen = ["{SERVER6}"]'
-    text = config_text(home, lease=lease)
+    text = config_text(home, lease=lease, feed=feed)
     return f'{text}\n[tsp]\nusers_file = "{users}"\n{listen}\n{section}'
 
 

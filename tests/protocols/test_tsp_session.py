@@ -271,3 +271,15 @@ def test_a_client_that_gets_nothing_is_left_after_a_while() -> None:
         assert server.next_event(now) is not None
         server.refuse(Status.NO_TUNNEL, until=server.grace(now))
     assert server.deadline == SETUP_S
+
+
+def test_an_answer_that_comes_after_the_end_is_dropped() -> None:
+    server = authenticated()
+    server.receive_data(framed(CREATE))
+    server.next_event(0.0)
+    server.close(Ending.SHUT_DOWN, "")
+    server.offer(GIVEN, 1.0)
+    server.settle(until=9.0)
+    server.lose("late")
+    assert (sent(server), server.state, server.ending) == (b"", State.CLOSED, Ending.SHUT_DOWN)
+    assert server.deadline is None
