@@ -76,6 +76,7 @@ class ClientDaemon:
     async def run(self, stop: asyncio.Event) -> None:
         """Lease until `stop`; DstmError when that cannot go on. Nothing is left behind."""
         async with self._tunnel:
+            self._board.clear()  # a killed client's
             try:
                 await self._live(stop)
                 await self._hooks.finish()

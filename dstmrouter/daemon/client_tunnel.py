@@ -24,12 +24,12 @@ from dstmrouter.dti.plan import Address, Ends, Found, Uses, plan_waiting
 from dstmrouter.dti.state import Claim
 from dstmrouter.dti.tunnel import MTU_DEFAULT, TABLE_MAIN, Kind, Tunnel
 from dstmrouter.dti.waiting import INTERIM4
+from dstmrouter.errors import DstmError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dstmrouter.config.client import TunnelSection
-    from dstmrouter.errors import DstmError
     from dstmrouter.protocols.granted import GrantedLease
 
 P = ParamSpec("P")
@@ -93,6 +93,9 @@ class ClientTunnel:
     async def set_up(self, lease: GrantedLease) -> None:
         """Make dti what `lease` says; DstmError if that cannot be, and nothing is left then."""
         waiting = self._stop()
+        if lease.port_set is not None:  # RFC 7597 section 8.1: never a port of somebody else
+            await self._drop()
+            raise DstmError(f"{lease.client4} is shared: without NAT we cannot keep to our ports")
         tunnel = self._tunnel_of(lease)
         self._ends = Ends(tunnel.client6, tunnel.tep6, tunnel.interface, tunnel.encap_limit)
         try:

@@ -87,21 +87,21 @@ class Lifecycle:
 
     def client6_changed(self, now: float) -> None:
         """The address asked from is gone or deprecated, or there is one for the first time."""
-        self._abandon()
         self._backoff.reset()
         self._not_before = now
-        state = self._step(Input.CHANGED6)
-        if state is State.MOVED and self.term is not None:
+        before = self.state
+        if self._step(Input.CHANGED6) is State.MOVED and self.term is not None:
             self._end(Reason.MOVED)
+        self._abandon(before)
         self._wait(now)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due at `now`."""
         term = self.term
         if term is not None and self.state in HOLDING and now >= term.expires_at:
-            self._abandon()
             self._step(Input.EXPIRY)
             self._end(Reason.EXPIRED)
+            self._abandon(self.state)
             return
         if term is not None and self.state is State.BOUND and now >= term.t1:
             self._step(Input.T1)
@@ -234,8 +234,9 @@ class Lifecycle:
         )
         self._actions.append(ask)
 
-    def _abandon(self) -> None:
-        if self._question.drop() or self.state is State.DISCOVER:
+    def _abandon(self, state: State) -> None:
+        """Stop what was asked in `state`; after the tunnel is cleared, which must not wait."""
+        if self._question.drop() or state is State.DISCOVER:
             self._actions.append(Abandon())
 
     def _refused(self, server: int, now: float, hint_s: float | None, *, final: bool) -> None:
@@ -276,11 +277,12 @@ class Lifecycle:
             self.verified(now)
 
     def _give_back(self, why: Input) -> None:
-        self._abandon()
-        term = self.term
+        before, term = self.state, self.term
         self._step(why)
         if term is not None:
             self._end(Reason.RELEASED)
+        self._abandon(before)
+        if term is not None:
             self._actions.append(Release(term.lease, self._grantor))
 
     def _end(self, reason: Reason) -> None:

@@ -15,7 +15,7 @@ from dstmrouter.config.client import DEFAULT4, TunnelSection
 from dstmrouter.daemon.client_tunnel import DYNADDR, ClientTunnel
 from dstmrouter.dti import killswitch
 from dstmrouter.errors import DstmError
-from dstmrouter.protocols.granted import GrantedLease
+from dstmrouter.protocols.granted import GrantedLease, PortSet
 from tests.dti.conftest import CLIENT4, CLIENT6, STRANGER6, TEP4, TEP6, Wire, wire
 
 if TYPE_CHECKING:
@@ -132,6 +132,16 @@ def test_what_cannot_be_leaves_nothing(wire: Wire, tmp_path: Path) -> None:
         assert await tunnel.native4() == "0.0.0.0/0 through eth0"
         with pytest.raises(DstmError, match="native IPv4 is not replaced"):
             await tunnel.set_up(LEASE)
+
+    run(wire, tmp_path, scenario)
+
+
+def test_a_shared_address_is_not_used_as_if_it_were_whole(wire: Wire, tmp_path: Path) -> None:
+    async def scenario(tunnel: ClientTunnel, _: Events) -> None:
+        shared = PortSet(psid_offset=0, psid_len=6, psid=1)
+        with pytest.raises(DstmError, match=f"{CLIENT4} is shared"):
+            await tunnel.set_up(dataclasses.replace(LEASE, port_set=shared))
+        assert "dti0" not in wire.client.ip("link")
 
     run(wire, tmp_path, scenario)
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dstmrouter.daemon.tsp_users import new_keys, save_users
 from lab.netns import LabError, interfaces
 from lab.topology import CLIENT1, HOST4, ONLINK_INTERFACE, TEP4, TEP6
+from tests.daemon.certificates import Authority
 from tests.netns.gateway import Gateway, pings, program
 
 if TYPE_CHECKING:
@@ -61,14 +63,16 @@ class Client:
         except (LabError, ValueError):  # not started yet
             return {}
         leasing: dict[str, Any] = found.get("leasing", {})
-        return leasing | {"running": found["running"]}
+        return leasing | {"running": found["running"], "pid": found["pid"]}
 
     def client4(self) -> str | None:
         lease = self.status().get("lease")
         return lease["client4"] if lease else None
 
     def until_state(self, name: str) -> None:
-        self.gateway.wait_until(lambda: self.status().get("state") == name, f"client {name}")
+        assert self.process is not None
+        wanted = {"state": name, "pid": self.process.pid}
+        self.gateway.wait_until(lambda: wanted.items() <= self.status().items(), f"client {name}")
 
 
 @pytest.fixture
@@ -85,24 +89,69 @@ def leases(gateway: Gateway) -> dict[str, str]:
     return {row["ipv4"]: row["state"] for row in rows}
 
 
-@pytest.mark.parametrize("protocol", ["rpc", "tsp"])
-def test_a_host_gets_ipv4_and_gives_it_back(gateway: Gateway, protocol: str) -> None:
-    client = Client(gateway, servers=f'protocols = ["tsps", "{protocol}"]\n')
+def with_users_and_tls(gateway: Gateway) -> dict[str, str]:
+    """Make files for the server, name them in its configuration; the tables of a client."""
+    home = gateway.directory
+    authority = Authority(home)
+    certificate, key = authority.sign("server", f"IP:{TEP6}")
+    users, password = home / "users", home / "password"
+    save_users(users, {"alice": new_keys("alice", "secret", digest_realm=None)})
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    tsp = f'[tsp]\nusers_file = "{users}"\n'
+    tls = f'[tsp.tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
+    text = gateway.server_toml.read_text()
+    gateway.server_toml.write_text(text.replace(LEASES, f"[rpc]\n{tsp}{tls}"))
+    return {
+        "credentials": f'user = "alice"\npassword_file = "{password}"\n',
+        "tls": f'ca_file = "{authority.certificate}"\n',
+    }
+
+
+def test_a_host_gets_ipv4_and_gives_it_back_in_every_protocol(gateway: Gateway) -> None:
+    tables = with_users_and_tls(gateway)
+    gateway.kill(gateway.server)
+    gateway.start_server()
+    for protocol in ("tsps", "tsp", "tsp-udp", "rpc", "rpc-udp"):
+        client = Client(gateway, servers=f'protocols = ["{protocol}"]\n', **tables)
+        client.start()
+        client.until_state("BOUND")
+        status = client.status()
+        assert (status["server"], status["protocol"]) == (TEP6, protocol)
+        client4 = client.client4()
+        assert client4 is not None
+        assert leases(gateway)[client4] == "active"
+        assert pings(client.space, HOST4) == 5
+        assert pings(gateway.topology.host4, client4) == 5
+        assert "dti0" not in client.space.ip("-6", "route", "get", TEP6)
+        assert client.end() == 0
+        assert leases(gateway).get(client4) in {None, "removing", "quarantine"}
+        assert "dti0" not in interfaces(client.space)
+        assert "default" not in client.space.ip("-4", "route")
+        gateway.wait_until(lambda: gateway.bindings() == {}, "no bindings")
+
+
+def test_protocols_that_the_server_does_not_have_are_passed_over(gateway: Gateway) -> None:
+    client = Client(gateway, servers='protocols = ["tsps", "tsp-udp", "tsp", "rpc"]\n')
     client.start()
     client.until_state("BOUND")
-    status = client.status()
-    assert (status["server"], status["protocol"]) == (TEP6, protocol)
-    client4 = client.client4()
-    assert client4 is not None
-    assert leases(gateway) == {client4: "active"}
+    assert client.status()["protocol"] == "tsp"  # no TLS, and nobody is anonymous over UDP
+
+
+def test_the_kill_switch_outlives_a_killed_client(gateway: Gateway) -> None:
+    client = Client(gateway, tunnel="kill_switch = true\n")
+    client.space.address(ONLINK_INTERFACE, "198.51.100.77/24")  # a way out that must not be taken
+    client.start()
+    client.until_state("BOUND")
     assert pings(client.space, HOST4) == 5
-    assert pings(gateway.topology.host4, client4) == 5
-    assert "dti0" not in client.space.ip("-6", "route", "get", TEP6)
-    assert client.end() == 0
-    assert leases(gateway)[client4] in {"removing", "quarantine"}
-    assert "dti0" not in interfaces(client.space)
-    assert "default" not in client.space.ip("-4", "route")
-    assert gateway.bindings() == {}
+    client.end(signal.SIGKILL)
+    assert "No route" in client.space.run("ping", "-c", "1", "-W", "1", HOST4, check=False)
+    client.start()
+    client.until_state("BOUND")
+    assert pings(client.space, HOST4) == 5
+    client.end(signal.SIGKILL)
+    client.space.run(*program("client", "down", "--run-dir", client.run_dir))
+    assert "5270" not in client.space.ip("rule")
 
 
 def test_a_short_lease_is_renewed_without_a_lost_packet(gateway: Gateway) -> None:

@@ -166,7 +166,7 @@ def test_expiry_while_an_answer_is_awaited() -> None:
     assert world.ask is not None
     serial = world.ask.serial
     done = world.at(START + 1000)
-    assert [type(action) for action in done] == [Abandon, Clear, Tell]
+    assert [type(action) for action in done] == [Clear, Tell, Abandon]  # the address first
     world.life.granted(serial, lease(), world.now)  # too late
     assert world.take() == []
     world.clear()
