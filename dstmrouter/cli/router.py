@@ -67,7 +67,8 @@ def compile_command() -> None:
 
     typer.echo("compiling the fast path, half a minute at most ...")
     directory, took = precompile()
-    typer.echo(f"ready after {took:.1f} s, kept in {directory}")
+    kept = "not kept: no directory for it" if directory is None else f"kept in {directory}"
+    typer.echo(f"ready after {took:.1f} s, {kept}")
 
 
 app.command()(replay)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MEMORY = 1 << 15  # octets; nothing is done with them
 
 
-def precompile() -> tuple[Path, float]:
+def precompile() -> tuple[Path | None, float]:
     """Make all compiled code, on tables that know nothing; where it is kept, and seconds taken."""
     start = time.monotonic()
     rules = TunnelRules(tep6=(IPv6Address("2001:db8::1"),))

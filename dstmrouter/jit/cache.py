@@ -11,29 +11,48 @@ import hashlib
 import importlib.metadata
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import dstmrouter
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _PACKAGE: Final = Path(dstmrouter.__file__).parent
 _SOURCES: Final = ("io", "jit", "pipeline", "wire")
+CACHE_VARIABLE: Final = "CACHE_DIRECTORY"
 _COMPILERS: Final = ("numba", "llvmlite", "numpy")
 
 
-def directory() -> Path:
-    """The directory for compiled code of these sources; beside them, or in the user's cache."""
+def directory() -> Path | None:
+    """The directory for compiled code of these sources: beside them, or in the user's cache.
+
+    None when neither can be written, as under a hardened systemd unit without a cache directory:
+    then every start compiles. A directory that others can write is no choice, it holds code.
+    """
     digest = hashlib.sha256()
     for top in _SOURCES:
         for source in sorted((_PACKAGE / top).rglob("*.py")):
             digest.update(source.read_bytes())
     for name in _COMPILERS:
         digest.update(f"{name} {importlib.metadata.version(name)}".encode())
-    return _base() / f"compiled-{digest.hexdigest()[:16]}"
+    name = f"compiled-{digest.hexdigest()[:16]}"
+    return next((base / name for base in _bases() if _is_ours(base / name)), None)
 
 
-def _base() -> Path:
-    beside = Path(__file__).parent / "__pycache__"
-    if os.access(beside if beside.exists() else beside.parent, os.W_OK):
-        return beside
-    own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own) / "dstmrouter"
+def _bases() -> Iterator[Path]:
+    if CACHE_VARIABLE in os.environ:  # systemd: CacheDirectory=
+        yield Path(os.environ[CACHE_VARIABLE])
+    yield _PACKAGE / "jit" / "__pycache__"
+    if "XDG_CACHE_HOME" in os.environ:
+        yield Path(os.environ["XDG_CACHE_HOME"]) / "dstmrouter"
+    elif "HOME" in os.environ:
+        yield Path(os.environ["HOME"]) / ".cache" / "dstmrouter"
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(path, os.W_OK)

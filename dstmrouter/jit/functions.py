@@ -23,12 +23,14 @@ NONE, ONE, WORD = U(0), U(1), U(8)  # WORD: octets
 Truth: TypeAlias = "bool | np.bool_"
 F = TypeVar("F", bound="Callable[..., object]")
 
-config.CACHE_DIR = str(cache.directory())  # read when a function is decorated
+_KEPT_IN: Final = cache.directory()
+config.CACHE_DIR = str(_KEPT_IN or "")  # read when a function is decorated
 
 
 def compiled(function: F) -> F:
-    """Compile a function of numbers when it is first called, and keep the code."""
-    return cast("F", njit(cache=True, nogil=True, error_model="numpy")(function))
+    """Compile a function of numbers when it is first called, and keep the code if possible."""
+    keep = _KEPT_IN is not None
+    return cast("F", njit(cache=keep, nogil=True, error_model="numpy")(function))
 
 
 span: Final = cast("Callable[[np.uint64, np.uint64], Iterable[np.uint64]]", range)

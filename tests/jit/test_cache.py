@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,9 +34,25 @@ def test_what_is_not_compiled_does_not_matter(package: Path) -> None:
     assert cache.directory() == before
 
 
-def test_a_package_that_cannot_be_written_has_its_cache_elsewhere(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("writable", "expected"),
+    [
+        ({"systemd", "package", "home"}, "systemd"),
+        ({"package", "home"}, "package/jit/__pycache__"),
+        ({"home"}, "home/.cache/dstmrouter"),
+        (set(), None),
+    ],
+)
+def test_the_first_place_that_can_be_written_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, writable: set[str], expected: str | None
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache.directory().parent == tmp_path / "dstmrouter"
+    for name in ("systemd", "package", "home"):
+        (tmp_path / name).touch()  # no directory can be made below a file
+    for name in writable:
+        (tmp_path / name).unlink()
+    monkeypatch.setattr(cache, "_PACKAGE", tmp_path / "package")
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path / "systemd"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    found = cache.directory()
+    assert (found and found.parent) == (None if expected is None else tmp_path / expected)
