@@ -29,6 +29,11 @@ TESTED_IN: Final[dict[str, str]] = {
     "lab/demo_leases.py": "tests/lab/test_demo.py",
     "lab/demo_scene.py": "tests/lab/test_demo.py",
     "lab/demo_traffic.py": "tests/lab/test_demo.py",
+    "lab/faults/guests.py": "tests/netns/test_faults.py",
+    "lab/faults/machines.py": "tests/netns/test_faults.py",
+    "lab/faults/run.py": "tests/netns/test_faults.py",
+    "lab/faults/traffic.py": "tests/netns/test_faults.py",
+    "lab/faults/watch.py": "tests/netns/test_faults.py",
     "lab/demo_checks.py": "tests/lab/test_demo_stage.py",
 }
 
