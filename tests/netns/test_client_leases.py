@@ -89,6 +89,14 @@ def leases(gateway: Gateway) -> dict[str, str]:
     return {row["ipv4"]: row["state"] for row in rows}
 
 
+def allow_short_leases(gateway: Gateway) -> None:
+    """Restart the server, without TSP, which counts in minutes."""
+    text = gateway.server_toml.read_text().replace("[lease]", "[lease]\nmin_s = 1")
+    gateway.server_toml.write_text(text.replace(LEASES, "[rpc]\n"))
+    gateway.kill(gateway.server)
+    gateway.start_server()
+
+
 def with_users_and_tls(gateway: Gateway) -> dict[str, str]:
     """Make files for the server, name them in its configuration; the tables of a client."""
     home = gateway.directory
@@ -155,10 +163,7 @@ def test_the_kill_switch_outlives_a_killed_client(gateway: Gateway) -> None:
 
 
 def test_a_short_lease_is_renewed_without_a_lost_packet(gateway: Gateway) -> None:
-    text = gateway.server_toml.read_text().replace("[lease]", "[lease]\nmin_s = 1")
-    gateway.server_toml.write_text(text.replace(LEASES, "[rpc]\n"))  # TSP counts in minutes
-    gateway.kill(gateway.server)
-    gateway.start_server()
+    allow_short_leases(gateway)
     client = Client(gateway, servers='protocols = ["rpc"]\n', lease="lifetime_s = 3\n")
     client.start()
     client.until_state("BOUND")
@@ -166,6 +171,23 @@ def test_a_short_lease_is_renewed_without_a_lost_packet(gateway: Gateway) -> Non
     words = ["ping", "-n", "-q", "-c", "100", "-i", "0.1", "-W", "1", HOST4]
     assert "100 received" in client.space.run(*words)  # ten seconds: three terms
     assert client.client4() == client4
+
+
+def test_a_server_that_dies_and_comes_back_before_the_lease_ends(gateway: Gateway) -> None:
+    client = Client(gateway, lease="lifetime_s = 20\n", servers='protocols = ["rpc"]\n')
+    allow_short_leases(gateway)
+    client.start()
+    client.until_state("BOUND")
+    client4 = client.client4()
+    gateway.kill(gateway.server)
+    gateway.wait_until(lambda: client.status().get("error"), "a renewal that failed")
+    assert client.status()["state"] == "RENEWING"
+    assert pings(client.space, HOST4) == 5
+    gateway.start_server()
+    gateway.wait_until(lambda: client.status().get("error") is None, "a renewal")
+    client.until_state("BOUND")
+    assert client.client4() == client4
+    assert pings(client.space, HOST4) == 5
 
 
 def test_killed_and_started_again(gateway: Gateway) -> None:
