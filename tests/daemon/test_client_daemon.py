@@ -172,6 +172,22 @@ def test_a_tunnel_that_cannot_be_made_gives_the_lease_back(wire: Wire, tmp_path:
     assert life.source.asked == [OBTAIN, f"release {CLIENT4}"]
 
 
+def test_hooks_are_not_told_of_a_lease_without_a_tunnel(wire: Wire, tmp_path: Path) -> None:
+    wire.client.address("lo", f"{CLIENT4}/32")
+    told = tmp_path / "told"
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\necho $DSTM_EVENT >>{told}\n")
+    hook.chmod(0o755)
+
+    async def scenario(life: Life) -> None:
+        await life.until(lambda: len(life.source.asked) == 2)
+
+    life = Life(wire, tmp_path, (leased(),))
+    hooks = {"bind": str(hook), "release": str(hook)}
+    live(life, scenario, hooks=hooks, keepalive={"verify": False})
+    assert not told.exists()
+
+
 def test_a_deleted_interface_ends_the_client(wire: Wire, tmp_path: Path) -> None:
     async def scenario(life: Life) -> None:
         await life.until_state("BOUND")

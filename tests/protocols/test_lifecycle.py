@@ -32,14 +32,6 @@ def test_from_nothing_to_bound() -> None:
     assert world.done == [Discover(), ask, SetUp(lease()), Verify(), Tell(lease())]
 
 
-def test_without_verification_bound_at_once() -> None:
-    world = World(verify=False)
-    world.start()
-    world.grant(lease())
-    assert world.state() is State.BOUND
-    assert world.told == ["bound"]
-
-
 def test_the_term_counts_from_the_request() -> None:
     world = World()
     world.start()
