@@ -219,3 +219,12 @@ def test_a_gateway_that_comes_back() -> None:
     assert (world.life.state, world.told) == (State.BOUND, ["bound"])
     world.refuse()  # the question that was under way
     assert (world.life.state, world.life.next_timer()) == (State.BOUND, START + 500)
+
+
+def test_a_gateway_that_comes_back_at_once_costs_its_server_nothing() -> None:
+    world = World()
+    world.bound(lease())
+    world.life.silent(world.now)
+    world.verify()
+    assert world.at(START + 499) == []
+    assert world.life.next_timer() == START + 500
