@@ -11,6 +11,7 @@ import pytest
 from dstmrouter.daemon.tsp_users import new_keys, save_users
 from lab.netns import LabError, interfaces
 from lab.topology import CLIENT1, HOST4, ONLINK_INTERFACE, TEP4, TEP6
+from lab.transfer import download, random_file, serve
 from tests.daemon.certificates import Authority
 from tests.netns.gateway import Gateway, pings, program
 
@@ -245,12 +246,9 @@ def test_on_demand(gateway: Gateway) -> None:
     client.until_state("INIT")
     assert set(leases(gateway).values()) <= {"removing", "quarantine", "free"}
     # a TCP connection, too: the kernel gives it the address that has come meanwhile
-    with gateway.log.open("ab") as log:
-        serve = ["python3", "-m", "http.server", "8080", "--bind", HOST4]
-        gateway.topology.host4.popen(*serve, stdout=log, stderr=log)
-    gateway.wait_until(
-        lambda: ":8080" in gateway.topology.host4.run("ss", "-tln"), "the HTTP server"
-    )
-    fetch = ["curl", "-sS", "-m", "10", "-o", "/dev/null", f"http://{HOST4}:8080/"]
-    client.space.run(*fetch)
+    files = gateway.directory / "served"
+    files.mkdir()
+    digest = random_file(files / "data", 100_000)
+    url = serve(gateway.topology.host4, files, HOST4)
+    assert download(client.space, f"{url}/data", gateway.directory / "got") == digest
     assert TEP4 in client.space.ip("address", "show", "dti0")
