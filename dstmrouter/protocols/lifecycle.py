@@ -40,14 +40,11 @@ if TYPE_CHECKING:
 class Lifecycle:
     """One client; `random` as for `Backoff`, `hint4` is an address it once had."""
 
-    def __init__(
-        self, random: Callable[[], float], *, verify: bool = True, hint4: IPv4Address | None = None
-    ) -> None:
+    def __init__(self, random: Callable[[], float], hint4: IPv4Address | None = None) -> None:
         self.state = State.INIT
         self.wanted = False
         self.term: Term | None = None
         self.retry_at: float | None = None
-        self._verify = verify
         self._backoff = Backoff(random)
         self._hint4 = hint4
         self._client6: IPv6Address | None = None
@@ -151,7 +148,7 @@ class Lifecycle:
         if was_dead or not same:  # the same again repairs what others have done to it
             self._actions.append(SetUp(lease))
         if state is State.VERIFY:
-            self._begin_verify(now)
+            self._actions.append(Verify())
 
     def refused(
         self, serial: int, now: float, *, retry_after_s: float | None = None, final: bool = False
@@ -269,12 +266,6 @@ class Lifecycle:
         if self._servers.all_refuse:
             self._backoff.give_up()
         self.retry_at = now + self._backoff.delay_s(hint_s)
-
-    def _begin_verify(self, now: float) -> None:
-        if self._verify:
-            self._actions.append(Verify())
-        else:
-            self.verified(now)
 
     def _give_back(self, why: Input) -> None:
         before, term = self.state, self.term

@@ -227,10 +227,23 @@ def test_on_demand_the_first_packets_wait_for_the_lease(
     run(wire, tmp_path, scenario, on_demand=True)
 
 
-def test_on_demand_waiting_goes_on_after_a_lease_of_no_use(wire: Wire, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"client6": STRANGER6},
+        {"client4": IPv4Address("224.0.0.1")},
+        {"tep6": CLIENT6},
+        {"tep4": CLIENT4},
+        {"mtu": 5},
+        {"port_set": PortSet(psid_offset=0, psid_len=6, psid=1)},
+    ],
+)
+def test_on_demand_waiting_goes_on_after_a_lease_of_no_use(
+    wire: Wire, tmp_path: Path, change: dict[str, Any]
+) -> None:
     async def scenario(tunnel: ClientTunnel, events: Events) -> None:
         with pytest.raises(DstmError):
-            await tunnel.set_up(dataclasses.replace(LEASE, client6=STRANGER6))
+            await tunnel.set_up(dataclasses.replace(LEASE, **change))
         await tunnel.clear()
         await send_udp()
         async with asyncio.timeout(WITHIN_S):

@@ -11,6 +11,7 @@ import pytest
 from dstmrouter.daemon.tsp_users import new_keys, save_users
 from lab.netns import LabError, interfaces
 from lab.topology import CLIENT1, HOST4, ONLINK_INTERFACE, TEP4, TEP6
+from lab.transfer import download, random_file, serve
 from tests.daemon.certificates import Authority
 from tests.netns.gateway import Gateway, pings, program
 
@@ -89,6 +90,14 @@ def leases(gateway: Gateway) -> dict[str, str]:
     return {row["ipv4"]: row["state"] for row in rows}
 
 
+def allow_short_leases(gateway: Gateway) -> None:
+    """Restart the server, without TSP, which counts in minutes."""
+    text = gateway.server_toml.read_text().replace("[lease]", "[lease]\nmin_s = 1")
+    gateway.server_toml.write_text(text.replace(LEASES, "[rpc]\n"))
+    gateway.kill(gateway.server)
+    gateway.start_server()
+
+
 def with_users_and_tls(gateway: Gateway) -> dict[str, str]:
     """Make files for the server, name them in its configuration; the tables of a client."""
     home = gateway.directory
@@ -155,10 +164,7 @@ def test_the_kill_switch_outlives_a_killed_client(gateway: Gateway) -> None:
 
 
 def test_a_short_lease_is_renewed_without_a_lost_packet(gateway: Gateway) -> None:
-    text = gateway.server_toml.read_text().replace("[lease]", "[lease]\nmin_s = 1")
-    gateway.server_toml.write_text(text.replace(LEASES, "[rpc]\n"))  # TSP counts in minutes
-    gateway.kill(gateway.server)
-    gateway.start_server()
+    allow_short_leases(gateway)
     client = Client(gateway, servers='protocols = ["rpc"]\n', lease="lifetime_s = 3\n")
     client.start()
     client.until_state("BOUND")
@@ -166,6 +172,23 @@ def test_a_short_lease_is_renewed_without_a_lost_packet(gateway: Gateway) -> Non
     words = ["ping", "-n", "-q", "-c", "100", "-i", "0.1", "-W", "1", HOST4]
     assert "100 received" in client.space.run(*words)  # ten seconds: three terms
     assert client.client4() == client4
+
+
+def test_a_server_that_dies_and_comes_back_before_the_lease_ends(gateway: Gateway) -> None:
+    client = Client(gateway, lease="lifetime_s = 20\n", servers='protocols = ["rpc"]\n')
+    allow_short_leases(gateway)
+    client.start()
+    client.until_state("BOUND")
+    client4 = client.client4()
+    gateway.kill(gateway.server)
+    gateway.wait_until(lambda: client.status().get("error"), "a renewal that failed")
+    assert client.status()["state"] == "RENEWING"
+    assert pings(client.space, HOST4) == 5
+    gateway.start_server()
+    gateway.wait_until(lambda: client.status().get("error") is None, "a renewal")
+    client.until_state("BOUND")
+    assert client.client4() == client4
+    assert pings(client.space, HOST4) == 5
 
 
 def test_killed_and_started_again(gateway: Gateway) -> None:
@@ -223,12 +246,9 @@ def test_on_demand(gateway: Gateway) -> None:
     client.until_state("INIT")
     assert set(leases(gateway).values()) <= {"removing", "quarantine", "free"}
     # a TCP connection, too: the kernel gives it the address that has come meanwhile
-    with gateway.log.open("ab") as log:
-        serve = ["python3", "-m", "http.server", "8080", "--bind", HOST4]
-        gateway.topology.host4.popen(*serve, stdout=log, stderr=log)
-    gateway.wait_until(
-        lambda: ":8080" in gateway.topology.host4.run("ss", "-tln"), "the HTTP server"
-    )
-    fetch = ["curl", "-sS", "-m", "10", "-o", "/dev/null", f"http://{HOST4}:8080/"]
-    client.space.run(*fetch)
+    files = gateway.directory / "served"
+    files.mkdir()
+    digest = random_file(files / "data", 100_000)
+    url = serve(gateway.topology.host4, files, HOST4)
+    assert download(client.space, f"{url}/data", gateway.directory / "got") == digest
     assert TEP4 in client.space.ip("address", "show", "dti0")
