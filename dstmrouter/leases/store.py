@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dstmrouter.errors import DstmError
+from dstmrouter.leases.pool import PortSets
 from dstmrouter.leases.schema import READ, WRITE, SchemaError, prepare
 from dstmrouter.leases.table import OCTETS6, LeaseColumns
 from dstmrouter.leases.times import Moment, StoredTimes, restored_until
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from dstmrouter.leases.lease import Lease
 
+PSID_BITS: Final = 16  # of the key, see `leases.schema`
+PSID_MASK: Final = (1 << PSID_BITS) - 1
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 TIME_NAMESPACE: Final = Path(
     "/proc/self/ns/time"
@@ -76,27 +79,32 @@ class LeaseStore:
         self._undo.close()
 
     def load(self) -> LeaseColumns:
-        """All stored rows, ascending by address, with monotonic times."""
+        """All stored rows, ascending by address and PSID, with monotonic times."""
         try:
             rows = self._db.execute(READ).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
-        ipv4, client6, identity, state, lease_id, until, monotonic, boot, written = (
-            zip(*rows, strict=True) if rows else ((),) * 9
-        )
+        columns = list(zip(*rows, strict=True)) if rows else [()] * 11
+        share, client6, identity, state, lease_id, until, monotonic, boot, written = columns[:9]
         times = StoredTimes(
             unix=np.array(until, np.float64),
             monotonic=np.array(monotonic, np.float64),
             boot=np.array(boot, np.int64),
             written_unix=np.array(written, np.float64),
         )
+        shares = np.array(share, np.int64)
         return LeaseColumns(
-            ipv4=np.array(ipv4, np.uint32),
+            ipv4=(shares >> PSID_BITS).astype(np.uint32),
             client6=np.frombuffer(b"".join(client6), "<u8").reshape(-1, OCTETS6 // 8),
             state=np.array(state, np.uint8),
             lease_id=np.array(lease_id, np.int64),
             until=restored_until(times, self._first),
             identity=tuple(identity),
+            port_sets=PortSets(
+                psid_offset=np.array(columns[9], np.uint8),
+                psid_len=np.array(columns[10], np.uint8),
+                psid=(shares & PSID_MASK).astype(np.uint16),
+            ),
         )
 
     def write(self, leases: Sequence[Lease]) -> None:
@@ -108,7 +116,7 @@ class LeaseStore:
         offset = now.unix - now.monotonic
         rows = [
             (
-                int(lease.ipv4),
+                int(lease.ipv4) << PSID_BITS | lease.psid,
                 lease.client6.packed,
                 lease.identity,
                 int(lease.state),
@@ -117,7 +125,8 @@ class LeaseStore:
                 lease.until,
                 now.boot,
                 now.unix,
-                now.unix,
+                now.unix if lease.bound else None,
+                *((ports.psid_offset, ports.psid_len) if (ports := lease.port_set) else (0, 0)),
             )
             for lease in leases
         ]

@@ -67,6 +67,7 @@ def test_pages_of_what_lasts_and_of_what_has_ended() -> None:
         ("history.at", {}),
         ("history.at", {"ipv4": "nobody"}),
         ("history.at", {"ipv4": "192.0.2.7", "at": "today"}),
+        ("history.at", {"ipv4": "192.0.2.7", "port": 65536}),
         ("history.ended", {"after": "x"}),
         ("history.ended", {"limit": 0}),
         ("history.lasting", {"after": -2}),
@@ -87,8 +88,7 @@ def test_what_is_older_than_it_may_be_kept_is_forgotten_in_batches(tmp_path: Pat
     store = LeaseStore(path)
     old, day_s = FORGET_BATCH + 5, 86_400
     store._db.executemany(
-        "INSERT INTO history (ipv4, client6, identity, lease_id, since, until) "
-        "VALUES (1, zeroblob(16), '', ?, 0, ?)",
+        "INSERT INTO history VALUES (NULL, 1, 0, 0, 0, zeroblob(16), '', ?, 0, ?)",
         [(number, day_s * 10 if number < old else day_s * 20) for number in range(old + 2)],
     )
     store.close()
