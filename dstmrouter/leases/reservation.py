@@ -66,6 +66,8 @@ class Reservations:
 
     def slot_for(self, request: LeaseRequest) -> int | None:
         """The slot that is kept for whoever asks; the most exact reservation counts."""
+        if not self._by_owner:  # hashing IPv6 addresses costs more than all else here
+            return None
         client6, identity = request.client6, request.identity
         for owner in ((client6, identity), (client6, ""), (None, identity)):
             if owner in self._by_owner:

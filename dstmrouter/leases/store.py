@@ -113,23 +113,7 @@ class LeaseStore:
         The history of who held which address is kept with them, see `leases.schema`.
         """
         now = self._now()
-        offset = now.unix - now.monotonic
-        rows = [
-            (
-                int(lease.ipv4) << PSID_BITS | lease.psid,
-                lease.client6.packed,
-                lease.identity,
-                int(lease.state),
-                lease.lease_id,
-                lease.until + offset,
-                lease.until,
-                now.boot,
-                now.unix,
-                now.unix if lease.bound else None,
-                *((ports.psid_offset, ports.psid_len) if (ports := lease.port_set) else (0, 0)),
-            )
-            for lease in leases
-        ]
+        rows = [_row(lease, now) for lease in leases]
         try:
             with _Transaction(self._db):
                 self._db.executemany(WRITE, rows)
@@ -158,6 +142,27 @@ class LeaseStore:
             self._db.execute("DELETE FROM boot")
             self._db.execute("INSERT INTO boot (unix, monotonic, number) VALUES (?, ?, ?)", now)
         return now
+
+
+def _row(lease: Lease, now: Moment) -> tuple[object, ...]:
+    ports = lease.port_set
+    share, offset, length = int(lease.ipv4) << PSID_BITS, 0, 0
+    if ports is not None:
+        share, offset, length = share | ports.psid, ports.psid_offset, ports.psid_len
+    return (
+        share,
+        lease.client6.packed,
+        lease.identity,
+        int(lease.state),
+        lease.lease_id,
+        lease.until + now.unix - now.monotonic,
+        lease.until,
+        now.boot,
+        now.unix,
+        now.unix if lease.bound else None,
+        offset,
+        length,
+    )
 
 
 def this_boot() -> int:
