@@ -10,8 +10,8 @@
 A client has moved (RFC 7596 section 5.1) when it hints at an address of its identity, or when its
 identity may hold no more than one.
 
-What a client holds it may keep, whatever pools say of others since; only a reservation for
-somebody else ends that. Nothing is changed here.
+What a client holds it may keep where it is, whatever pools say of others since; only a reservation
+for somebody else ends that. Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -137,18 +137,20 @@ class Choice:
             row.identity == request.identity
             and row.client6 != request.client6
             and row.state in MOVABLE
-            and self._is_usable(slot, request)
-            and not self._reservations.keep_from(slot, request.client6, request.identity)
+            and self._is_for(slot, request)
         )
 
     def _may_return(self, slot: int, request: LeaseRequest) -> bool:
-        row = self._table.get(slot)
-        if row.state not in RETURNABLE or not self._is_usable(slot, request):
+        return self._table.get(slot).state in RETURNABLE and self._is_for(slot, request)
+
+    def _is_for(self, slot: int, request: LeaseRequest) -> bool:
+        """Whether reservations, the pool and port sets let the client have `slot`."""
+        if not self._is_usable(slot, request):
             return False
-        if self._reservations.keep_from(slot, request.client6, request.identity):
-            return False
+        if slot in self._reservations:
+            return not self._reservations.keep_from(slot, request.client6, request.identity)
         pool = self._space.pools[self._space.pool_index(slot)]
-        return slot in self._reservations or pool.selector.fits(request.client6, request.identity)
+        return pool.selector.fits(request.client6, request.identity)
 
     def _is_ready(self, slot: int, request: LeaseRequest) -> bool:
         """Whether the reserved `slot` can be lent; another client of the same identity is first."""

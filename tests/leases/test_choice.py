@@ -129,6 +129,16 @@ def test_a_former_address_comes_back_only_from_a_pool_that_still_fits() -> None:
     assert place(book, wish(1)) == 16
 
 
+def test_a_lease_moves_only_to_where_its_pool_is_for() -> None:
+    lab = Selector(client_prefixes=[IPv6Network("2001:db8::100/120")])
+    book = pools({"selector": lab}, {})
+    lease = book.grant(wish(0x101, identity="ann"), T0)
+    assert place(book, wish(1, hint=0, identity="ann")) == 16
+    assert book.is_current(lease)
+    assert place(book, wish(0x102, hint=0, identity="ann")) == 0
+    assert not book.is_current(lease)
+
+
 def test_the_last_addresses_are_for_known_clients() -> None:
     book = pools({"reserve": 0.5})
     lease = book.grant(wish(1), T0)
