@@ -94,7 +94,7 @@ ON CONFLICT (share) DO UPDATE SET
     )
 """
 READ: Final = """
-SELECT share, client6, identity, state, lease_id, until, monotonic, boot, written,
+SELECT identity, client6, share, state, lease_id, until, monotonic, boot, written,
     psid_offset, psid_len
 FROM leases ORDER BY share
 """

@@ -94,7 +94,11 @@ def test_the_last_row_of_an_address_counts(tmp_path: Path) -> None:
     assert restarted(path, wall=0.0).state.tolist() == [State.REMOVING]
 
 
-def test_port_sets_of_one_address_are_rows_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows_at_once", [1, 2, 5, 100])
+def test_port_sets_of_one_address_are_rows_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr("dstmrouter.leases.store.READ_AT_ONCE", rows_at_once)
     path = tmp_path / "leases.sqlite"
     space = AddressSpace([Pool.of("s", [(FIRST, FIRST + 1)], sharing=Sharing(6, 2))])
     book = LeaseBook(space, TERMS)
