@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import structlog
 
 from dstmrouter.daemon.params import Params, address4, bad_request, number, port_set_row, unix_time
+from dstmrouter.leases.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,9 +76,13 @@ class HistoryControl:
     async def run(self) -> None:
         """Forget until cancelled."""
         while True:
-            gone = await self.forget(time.time())
-            if gone:
-                log.info("history forgotten", holdings=gone)
+            try:
+                gone = await self.forget(time.time())
+            except StoreError as error:  # somebody has the file locked: later
+                log.warning("history not forgotten", why=str(error))
+            else:
+                if gone:
+                    log.info("history forgotten", holdings=gone)
             await asyncio.sleep(FORGET_EVERY_S)
 
     async def forget(self, now: float) -> int:
