@@ -106,9 +106,9 @@ class LeaseServer:
 
     def _restore(self) -> list[Lease]:
         stored = self._store.load()
-        unknown = int((self._book.space.slots(stored.ipv4) < 0).sum())
+        unknown = int((self._book.space.slots(stored.ipv4, stored.port_sets) < 0).sum())
         if unknown:
-            log.warning("stored addresses are in no pool any more", count=unknown)
+            log.warning("stored leases are of no pool any more", count=unknown)
         return self._book.restore(stored)
 
     def close(self) -> None:
@@ -151,7 +151,10 @@ class LeaseServer:
         No snapshot of this run holds them, so acknowledging any is acknowledging the removal.
         """
         if self._superseded:
-            log.warning("leases superseded by newer ones", count=len(self._superseded))
+            log.warning(
+                "leases ended: superseded, or the pool is shared in another way",
+                count=len(self._superseded),
+            )
             await self._ledger.settle(self._superseded)
         table = self._book.table
         slots = table.in_states(frozenset({State.REMOVING})).tolist()

@@ -83,7 +83,7 @@ def test_at_the_end_of_a_lease_its_address_goes(wire: Wire, tmp_path: Path) -> N
         assert str(OTHER4) in wire.client.ip("address", "show", "dti0")
 
     no = SourceError("no", final=True)
-    life = Life(wire, tmp_path, (leased(lifetime_s=1), no, no, leased(OTHER4)))
+    life = Life(wire, tmp_path, (leased(lifetime_s=3), no, no, leased(OTHER4)))
     live(life, scenario)
     assert [asked.split()[0] for asked in life.source.asked] == [
         "obtain",
