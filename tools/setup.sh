@@ -9,6 +9,8 @@ NEEDED='
 bridge:iproute2
 cc:gcc
 curl:curl
+dhcpcd:dhcpcd-base
+dnsmasq:dnsmasq-base
 ethtool:ethtool
 gsasl:gsasl
 insmod:kmod

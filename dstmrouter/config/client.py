@@ -36,7 +36,7 @@ def _destination(value: object) -> IPv4Network:
 
 
 Destination4: TypeAlias = Annotated[IPv4Network, BeforeValidator(_destination)]
-Protocol: TypeAlias = Literal["tsps", "tsp", "tsp-udp", "rpc"]
+Protocol: TypeAlias = Literal["tsps", "tsp", "tsp-udp", "rpc", "rpc-udp"]
 Backend: TypeAlias = Literal["auto", "tun", "ip6tnl"]
 
 
@@ -56,10 +56,10 @@ class ServersSection(Section):
 
     hosts: Annotated[Several[Host], counted(0, 50, "servers")] = ()
     hosts_file: AbsolutePath | None = None
-    protocols: Annotated[Several[Protocol], counted(1, 4, "protocols")] = ("tsps", "tsp", "rpc")
+    protocols: Annotated[Several[Protocol], counted(1, 5, "protocols")] = ("tsps", "tsp", "rpc")
     tsp_port: Port = TSP_PORT
     tsps_port: Port = TSPS_PORT
-    rpc_port: Port = RPC_PORT
+    rpc_port: Annotated[int, whole(0, 65535)] = RPC_PORT
     lifetime_unit: Literal["minutes", "seconds"] = "minutes"
     timeout_s: Annotated[float, seconds(1, 300)] = 15.0
 

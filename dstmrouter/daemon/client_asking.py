@@ -13,6 +13,7 @@ from dstmrouter.daemon.client_facts import end
 from dstmrouter.daemon.client_servers import resolve, servers_of
 from dstmrouter.daemon.lease_source import SourceError
 from dstmrouter.errors import DstmError
+from dstmrouter.io.addresses6 import addresses6
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dstmrouter.daemon.client_facts import Facts
     from dstmrouter.daemon.client_servers import ServerSource
     from dstmrouter.daemon.client_tunnel import ClientTunnel
+    from dstmrouter.io.addresses6 import Address6
     from dstmrouter.protocols.clientaction import Ask
     from dstmrouter.protocols.granted import GrantedLease
     from dstmrouter.protocols.lifecycle import Lifecycle
@@ -50,6 +52,7 @@ class Asking:
         self._asked: ServerSource | None = None
         self._client6: IPv6Address | None = None
         self._server6: IPv6Address | None = None
+        self._seen: frozenset[Address6] = frozenset()  # when the network changed last
         self.error: str | None = None  # why the last question brought nothing
 
     def describe(self) -> dict[str, str | None]:
@@ -76,19 +79,19 @@ class Asking:
     async def abandon(self) -> None:
         """Ask no more; when this returns, nothing more comes."""
         await end(self._open)
-        if self._asked is not None:
-            await self._asked.close()
+        if self._asked is not None:  # whose next answer could be to this question
+            self._facts.start(self._asked.close())
 
     async def close(self) -> None:
         """End questions and connections."""
         await end(self._open)
-        for source in self._sources:
-            await source.close()
+        await asyncio.gather(*(source.close() for source in self._sources))
 
     def look_at_network(self, now: float) -> None:
         """Addresses or routes have changed: perhaps we must ask from another address."""
+        former, self._seen = self._seen, frozenset(addresses6())
         if self._client6 is None or self._server6 is None:
-            if self._life.wanted:
+            if self._life.wanted and self._seen != former:
                 self._life.client6_changed(now)  # there was none; now there may be one
         elif has_lost(self._config.tunnel, self._server6, self._client6):
             log.info("IPv6 address is gone", client6=str(self._client6))

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from dstmrouter.config.client import ClientConfig
     from dstmrouter.daemon.client_servers import ServerSource
+    from dstmrouter.protocols.granted import GrantedLease
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +56,7 @@ class ClientDaemon:
         self._config = config
         tunnel = config.tunnel
         self._board = StatusBoard(config.client.run_dir, tunnel.name)
-        self._life = Lifecycle(
-            random.random, verify=config.keepalive.verify, hint4=self._board.remembered()
-        )
+        self._life = Lifecycle(random.random, self._board.remembered())
         self._facts = Facts()
         self._on_demand = config.client.mode == "demand"
         self._demanded = False
@@ -76,6 +75,7 @@ class ClientDaemon:
     async def run(self, stop: asyncio.Event) -> None:
         """Lease until `stop`; DstmError when that cannot go on. Nothing is left behind."""
         async with self._tunnel:
+            self._board.clear()  # a killed client's
             try:
                 await self._live(stop)
                 await self._hooks.finish()
@@ -134,26 +134,27 @@ class ClientDaemon:
                 await self._change_tunnel(action)
 
     async def _change_tunnel(self, action: SetUp | Verify | Clear) -> None:
-        verify = self._config.keepalive.verify
         match action:
             case SetUp():
                 await self._upkeep.stop()
-                try:
-                    await self._tunnel.set_up(action.lease)
-                except DstmError as error:
-                    log.warning("no tunnel", reason=str(error))
-                    self._asking.error = str(error)
-                    self._life.impossible(boottime())
-                    return
+                await self._set_up(action.lease)
+            case Verify() if self._life.term is not None:  # else there was no tunnel
+                verify = self._config.keepalive.verify
+                await self._upkeep.begin(self._life.term.lease, verify=verify)
                 if not verify:
-                    await self._upkeep.begin(action.lease, verify=False)
-            case Verify():
-                if self._life.term is not None:
-                    await self._upkeep.begin(self._life.term.lease, verify=True)
+                    self._life.verified(boottime())
             case Clear():
                 await self._upkeep.stop()
                 await self._tunnel.clear()
                 self._life.cleared(boottime())
+
+    async def _set_up(self, lease: GrantedLease) -> None:
+        try:
+            await self._tunnel.set_up(lease)
+        except DstmError as error:
+            log.warning("no tunnel", reason=str(error))
+            self._asking.error = str(error)
+            self._life.impossible(boottime())
 
     def _tell(self, told: Tell) -> None:
         event = "release" if told.ended else "renew" if told.renewed else "bind"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from dstmrouter.config.secretfile import check_secret, read_secret
 from dstmrouter.daemon.client_servers import ServerSource
 from dstmrouter.daemon.rpc_source import RpcSource
 from dstmrouter.daemon.tsp_account import TspAccount, TspAddress
 from dstmrouter.daemon.tsp_source import TspSource
-from dstmrouter.errors import ConfigError
+from dstmrouter.daemon.tsp_tls import client_context
 
 if TYPE_CHECKING:
+    import ssl
+
     from dstmrouter.config.client import ClientConfig, TlsSection
     from dstmrouter.daemon.lease_source import LeaseSource
 
@@ -33,7 +34,7 @@ class Sources:
         self._account = TspAccount(
             user=ours.user,
             password="" if ours.password_file is None else read_secret(ours.password_file),
-            tls=tls_context(config.tls) if asks_tls else None,
+            tls=_tls_context(config.tls) if asks_tls else None,
             certificate=config.tls.certificate_file is not None,
             plain=ours.plain,
             lifetime_unit_s=UNITS_S[config.servers.lifetime_unit],
@@ -47,7 +48,8 @@ class Sources:
             "tsp": lambda: self._tsp("tsp", server, servers.tsp_port),
             "tsp-udp": lambda: self._tsp("tsp-udp", server, servers.tsp_port),
             "tsps": lambda: self._tsp("tsps", server, servers.tsps_port),
-            "rpc": lambda: self._rpc(server),
+            "rpc": lambda: self._rpc("tcp", server),
+            "rpc-udp": lambda: self._rpc("udp", server),
         }
         wanted = [(name, makers[name]) for name in servers.protocols]
         return ServerSource(server, wanted, timeout_s=servers.timeout_s)
@@ -55,29 +57,23 @@ class Sources:
     def _tsp(self, scheme: str, server: str, port: int) -> LeaseSource:
         return TspSource(TspAddress(scheme, server, port), self._account)
 
-    def _rpc(self, server: str) -> LeaseSource:
-        port, timeout_s = self._config.servers.rpc_port, self._config.servers.timeout_s
-        return RpcSource(server, port=port, client_id=self._client_id, timeout_s=timeout_s)
+    def _rpc(self, transport: Literal["tcp", "udp"], server: str) -> LeaseSource:
+        servers = self._config.servers
+        return RpcSource(
+            server,
+            port=servers.rpc_port or None,
+            transport=transport,
+            client_id=self._client_id,
+            timeout_s=servers.timeout_s,
+        )
 
 
-def tls_context(config: TlsSection) -> ssl.SSLContext:
-    """TLS 1.3, the server's name checked (RFC 9325); ConfigError names the file that is wrong."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    try:
-        if config.ca_file is not None:
-            context = ssl.create_default_context(cafile=config.ca_file)
-            context.minimum_version = ssl.TLSVersion.TLSv1_3
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{config.ca_file}: no certificates: {_reason(error)}") from None
-    if config.certificate_file is not None and config.key_file is not None:
+def _tls_context(config: TlsSection) -> ssl.SSLContext:
+    if config.key_file is not None:
         check_secret(config.key_file)
-        try:
-            context.load_cert_chain(config.certificate_file, config.key_file)
-        except (OSError, ssl.SSLError) as error:
-            files = f"{config.certificate_file} and {config.key_file}"
-            raise ConfigError(f"{files}: no certificate and its key: {_reason(error)}") from None
-    return context
+    return client_context(
+        ca=config.ca_file, certificate=config.certificate_file, key=config.key_file
+    )
 
 
 def client_id(name: str, machine_id: Path = MACHINE_ID) -> bytes:
@@ -95,7 +91,3 @@ def client_id(name: str, machine_id: Path = MACHINE_ID) -> bytes:
     return hashlib.blake2s(
         name.encode(), key=secret[:32], digest_size=CLIENT_ID_LEN, person=b"dstm"
     ).digest()
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)

@@ -24,12 +24,12 @@ from dstmrouter.dti.plan import Address, Ends, Found, Uses, plan_waiting
 from dstmrouter.dti.state import Claim
 from dstmrouter.dti.tunnel import MTU_DEFAULT, TABLE_MAIN, Kind, Tunnel
 from dstmrouter.dti.waiting import INTERIM4
+from dstmrouter.errors import DstmError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dstmrouter.config.client import TunnelSection
-    from dstmrouter.errors import DstmError
     from dstmrouter.protocols.granted import GrantedLease
 
 P = ParamSpec("P")
@@ -93,19 +93,21 @@ class ClientTunnel:
     async def set_up(self, lease: GrantedLease) -> None:
         """Make dti what `lease` says; DstmError if that cannot be, and nothing is left then."""
         waiting = self._stop()
-        tunnel = self._tunnel_of(lease)
-        self._ends = Ends(tunnel.client6, tunnel.tep6, tunnel.interface, tunnel.encap_limit)
         try:
-            kind = await self._do(bring_up, self._host, tunnel, self._kinds, self._claim)
-            self._kinds = (kind,)
-            self._tunnel = tunnel
-            if kind is Kind.TUN:
-                assert self._host.tun is not None
-                self._work = Carrying(self._host.tun, tunnel, self._counters, self._on_lost)
-                self._work.send_late(waiting)
+            await self._make(self._tunnel_of(lease), waiting)
         except BaseException:
             await self._drop()
             raise
+
+    async def _make(self, tunnel: Tunnel, waiting: list[bytes]) -> None:
+        self._ends = Ends(tunnel.client6, tunnel.tep6, tunnel.interface, tunnel.encap_limit)
+        kind = await self._do(bring_up, self._host, tunnel, self._kinds, self._claim)
+        self._kinds = (kind,)
+        self._tunnel = tunnel
+        if kind is Kind.TUN:
+            assert self._host.tun is not None
+            self._work = Carrying(self._host.tun, tunnel, self._counters, self._on_lost)
+            self._work.send_late(waiting)
 
     async def clear(self) -> None:
         """Take the lease off dti; on demand, the device stays and waits for packets."""
@@ -129,6 +131,9 @@ class ClientTunnel:
         return await self._do(self._host.native_route, self._config.name, self._config.routes)
 
     def _tunnel_of(self, lease: GrantedLease) -> Tunnel:
+        """What a server says is no more than a wish: DstmError if it makes no tunnel."""
+        if lease.port_set is not None:  # RFC 7597 section 8.1: never a port of somebody else
+            raise DstmError(f"{lease.client4} is shared: without NAT we cannot keep to our ports")
         config = self._config
         routes = config.routes
         if config.kill_switch:  # the kernel puts the way to the peer into the main table

@@ -72,17 +72,22 @@ class Upkeep:
                 looks = 0
 
     async def _probe(self, prober: Prober, lease: GrantedLease, *, verify: bool) -> None:
+        def report(alive: bool) -> None:
+            self._facts.happened(lambda now: self._take(prober, now, alive=alive))
+
         alive = True
         if verify:
             alive = await prober.answers()
-            self._report(alive)
+            report(alive)
         given, offered = self._config.keepalive.interval_s, lease.keepalive_s
         interval_s = given if given is not None else offered if offered is not None else KEEPALIVE_S
         if interval_s > 0:
-            await prober.watch(interval_s, self._report, silent=not alive)
+            await prober.watch(interval_s, report, silent=not alive)
 
-    def _report(self, alive: bool) -> None:
-        self._facts.happened(self._life.verified if alive else self._life.silent)
+    def _take(self, prober: Prober, now: float, *, alive: bool) -> None:
+        """Pass a report on, unless it is about a lease of before."""
+        if prober is self._prober:
+            (self._life.verified if alive else self._life.silent)(now)
 
     async def _received(self) -> int:
         return await self._packets(IN)

@@ -40,14 +40,11 @@ if TYPE_CHECKING:
 class Lifecycle:
     """One client; `random` as for `Backoff`, `hint4` is an address it once had."""
 
-    def __init__(
-        self, random: Callable[[], float], *, verify: bool = True, hint4: IPv4Address | None = None
-    ) -> None:
+    def __init__(self, random: Callable[[], float], hint4: IPv4Address | None = None) -> None:
         self.state = State.INIT
         self.wanted = False
         self.term: Term | None = None
         self.retry_at: float | None = None
-        self._verify = verify
         self._backoff = Backoff(random)
         self._hint4 = hint4
         self._client6: IPv6Address | None = None
@@ -87,21 +84,21 @@ class Lifecycle:
 
     def client6_changed(self, now: float) -> None:
         """The address asked from is gone or deprecated, or there is one for the first time."""
-        self._abandon()
         self._backoff.reset()
         self._not_before = now
-        state = self._step(Input.CHANGED6)
-        if state is State.MOVED and self.term is not None:
+        before = self.state
+        if self._step(Input.CHANGED6) is State.MOVED and self.term is not None:
             self._end(Reason.MOVED)
+        self._abandon(before)
         self._wait(now)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due at `now`."""
         term = self.term
         if term is not None and self.state in HOLDING and now >= term.expires_at:
-            self._abandon()
             self._step(Input.EXPIRY)
             self._end(Reason.EXPIRED)
+            self._abandon(self.state)
             return
         if term is not None and self.state is State.BOUND and now >= term.t1:
             self._step(Input.T1)
@@ -151,7 +148,7 @@ class Lifecycle:
         if was_dead or not same:  # the same again repairs what others have done to it
             self._actions.append(SetUp(lease))
         if state is State.VERIFY:
-            self._begin_verify(now)
+            self._actions.append(Verify())
 
     def refused(
         self, serial: int, now: float, *, retry_after_s: float | None = None, final: bool = False
@@ -234,8 +231,9 @@ class Lifecycle:
         )
         self._actions.append(ask)
 
-    def _abandon(self) -> None:
-        if self._question.drop() or self.state is State.DISCOVER:
+    def _abandon(self, state: State) -> None:
+        """Stop what was asked in `state`; after the tunnel is cleared, which must not wait."""
+        if self._question.drop() or state is State.DISCOVER:
             self._actions.append(Abandon())
 
     def _refused(self, server: int, now: float, hint_s: float | None, *, final: bool) -> None:
@@ -269,18 +267,13 @@ class Lifecycle:
             self._backoff.give_up()
         self.retry_at = now + self._backoff.delay_s(hint_s)
 
-    def _begin_verify(self, now: float) -> None:
-        if self._verify:
-            self._actions.append(Verify())
-        else:
-            self.verified(now)
-
     def _give_back(self, why: Input) -> None:
-        self._abandon()
-        term = self.term
+        before, term = self.state, self.term
         self._step(why)
         if term is not None:
             self._end(Reason.RELEASED)
+        self._abandon(before)
+        if term is not None:
             self._actions.append(Release(term.lease, self._grantor))
 
     def _end(self, reason: Reason) -> None:

@@ -61,7 +61,8 @@ def test_what_is_commented_out_in_the_example_is_right(tmp_path: Path) -> None:
         (
             "[tunnel]",
             'protocols = ["dhcp"]\n[tunnel]',
-            '[servers] protocols #1 = "dhcp": expected "tsps", "tsp", "tsp-udp" or "rpc"',
+            '[servers] protocols #1 = "dhcp": expected '
+            '"tsps", "tsp", "tsp-udp", "rpc" or "rpc-udp"',
         ),
         (
             "[tunnel]",

@@ -15,7 +15,7 @@ from dstmrouter.config.client import DEFAULT4, TunnelSection
 from dstmrouter.daemon.client_tunnel import DYNADDR, ClientTunnel
 from dstmrouter.dti import killswitch
 from dstmrouter.errors import DstmError
-from dstmrouter.protocols.granted import GrantedLease
+from dstmrouter.protocols.granted import GrantedLease, PortSet
 from tests.dti.conftest import CLIENT4, CLIENT6, STRANGER6, TEP4, TEP6, Wire, wire
 
 if TYPE_CHECKING:
@@ -136,6 +136,16 @@ def test_what_cannot_be_leaves_nothing(wire: Wire, tmp_path: Path) -> None:
     run(wire, tmp_path, scenario)
 
 
+def test_a_shared_address_is_not_used_as_if_it_were_whole(wire: Wire, tmp_path: Path) -> None:
+    async def scenario(tunnel: ClientTunnel, _: Events) -> None:
+        shared = PortSet(psid_offset=0, psid_len=6, psid=1)
+        with pytest.raises(DstmError, match=f"{CLIENT4} is shared"):
+            await tunnel.set_up(dataclasses.replace(LEASE, port_set=shared))
+        assert "dti0" not in wire.client.ip("link")
+
+    run(wire, tmp_path, scenario)
+
+
 def test_a_deleted_interface_is_told(wire: Wire, tmp_path: Path) -> None:
     async def scenario(tunnel: ClientTunnel, events: Events) -> None:
         await tunnel.set_up(LEASE)
@@ -217,10 +227,23 @@ def test_on_demand_the_first_packets_wait_for_the_lease(
     run(wire, tmp_path, scenario, on_demand=True)
 
 
-def test_on_demand_waiting_goes_on_after_a_lease_of_no_use(wire: Wire, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"client6": STRANGER6},
+        {"client4": IPv4Address("224.0.0.1")},
+        {"tep6": CLIENT6},
+        {"tep4": CLIENT4},
+        {"mtu": 5},
+        {"port_set": PortSet(psid_offset=0, psid_len=6, psid=1)},
+    ],
+)
+def test_on_demand_waiting_goes_on_after_a_lease_of_no_use(
+    wire: Wire, tmp_path: Path, change: dict[str, Any]
+) -> None:
     async def scenario(tunnel: ClientTunnel, events: Events) -> None:
         with pytest.raises(DstmError):
-            await tunnel.set_up(dataclasses.replace(LEASE, client6=STRANGER6))
+            await tunnel.set_up(dataclasses.replace(LEASE, **change))
         await tunnel.clear()
         await send_udp()
         async with asyncio.timeout(WITHIN_S):

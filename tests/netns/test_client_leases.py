@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dstmrouter.daemon.tsp_users import new_keys, save_users
 from lab.netns import LabError, interfaces
 from lab.topology import CLIENT1, HOST4, ONLINK_INTERFACE, TEP4, TEP6
+from lab.transfer import download, random_file, serve
+from tests.daemon.certificates import Authority
 from tests.netns.gateway import Gateway, pings, program
 
 if TYPE_CHECKING:
@@ -61,14 +64,16 @@ class Client:
         except (LabError, ValueError):  # not started yet
             return {}
         leasing: dict[str, Any] = found.get("leasing", {})
-        return leasing | {"running": found["running"]}
+        return leasing | {"running": found["running"], "pid": found["pid"]}
 
     def client4(self) -> str | None:
         lease = self.status().get("lease")
         return lease["client4"] if lease else None
 
     def until_state(self, name: str) -> None:
-        self.gateway.wait_until(lambda: self.status().get("state") == name, f"client {name}")
+        assert self.process is not None
+        wanted = {"state": name, "pid": self.process.pid}
+        self.gateway.wait_until(lambda: wanted.items() <= self.status().items(), f"client {name}")
 
 
 @pytest.fixture
@@ -85,31 +90,81 @@ def leases(gateway: Gateway) -> dict[str, str]:
     return {row["ipv4"]: row["state"] for row in rows}
 
 
-@pytest.mark.parametrize("protocol", ["rpc", "tsp"])
-def test_a_host_gets_ipv4_and_gives_it_back(gateway: Gateway, protocol: str) -> None:
-    client = Client(gateway, servers=f'protocols = ["tsps", "{protocol}"]\n')
+def allow_short_leases(gateway: Gateway) -> None:
+    """Restart the server, without TSP, which counts in minutes."""
+    text = gateway.server_toml.read_text().replace("[lease]", "[lease]\nmin_s = 1")
+    gateway.server_toml.write_text(text.replace(LEASES, "[rpc]\n"))
+    gateway.kill(gateway.server)
+    gateway.start_server()
+
+
+def with_users_and_tls(gateway: Gateway) -> dict[str, str]:
+    """Make files for the server, name them in its configuration; the tables of a client."""
+    home = gateway.directory
+    authority = Authority(home)
+    certificate, key = authority.sign("server", f"IP:{TEP6}")
+    users, password = home / "users", home / "password"
+    save_users(users, {"alice": new_keys("alice", "secret", digest_realm=None)})
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    tsp = f'[tsp]\nusers_file = "{users}"\n'
+    tls = f'[tsp.tls]\ncertificate = "{certificate}"\nkey = "{key}"\n'
+    text = gateway.server_toml.read_text()
+    gateway.server_toml.write_text(text.replace(LEASES, f"[rpc]\n{tsp}{tls}"))
+    return {
+        "credentials": f'user = "alice"\npassword_file = "{password}"\n',
+        "tls": f'ca_file = "{authority.certificate}"\n',
+    }
+
+
+def test_a_host_gets_ipv4_and_gives_it_back_in_every_protocol(gateway: Gateway) -> None:
+    tables = with_users_and_tls(gateway)
+    gateway.kill(gateway.server)
+    gateway.start_server()
+    for protocol in ("tsps", "tsp", "tsp-udp", "rpc", "rpc-udp"):
+        client = Client(gateway, servers=f'protocols = ["{protocol}"]\n', **tables)
+        client.start()
+        client.until_state("BOUND")
+        status = client.status()
+        assert (status["server"], status["protocol"]) == (TEP6, protocol)
+        client4 = client.client4()
+        assert client4 is not None
+        assert leases(gateway)[client4] == "active"
+        assert pings(client.space, HOST4) == 5
+        assert pings(gateway.topology.host4, client4) == 5
+        assert "dti0" not in client.space.ip("-6", "route", "get", TEP6)
+        assert client.end() == 0
+        assert leases(gateway).get(client4) in {None, "removing", "quarantine"}
+        assert "dti0" not in interfaces(client.space)
+        assert "default" not in client.space.ip("-4", "route")
+        gateway.wait_until(lambda: gateway.bindings() == {}, "no bindings")
+
+
+def test_protocols_that_the_server_does_not_have_are_passed_over(gateway: Gateway) -> None:
+    client = Client(gateway, servers='protocols = ["tsps", "tsp-udp", "tsp", "rpc"]\n')
     client.start()
     client.until_state("BOUND")
-    status = client.status()
-    assert (status["server"], status["protocol"]) == (TEP6, protocol)
-    client4 = client.client4()
-    assert client4 is not None
-    assert leases(gateway) == {client4: "active"}
+    assert client.status()["protocol"] == "tsp"  # no TLS, and nobody is anonymous over UDP
+
+
+def test_the_kill_switch_outlives_a_killed_client(gateway: Gateway) -> None:
+    client = Client(gateway, tunnel="kill_switch = true\n")
+    client.space.address(ONLINK_INTERFACE, "198.51.100.77/24")  # a way out that must not be taken
+    client.start()
+    client.until_state("BOUND")
     assert pings(client.space, HOST4) == 5
-    assert pings(gateway.topology.host4, client4) == 5
-    assert "dti0" not in client.space.ip("-6", "route", "get", TEP6)
-    assert client.end() == 0
-    assert leases(gateway)[client4] in {"removing", "quarantine"}
-    assert "dti0" not in interfaces(client.space)
-    assert "default" not in client.space.ip("-4", "route")
-    assert gateway.bindings() == {}
+    client.end(signal.SIGKILL)
+    assert "No route" in client.space.run("ping", "-c", "1", "-W", "1", HOST4, check=False)
+    client.start()
+    client.until_state("BOUND")
+    assert pings(client.space, HOST4) == 5
+    client.end(signal.SIGKILL)
+    client.space.run(*program("client", "down", "--run-dir", client.run_dir))
+    assert "5270" not in client.space.ip("rule")
 
 
 def test_a_short_lease_is_renewed_without_a_lost_packet(gateway: Gateway) -> None:
-    text = gateway.server_toml.read_text().replace("[lease]", "[lease]\nmin_s = 1")
-    gateway.server_toml.write_text(text.replace(LEASES, "[rpc]\n"))  # TSP counts in minutes
-    gateway.kill(gateway.server)
-    gateway.start_server()
+    allow_short_leases(gateway)
     client = Client(gateway, servers='protocols = ["rpc"]\n', lease="lifetime_s = 3\n")
     client.start()
     client.until_state("BOUND")
@@ -117,6 +172,23 @@ def test_a_short_lease_is_renewed_without_a_lost_packet(gateway: Gateway) -> Non
     words = ["ping", "-n", "-q", "-c", "100", "-i", "0.1", "-W", "1", HOST4]
     assert "100 received" in client.space.run(*words)  # ten seconds: three terms
     assert client.client4() == client4
+
+
+def test_a_server_that_dies_and_comes_back_before_the_lease_ends(gateway: Gateway) -> None:
+    client = Client(gateway, lease="lifetime_s = 20\n", servers='protocols = ["rpc"]\n')
+    allow_short_leases(gateway)
+    client.start()
+    client.until_state("BOUND")
+    client4 = client.client4()
+    gateway.kill(gateway.server)
+    gateway.wait_until(lambda: client.status().get("error"), "a renewal that failed")
+    assert client.status()["state"] == "RENEWING"
+    assert pings(client.space, HOST4) == 5
+    gateway.start_server()
+    gateway.wait_until(lambda: client.status().get("error") is None, "a renewal")
+    client.until_state("BOUND")
+    assert client.client4() == client4
+    assert pings(client.space, HOST4) == 5
 
 
 def test_killed_and_started_again(gateway: Gateway) -> None:
@@ -174,12 +246,9 @@ def test_on_demand(gateway: Gateway) -> None:
     client.until_state("INIT")
     assert set(leases(gateway).values()) <= {"removing", "quarantine", "free"}
     # a TCP connection, too: the kernel gives it the address that has come meanwhile
-    with gateway.log.open("ab") as log:
-        serve = ["python3", "-m", "http.server", "8080", "--bind", HOST4]
-        gateway.topology.host4.popen(*serve, stdout=log, stderr=log)
-    gateway.wait_until(
-        lambda: ":8080" in gateway.topology.host4.run("ss", "-tln"), "the HTTP server"
-    )
-    fetch = ["curl", "-sS", "-m", "10", "-o", "/dev/null", f"http://{HOST4}:8080/"]
-    client.space.run(*fetch)
+    files = gateway.directory / "served"
+    files.mkdir()
+    digest = random_file(files / "data", 100_000)
+    url = serve(gateway.topology.host4, files, HOST4)
+    assert download(client.space, f"{url}/data", gateway.directory / "got") == digest
     assert TEP4 in client.space.ip("address", "show", "dti0")

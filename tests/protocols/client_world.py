@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 class World:
     """`done` are all actions so far; the open questions are attributes."""
 
-    def __init__(
-        self, *, verify: bool = True, hint4: IPv4Address | None = None, servers: int = 2
-    ) -> None:
+    def __init__(self, *, hint4: IPv4Address | None = None, servers: int = 2) -> None:
         self.now = 1000.0
-        self.life = Lifecycle(lambda: 0.5, verify=verify, hint4=hint4)
+        self.life = Lifecycle(lambda: 0.5, hint4)
         self.servers = servers
         self.client6: IPv6Address = HOME6
         self.done: list[Action] = []

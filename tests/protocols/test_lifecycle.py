@@ -32,14 +32,6 @@ def test_from_nothing_to_bound() -> None:
     assert world.done == [Discover(), ask, SetUp(lease()), Verify(), Tell(lease())]
 
 
-def test_without_verification_bound_at_once() -> None:
-    world = World(verify=False)
-    world.start()
-    world.grant(lease())
-    assert world.state() is State.BOUND
-    assert world.told == ["bound"]
-
-
 def test_the_term_counts_from_the_request() -> None:
     world = World()
     world.start()
@@ -166,7 +158,7 @@ def test_expiry_while_an_answer_is_awaited() -> None:
     assert world.ask is not None
     serial = world.ask.serial
     done = world.at(START + 1000)
-    assert [type(action) for action in done] == [Abandon, Clear, Tell]
+    assert [type(action) for action in done] == [Clear, Tell, Abandon]  # the address first
     world.life.granted(serial, lease(), world.now)  # too late
     assert world.take() == []
     world.clear()
@@ -227,3 +219,12 @@ def test_a_gateway_that_comes_back() -> None:
     assert (world.life.state, world.told) == (State.BOUND, ["bound"])
     world.refuse()  # the question that was under way
     assert (world.life.state, world.life.next_timer()) == (State.BOUND, START + 500)
+
+
+def test_a_gateway_that_comes_back_at_once_costs_its_server_nothing() -> None:
+    world = World()
+    world.bound(lease())
+    world.life.silent(world.now)
+    world.verify()
+    assert world.at(START + 499) == []
+    assert world.life.next_timer() == START + 500

@@ -24,9 +24,9 @@ hints = st.sampled_from([None, -1.0, 0.0, 5.0, 1e9])
 class Life(RuleBasedStateMachine):
     """Anything may happen at any time; a question may stay open as long as it likes."""
 
-    @initialize(verify=st.booleans(), servers=st.integers(1, 3))
-    def begin(self, *, verify: bool, servers: int) -> None:
-        self.world = World(verify=verify, servers=servers)
+    @initialize(servers=st.integers(1, 3))
+    def begin(self, servers: int) -> None:
+        self.world = World(servers=servers)
         self.world.life.want(self.world.now)
         self.world.take()
 
