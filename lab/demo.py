@@ -16,8 +16,9 @@ import time
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from dstmrouter.errors import DstmError
-from lab.demo_acts import Demo
+from lab.demo_acts import ACTS
 from lab.demo_checks import Checks
+from lab.demo_scene import Scene
 from lab.demo_screen import Screen, StepError
 from lab.demo_stage import Stage
 from lab.netns import LabError, wait_until
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from lab.demo_traces import Traces
 
-NEEDED: Final = ("ip", "ethtool", "ping", "curl")
+NEEDED: Final = ("ip", "ethtool", "ping", "curl", "openssl")
 GONE_S: Final = 10.0  # the kernel frees BPF programs and namespaces a little later
 
 
@@ -46,7 +47,8 @@ def play(screen: Screen) -> Traces:
     """
     with Stage(screen) as stage:
         try:
-            Demo(screen, stage, Checks(screen, stage)).run()
+            for act in ACTS:
+                act(Scene(screen, stage, Checks(screen, stage)))
         except (StepError, LabError, DstmError, OSError) as error:
             screen.failed(f"{error}\n{stage.last_words()}")
     return stage.traces

@@ -1,7 +1,8 @@
 """Configuration files of the demo: conf/*.toml, shortened to what differs from the defaults.
 
 Server and router are hosts of their own: they talk over TCP and need keys. Operators' sockets are
-`ipc://` files on the host where the daemon runs.
+`ipc://` files on the host where the daemon runs. Clients ask in one protocol each, so that all are
+seen.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 SERVER_NAME: Final = "leases1"
 ROUTER_NAME: Final = "gw1"
 SERVER6: Final = "2001:db8:5::1"
+USER: Final = "ann"
+LIFETIME_S: Final = 12  # of the lease that is renewed while somebody watches
 FEED: Final = f"tcp://[{SERVER6}]:5701"
 FEED_CONTROL: Final = f"tcp://[{SERVER6}]:5702"
 
@@ -37,6 +40,9 @@ def server_toml(directory: Path, router_key: str) -> str:
 [server]
 name = "{SERVER_NAME}"
 
+[lease]
+min_s = 10                    # short, to see a renewal
+
 [[pool]]                      # IPv4 addresses to lend
 first = "{first}"
 last = "{last}"
@@ -53,6 +59,7 @@ bind = "{FEED}"
 control = "{FEED_CONTROL}"
 required = ["{ROUTER_NAME}"]            # a lease is granted once this one forwards for it
 
+{_client_protocols(directory)}
 [control]                     # for dstmctl
 bind = "{control(directory, "server")}"
 
@@ -62,6 +69,21 @@ secret_key_file = "{secret_key(directory, "server")}"
 [[curve.allowed]]
 name = "{ROUTER_NAME}"
 public_key = '{router_key}'
+"""
+
+
+def _client_protocols(directory: Path) -> str:
+    return f"""\
+[tsp]                         # for clients: Tunnel Setup Protocol, RFC 5572
+mechanisms = ["ANONYMOUS"]
+users_file = "{directory}/users"
+
+[tsp.tls]                     # the same inside TLS, for who has a password
+certificate = "{directory}/tsp.pem"
+key = "{directory}/tsp.key"
+
+[rpc]                         # for clients: ONC RPC
+rpcbind = "off"
 """
 
 
@@ -94,4 +116,44 @@ server_key = '{server_key}'
 
 [curve]
 secret_key_file = "{secret_key(directory, "router")}"
+"""
+
+
+def client_toml(directory: Path, host: str, protocol: str, more: str = "") -> str:
+    """The text of the `client.toml` of `host`, which asks in one protocol; `more` is added."""
+    return f"""\
+[client]
+run_dir = "{run_dir(directory, host)}"
+
+[servers]
+hosts = ["{SERVER6}"]
+protocols = ["{protocol}"]
+
+[keepalive]                   # rarely: the demo counts packets
+interval_s = 300
+{more}"""
+
+
+def run_dir(directory: Path, host: str) -> Path:
+    """Where the dstm-client of `host` keeps its state."""
+    return directory / host
+
+
+def short_lease() -> str:
+    """The part of a `client.toml` that wishes for a short lease."""
+    return f"""
+[lease]
+lifetime_s = {LIFETIME_S}
+"""
+
+
+def credentials(directory: Path) -> str:
+    """The part of a `client.toml` with a user, and who may have signed the server's certificate."""
+    return f"""
+[credentials]
+user = "{USER}"
+password_file = "{directory}/password"
+
+[tls]
+ca_file = "{directory}/tsp.pem"
 """

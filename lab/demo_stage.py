@@ -11,8 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+from dstmrouter.daemon.client_status import boottime, read_status
 from dstmrouter.zmqctl import ControlClient
-from lab.demo_files import SERVER6, control
+from lab.demo_files import SERVER6, control, run_dir
 from lab.demo_traces import Traces
 from lab.netns import Namespace, stop, veth
 from lab.topology import Topology
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from lab.demo_screen import Screen
 
+ROUTER_MGMT6: Final = "2001:db8:5::2"
 COMMAND_S: Final = 60.0  # the longest that a command may take
 ANSWER_S: Final = 2.0
 LOG_LINES: Final = 12
@@ -67,8 +69,9 @@ class Stage:
         topology = undo.enter_context(Topology.build())
         server = topology.lab.namespace("server")
         veth((topology.router, "mgmt"), (server, "eth0"))
-        topology.router.address("mgmt", "2001:db8:5::2/64")
+        topology.router.address("mgmt", f"{ROUTER_MGMT6}/64")
         server.address("eth0", f"{SERVER6}/64")
+        server.route("default", "via", ROUTER_MGMT6)
         self._spaces = {
             "client1": topology.client1,
             "client2": topology.client2,
@@ -109,10 +112,14 @@ class Stage:
         verdicts = self.ask("router", "counters")["verdicts"]
         return next(int(row["packets"]) for row in verdicts if row["name"] == verdict)
 
+    def client(self, host: str) -> dict[str, Any]:
+        """What the leasing dstm-client of a host says of itself; empty while there is none."""
+        return read_status(run_dir(self.directory, host), "dti0", boottime()) or {}
+
     def start(self, name: str, host: str, *words: str | Path) -> subprocess.Popen[Any]:
         """Start a daemon on a host; it writes to a log of that name."""
         self._screen.command(host, map(str, words), background=True)
-        with self.log(name).open("wb") as log:
+        with self.log(name).open("ab") as log:
             process = self._spaces[host].popen(
                 "env", *self._settings(), *words, stdout=log, stderr=log
             )
@@ -123,6 +130,14 @@ class Stage:
         """End a daemon by SIGTERM; returns its exit code, negative if it had to be killed."""
         _, process = self._daemons.pop(name)
         return stop(process)
+
+    def kill(self, name: str) -> None:
+        """End a daemon at once, as the kernel does to one that takes too much memory."""
+        space, process = self._daemons.pop(name)
+        host = next(host for host, known in self._spaces.items() if known is space)
+        self._screen.command(host, ["kill", "-9", str(process.pid)])
+        process.kill()
+        process.wait()
 
     def log(self, name: str) -> Path:
         """The log file of a daemon."""

@@ -7,11 +7,13 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, Final, Self, cast
 
-from lab.netns import wait_until
+from lab.netns import stop, wait_until
 
 if TYPE_CHECKING:
+    import io
     from pathlib import Path
 
     from lab.netns import Namespace
@@ -56,3 +58,47 @@ def download(space: Namespace, url: str, path: Path, timeout_s: float = 60) -> s
     limit = ["--max-time", str(timeout_s), "--output", str(path)]
     space.run("curl", *options, *limit, url, timeout_s=timeout_s + 5)
     return sha256(path)
+
+
+class SlowDownload:
+    """A download that lasts as long as its user wants, by TCP's flow control; a context manager.
+
+    Its reader takes a little at a time until `finish`, then all.
+    """
+
+    PIECE: Final = 16 << 10  # octets
+    PAUSE_S: Final = 0.05
+
+    def __init__(self, space: Namespace, url: str) -> None:
+        self.command = ["curl", "-sS", "-f", "--noproxy", "*", url]
+        self.received = 0
+        self.complete = False
+        self._hurry = threading.Event()
+        self._digest = hashlib.sha256()
+        self._process = space.popen(*self.command, stdout=subprocess.PIPE)
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with cast("io.BufferedReader", self._process.stdout) as stream:
+            while piece := stream.read1(self.PIECE):
+                self._digest.update(piece)
+                self.received += len(piece)
+                self._hurry.wait(self.PAUSE_S)
+        self.complete = True
+
+    def finish(self) -> str:
+        """Read the rest at once; the SHA-256 of everything that came."""
+        self._hurry.set()
+        self._thread.join()
+        self._process.wait()
+        return self._digest.hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hurry.set()
+        self._process.terminate()  # harmless when it has ended
+        self._thread.join()
+        stop(self._process)

@@ -25,6 +25,10 @@ TESTED_IN: Final[dict[str, str]] = {
     "dstmrouter/errors.py": "tests/config/test_load.py",
     "dstmrouter/io/port.py": "tests/io/test_memport.py",
     "lab/demo_acts.py": "tests/lab/test_demo.py",
+    "lab/demo_daemons.py": "tests/lab/test_demo.py",
+    "lab/demo_leases.py": "tests/lab/test_demo.py",
+    "lab/demo_scene.py": "tests/lab/test_demo.py",
+    "lab/demo_traffic.py": "tests/lab/test_demo.py",
     "lab/demo_checks.py": "tests/lab/test_demo_stage.py",
 }
 

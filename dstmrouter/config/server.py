@@ -194,7 +194,7 @@ class ServerConfig(Section):
             yield ("control", "bind"), "another endpoint than those of [feed]"
         endpoints = (self.feed.bind, self.feed.control, self.control.bind)
         yield from curve_misfits(self.curve, endpoints)
-        if self.tsp is not None and self.lease.min_s < TSP_LEASE_S:
-            yield ("lease", "min_s"), f"at least {TSP_LEASE_S}, because [tsp] counts in minutes"
+        if self.tsp is not None and self.lease.default_s < TSP_LEASE_S:
+            yield ("lease", "default_s"), f"at least {TSP_LEASE_S}, because [tsp] counts in minutes"
         if self.tsp is not None and self.lease.offer_s < TSP_OFFER_S:
             yield ("lease", "offer_s"), f"at least {TSP_OFFER_S}, for a client of [tsp] to accept"

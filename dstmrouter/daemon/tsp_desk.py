@@ -245,6 +245,7 @@ class Desk:
 
 
 def _wanted_s(tunnel: Tunnel) -> int | None:
+    """Who counts in minutes cannot be told of less than one."""
     if tunnel.lease_s is not None:
         return tunnel.lease_s
-    return tunnel.lifetime_min * MINUTE_S if tunnel.lifetime_min is not None else None
+    return max(tunnel.lifetime_min, 1) * MINUTE_S if tunnel.lifetime_min is not None else None

@@ -104,9 +104,9 @@ def test_values_that_do_not_go_together(tmp_path: Path, section: str, line: str)
 
 
 def test_leases_and_offers_must_suit_the_protocol(tmp_path: Path) -> None:
-    document = f"{SERVER}[lease]\nmin_s = 59\noffer_s = 4\n[tsp]\n{USERS}"
+    document = f"{SERVER}[lease]\nmin_s = 1\ndefault_s = 59\noffer_s = 4\n[tsp]\n{USERS}"
     assert problems(load_server, tmp_path / "s.toml", document) == [
-        "[lease] min_s = 59: expected at least 60, because [tsp] counts in minutes",
+        "[lease] default_s = 59: expected at least 60, because [tsp] counts in minutes",
         "[lease] offer_s = 4: expected at least 5, for a client of [tsp] to accept",
     ]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.netns import Lab, LabError, veth
-from lab.transfer import download, random_file, serve, sha256
+from lab.netns import Lab, LabError, veth, wait_until
+from lab.transfer import SlowDownload, download, random_file, serve, sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,3 +30,19 @@ def test_a_file_arrives_whole(tmp_path: Path, server: str, client: str) -> None:
         assert sha256(tmp_path / "copy") == digest
         with pytest.raises(LabError, match="404"):
             download(other, f"{url}/none", tmp_path / "copy")
+
+
+def test_a_slow_download_lasts_until_it_is_to_finish(tmp_path: Path) -> None:
+    with Lab() as lab:
+        one = lab.namespace("one")
+        digest = random_file(tmp_path / "file", 2_000_000)
+        url = serve(one, tmp_path, "127.0.0.1")
+        with SlowDownload(one, f"{url}/file") as slow:
+            wait_until(lambda: slow.received > SlowDownload.PIECE, "two pieces")
+            assert not slow.complete
+            assert slow.finish() == digest
+            assert slow.complete
+            assert slow.received == 2_000_000
+        with SlowDownload(one, f"{url}/file") as given_up:
+            pass
+        assert given_up.received < 2_000_000
