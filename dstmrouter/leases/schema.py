@@ -69,8 +69,9 @@ DROP TABLE leases_1;
 UPDATE schema SET version = 2;
 """
 
+ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 WRITE: Final = """
-INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO leases VALUES {rows}
 ON CONFLICT (ipv4) DO UPDATE SET
     client6 = excluded.client6, identity = excluded.identity, state = excluded.state,
     lease_id = excluded.lease_id, until = excluded.until, monotonic = excluded.monotonic,
@@ -84,6 +85,15 @@ READ: Final = """
 SELECT ipv4, client6, identity, state, lease_id, until, monotonic, boot, written
 FROM leases ORDER BY ipv4
 """
+
+
+def write_rows(count: int) -> str:
+    """The statement that writes `count` rows, one after the other: a later one of an address wins.
+
+    One statement for all, because each gives up the interpreter's lock several times. In a busy
+    server the thread that writes waits for it up to `sys.getswitchinterval()` each time.
+    """
+    return WRITE.format(rows=", ".join([ROW] * count))
 
 
 class SchemaError(DstmError):
