@@ -80,8 +80,9 @@ DROP TABLE leases_1;
 UPDATE schema SET version = 2;
 """
 
+ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 WRITE: Final = """
-INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO leases VALUES {rows}
 ON CONFLICT (share) DO UPDATE SET
     client6 = excluded.client6, identity = excluded.identity, state = excluded.state,
     lease_id = excluded.lease_id, until = excluded.until, monotonic = excluded.monotonic,
@@ -98,6 +99,15 @@ SELECT identity, client6, share, state, lease_id, until, monotonic, boot, writte
     psid_offset, psid_len
 FROM leases ORDER BY share
 """
+
+
+def write_rows(count: int) -> str:
+    """The statement that writes `count` rows, one after the other: a later one of an address wins.
+
+    One statement for all, because each gives up the interpreter's lock several times. In a busy
+    server the thread that writes waits for it up to `sys.getswitchinterval()` each time.
+    """
+    return WRITE.format(rows=", ".join([ROW] * count))
 
 
 class SchemaError(DstmError):

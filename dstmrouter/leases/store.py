@@ -17,6 +17,7 @@ import os
 import sqlite3
 import time
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,7 @@ import numpy.typing as npt
 
 from dstmrouter.errors import DstmError
 from dstmrouter.leases.pool import PortSets
-from dstmrouter.leases.schema import READ, WRITE, SchemaError, prepare
+from dstmrouter.leases.schema import READ, SchemaError, prepare, write_rows
 from dstmrouter.leases.table import OCTETS6, LeaseColumns
 from dstmrouter.leases.times import Moment, StoredTimes, restored_until
 
@@ -46,6 +47,9 @@ BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 TIME_NAMESPACE: Final = Path(
     "/proc/self/ns/time"
 )  # a container may have a monotonic clock of its own
+
+ROWS_AT_ONCE: Final = 100
+"""Rows of one statement: SQLite takes 3,200 values or more, and keeps what it has compiled."""
 
 
 class StoreError(DstmError):
@@ -125,7 +129,9 @@ class LeaseStore:
         rows = [_row(lease, now) for lease in leases]
         try:
             with _Transaction(self._db):
-                self._db.executemany(WRITE, rows)
+                for first in range(0, len(rows), ROWS_AT_ONCE):
+                    some = rows[first : first + ROWS_AT_ONCE]
+                    self._db.execute(write_rows(len(some)), list(chain.from_iterable(some)))
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
 
