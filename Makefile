@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.complete
-PERF := pipeline bindings wire
+PERF := pipeline bindings leases wire
 COVERAGE_MIN := 85
 
 .PHONY: help demo test lint perf venv clean

@@ -151,13 +151,24 @@ leases = {leases}
 
 
 class Logged:
-    """One of our daemons, with its log in a file of JSON lines."""
+    """One of our daemons, with its log in a file of JSON lines.
 
-    def __init__(self, space: Namespace, name: str, config: Path, control: str) -> None:
+    `variables` are added to its environment.
+    """
+
+    def __init__(
+        self, space: Namespace, name: str, config: Path, control: str, **variables: str
+    ) -> None:
         self._log = config.with_suffix(".log")
         with self._log.open("wb") as log:
             self.process: subprocess.Popen[Any] = space.popen(
-                *program(name), "run", "--config", config, stdout=log, stderr=subprocess.STDOUT
+                *program(name),
+                "run",
+                "--config",
+                config,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | variables,
             )
         self._space = space
         self.client = ControlClient(control)
@@ -173,16 +184,22 @@ class Logged:
 
     def wait_logged(self, event: str) -> dict[str, Any]:
         """Wait for a line of the log; an error shows all of it."""
-        try:
+        with self.shown_if_it_fails():
             wait_until(
                 lambda: self.logged(event) or self.process.poll() is not None, event, START_S
             )
             line = self.logged(event)
             assert line is not None, f"{event!r} is not logged"
+        return line
+
+    @contextlib.contextmanager
+    def shown_if_it_fails(self) -> Iterator[None]:
+        """Print the log if the block raises."""
+        try:
+            yield
         except Exception:
             print(self._log.read_text(), file=sys.stderr)
             raise
-        return line
 
     def status(self) -> dict[str, Any]:
         """What the daemon says of itself; empty while it is not there yet."""

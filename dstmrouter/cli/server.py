@@ -69,8 +69,10 @@ def check_config(
         check_files(found.tsp)
     space = address_space(found)
     for pool in space.pools:
-        typer.echo(f"pool {pool.name}: {len(pool)} addresses")
-    typer.echo(f"{file}: good, {space.capacity} addresses in {len(space.pools)} pools")
+        shared = f", {len(pool)} port sets" if pool.sharing.psid_len else ""
+        typer.echo(f"pool {pool.name}: {pool.addresses} addresses{shared}")
+    addresses = sum(pool.addresses for pool in space.pools)
+    typer.echo(f"{file}: good, {addresses} addresses in {len(space.pools)} pools")
 
 
 def _load(config: Path, conf: Path | None, args: Path | None) -> tuple[Path, ServerConfig]:

@@ -48,6 +48,7 @@ STATS: Final = {
     "no-lease": Stat.ENOLEASE,
     "try-again": Stat.EBUSY,
     "rate-limit": Stat.EBUSY,
+    "port-set": Stat.EUNSUPP,
     "quota-identity": Stat.EQUOTA,
     "quota-64": Stat.EQUOTA,
     "quota-48": Stat.EQUOTA,

@@ -14,8 +14,9 @@ import contextlib
 import dataclasses
 import os
 import signal
+import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -47,6 +48,12 @@ if TYPE_CHECKING:
     from dstmrouter.leases.lease import Lease
 
 log = structlog.get_logger(__name__)
+
+SWITCH_S: Final = 0.0005
+"""How long the thread that writes leases may wait for the interpreter: ten times less than usual.
+
+It waits at every step of a transaction while the event loop is busy, and all clients wait for it.
+"""
 
 
 class LeaseServer:
@@ -106,9 +113,9 @@ class LeaseServer:
 
     def _restore(self) -> list[Lease]:
         stored = self._store.load()
-        unknown = int((self._book.space.slots(stored.ipv4) < 0).sum())
+        unknown = int((self._book.space.slots(stored.ipv4, stored.port_sets) < 0).sum())
         if unknown:
-            log.warning("stored addresses are in no pool any more", count=unknown)
+            log.warning("stored leases are of no pool any more", count=unknown)
         return self._book.restore(stored)
 
     def close(self) -> None:
@@ -151,7 +158,10 @@ class LeaseServer:
         No snapshot of this run holds them, so acknowledging any is acknowledging the removal.
         """
         if self._superseded:
-            log.warning("leases superseded by newer ones", count=len(self._superseded))
+            log.warning(
+                "leases ended: superseded, or the pool is shared in another way",
+                count=len(self._superseded),
+            )
             await self._ledger.settle(self._superseded)
         table = self._book.table
         slots = table.in_states(frozenset({State.REMOVING})).tolist()
@@ -215,6 +225,7 @@ def _control(
 
 async def serve(config: ServerConfig) -> None:
     """Run a server until SIGTERM or SIGINT; SIGHUP reloads."""
+    sys.setswitchinterval(SWITCH_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
-from dstmrouter.daemon.params import Params, address4, bad_request, number, unix_time
+from dstmrouter.daemon.params import Params, address4, bad_request, number, port_set_row, unix_time
+from dstmrouter.leases.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,14 +51,15 @@ class HistoryControl:
         }
 
     async def at(self, params: Params) -> Params:
-        """Who had `ipv4` at Unix time `at`, or has it now."""
+        """Who had `ipv4`, or what `port` of it is in, at Unix time `at`, or has it now."""
         ipv4 = address4(params)
         if ipv4 is None:
             raise bad_request("expected ipv4")
         at = unix_time(params, "at")
         now = time.time()
         at = now if at is None else at
-        holders = await self._ask(partial(self._history.holders, ipv4, at, now=now))
+        port = number(params, "port", 0, 0xFFFF)
+        holders = await self._ask(partial(self._history.holders, ipv4, at, now=now, port=port))
         return {"ipv4": str(ipv4), "at": at, "holders": [_row(one) for one in holders]}
 
     async def lasting(self, params: Params) -> Params:
@@ -75,9 +76,13 @@ class HistoryControl:
     async def run(self) -> None:
         """Forget until cancelled."""
         while True:
-            gone = await self.forget(time.time())
-            if gone:
-                log.info("history forgotten", holdings=gone)
+            try:
+                gone = await self.forget(time.time())
+            except StoreError as error:  # somebody has the file locked: later
+                log.warning("history not forgotten", why=str(error))
+            else:
+                if gone:
+                    log.info("history forgotten", holdings=gone)
             await asyncio.sleep(FORGET_EVERY_S)
 
     async def forget(self, now: float) -> int:
@@ -105,5 +110,12 @@ def _answer(page: Page) -> Params:
 
 
 def _row(holding: Holding) -> dict[str, Any]:
-    addresses = {"ipv4": str(holding.ipv4), "client6": str(holding.client6)}
-    return dataclasses.asdict(holding) | addresses
+    return {
+        "ipv4": str(holding.ipv4),
+        "client6": str(holding.client6),
+        "identity": holding.identity,
+        "lease_id": holding.lease_id,
+        "since": holding.since,
+        "until": holding.until,
+        **port_set_row(holding.port_set),
+    }

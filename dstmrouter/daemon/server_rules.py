@@ -11,6 +11,7 @@ from dstmrouter.leases.quota import Quotas
 from dstmrouter.leases.rate import Rate, Throttle
 from dstmrouter.leases.reservation import Reservation
 from dstmrouter.leases.selector import Selector
+from dstmrouter.leases.sharing import Sharing
 
 if TYPE_CHECKING:
     from dstmrouter.config.server import ServerConfig, ServerPool
@@ -31,13 +32,19 @@ def _pool(pool: ServerPool, *never: tuple[Any, Any]) -> Pool:
         [*exclude, *never],
         selector=Selector(pool.identities, pool.client_prefixes),
         reserve=pool.reserve,
+        sharing=Sharing(pool.psid_offset, pool.psid_len),
     )
 
 
 def lease_book(config: ServerConfig) -> LeaseBook:
     """An empty book by all rules of the configuration; ConfigError when they do not fit."""
     reservations = [
-        Reservation(ipv4=one.ipv4, client6=one.client6, identity=one.identity or "")
+        Reservation(
+            ipv4=one.ipv4,
+            psid=one.psid or 0,
+            client6=one.client6,
+            identity=one.identity or "",
+        )
         for one in config.reservation
     ]
     return LeaseBook(

@@ -6,12 +6,17 @@ Times are monotonic seconds; the store alone knows the wall clock.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dstmrouter.leases.state import BOUND, State
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
+
+    from dstmrouter.protocols.granted import PortSet
+
+Share: TypeAlias = "tuple[IPv4Address, int]"
+"""An address and a PSID: what no two clients have at the same time."""
 
 IDENTITY_LIMIT: Final = 255  # characters
 FIRST_LEASE_ID: Final = 1  # 0: the address was never lent
@@ -41,6 +46,8 @@ class LeaseRequest:
     identity: str = ""
     hint: IPv4Address | None = None  # an address that the client would like
     lifetime_s: float | None = None
+    takes_port_set: bool = False  # whether it can do with a share of an address's ports
+    hint_psid: int = 0  # the port set of the hint that it would like
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +65,17 @@ class Lease:
     identity: str
     state: State
     until: float
+    port_set: PortSet | None = None  # None: the whole address
+
+    @property
+    def psid(self) -> int:
+        """The number of the port set; 0 for the whole address."""
+        return 0 if self.port_set is None else self.port_set.psid
+
+    @property
+    def share(self) -> Share:
+        """What is lent."""
+        return self.ipv4, self.psid
 
     @property
     def bound(self) -> bool:

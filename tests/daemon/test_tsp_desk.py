@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import re
 import time
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.daemon import lending
 from dstmrouter.daemon.tsp_counters import Count, TspCounters
-from dstmrouter.daemon.tsp_desk import REASONS, Desk, Office
-from dstmrouter.leases import book, choice, quota, rate
+from dstmrouter.daemon.tsp_desk import Desk, Office
 from dstmrouter.leases.state import State
 from dstmrouter.protocols.tsp_session import Session, SessionTerms
 from dstmrouter.protocols.tsp_state import Ending
@@ -291,10 +286,3 @@ def test_an_accept_that_no_router_confirms_gives_nothing_new(renewed: bool) -> N
         assert state(setting) is (State.ACTIVE if renewed else State.REMOVING)
 
     at_desk(scenario)
-
-
-def test_every_reason_of_the_book_has_a_status() -> None:
-    sources = [Path(inspect.getfile(module)) for module in (book, choice, lending, quota, rate)]
-    text = "".join(path.read_text(encoding="utf-8") for path in sources)
-    reasons = {"quota-48", "quota-64", *re.findall(r'LeaseError\("([a-z0-9-]+)"', text)}
-    assert reasons - {"not-held"} == set(REASONS)  # which only operators can hear

@@ -10,9 +10,10 @@ import sys
 import pytest
 
 from lab.netns import NETNS_DIR, PREFIX
+from perf.leaseclients import WAYS
 
 FIELDS = {"bench", "work", "burst", "bindings", "frame", "value", "unit", "runs"}
-MAY_BE_ZERO = (": lost", ": no-loss", ": dropped")
+MAY_BE_ZERO = (": lost", ": no-loss", ": dropped", ": CPU")
 END_S = 120
 
 pytestmark = [
@@ -57,3 +58,12 @@ def test_bindings() -> None:
     dropped = {work: value for work, value in values.items() if work.endswith(": dropped")}
     assert dropped
     assert set(dropped.values()) == {0}  # a changed binding is never missing, not for one burst
+
+
+def test_leases() -> None:
+    values = figures("leases")
+    for way in WAYS:
+        for work in ("obtain", "renew", "release"):
+            assert values[f"{way} {work}: p50"] <= values[f"{way} {work}: p99"]
+            assert f"{way} {work}" in values
+    assert {"restart", "memory", "fsync"} <= set(values)
