@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PROGRAMS: Final = Path(sys.executable).parent
 START_S: Final = 60.0  # a second or two alone; as much as other programs leave
 ANSWER_S: Final = 1.0
+HEARD_S: Final = 1.0  # two of the server's heartbeats
 LOG_LINES: Final = 15
 
 
@@ -118,13 +119,18 @@ class Machines:
         return self.status(client).get("state") in {"BOUND", "RENEWING", "REBINDING"}
 
     def settled(self) -> bool:
-        """Whether every router follows this run of the server, and has what it publishes now."""
+        """Whether every router follows this run of the server, and has what it has published.
+
+        Changes go on all the time: the second answer must be level with the first.
+        """
         status = self.daemons["server"].ask("status")
-        behind = set(ROUTERS)
-        for router in self.daemons["server"].ask("status")["routers"]:
-            if router["generation"] >= status["generation"] and router["heard_s"] < 1:
-                behind.discard(router["name"])
-        return not behind and all(self._follows(router, status["epoch"]) for router in ROUTERS)
+        level = {
+            router["name"]
+            for router in self.daemons["server"].ask("status")["routers"]
+            if router["generation"] >= status["generation"] and router["heard_s"] < HEARD_S
+        }
+        follow = (self._follows(router, status["epoch"]) for router in ROUTERS)
+        return level == set(ROUTERS) and all(follow)
 
     def _follows(self, router: str, epoch: str) -> bool:
         (feed,) = self.daemons[router].ask("status")["feeds"]
