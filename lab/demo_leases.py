@@ -101,7 +101,7 @@ def renewal(scene: Scene) -> None:
     checks.wait(renewed, "more than half of it is left again")
     log = stage.log("dstm-client-client1").read_text()
     screen.check("dstm-client has renewed it, the address is the same", " renew " in log)
-    screen.check("the router has it all the time", stage.lent["client1"] in scene.bound())
+    screen.check("the router still has it", stage.lent["client1"] in scene.bound())
 
 
 def give_back(scene: Scene) -> None:
