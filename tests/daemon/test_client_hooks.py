@@ -71,7 +71,7 @@ def test_a_bad_program_is_logged_and_the_next_runs(
     bind = script(tmp_path / "bind", text) if text else tmp_path / "none"
     out = tmp_path / "out"
     renew = script(tmp_path / "renew", f"echo good >{out}")
-    hooks = Hooks(HooksSection(bind=bind, renew=renew, timeout_s=0.5), "dti0")
+    hooks = Hooks(HooksSection(bind=bind, renew=renew, timeout_s=3), "dti0")
     hooks.tell("bind", lease())
     hooks.tell("renew", lease())
     with capture_logs() as logs:

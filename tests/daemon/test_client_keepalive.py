@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["wire"]  # a fixture
 
-REPLY_S = 0.2
+REPLY_S = 0.5
 DEAF = {"net.ipv4.icmp_echo_ignore_all": "1"}
 HEARING = {"net.ipv4.icmp_echo_ignore_all": "0"}
 
