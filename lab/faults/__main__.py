@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import Final
 
 from dstmrouter.cli.logs import log_to_stderr
@@ -42,7 +43,7 @@ def main() -> int:
     log_to_stderr("warning", "console")
     began = time.monotonic()
     try:
-        judge = Run(options.faults, options.seed, print).play()
+        judge = Run(options.faults, options.seed, partial(print, flush=True)).play()
     except LabError as error:
         print(f"faults: {error}", file=sys.stderr)
         return 1
