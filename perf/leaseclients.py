@@ -2,8 +2,9 @@
 
     python -m perf.leaseclients '{"way": "tsp-tcp", "first": 0, "count": 1000, ...}'
 
-Started by `perf.leases`. Reads one word a line from standard input: `obtain`, `renew` or `release`.
-All clients do so, `at_once` of them at a time, and one line of JSON says how it went.
+Started by `perf.leases`. Writes an empty line when it is ready; then reads one word a line from
+standard input: `obtain`, `renew` or `release`. All clients do so, `at_once` of them at a time, and
+one line of JSON says how it went.
 
 They ask what `dstm-client` asks, but with as little work as can be: it is the server that is to be
 measured. Whatever is no success ends the program.
@@ -258,6 +259,7 @@ class Crowd:
 async def run(orders: Orders) -> None:
     """Do as the lines of standard input say, until they end."""
     crowd = Crowd(orders)
+    print(flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         done = await crowd.all(line.strip())
         print(json.dumps(dataclasses.asdict(done)), flush=True)

@@ -6,7 +6,7 @@
 - obtain, renew, release: by clients in other processes, each from an address of its own, so many at
   a time. Nothing counts before it is on disk. The server has one CPU and the clients have another.
 - CPU: what the server's process takes for each, in user and system mode. Its inverse is the rate
-  that one CPU can do when nobody else is in the way.
+  that one CPU can do when nobody else is in the way. Clients' CPU: the same of those who ask.
 - many leases: memory of the server, less that with none, and how long it takes from its start until
   it serves.
 - fsync: what the disk takes to make one page durable.
@@ -27,7 +27,7 @@ import tempfile
 import time
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -147,7 +147,7 @@ class Crowds:
         self._pid = server.process.pid
         self._clients = plan.clients
         share = plan.clients // PROCESSES
-        self._processes: list[tuple[IO[str], IO[str]]] = []
+        self._processes: list[subprocess.Popen[str]] = []
         for number in range(PROCESSES):
             orders = Orders(
                 way=way,
@@ -158,41 +158,52 @@ class Crowds:
                 control=server.client.endpoint,
             )
             self._start(place.space, json.dumps(dataclasses.asdict(orders)))
+        self._answers()
 
     def _start(self, space: Namespace, orders: str) -> None:
         words = ("taskset", "-c", str(WORKER_CPU), sys.executable, "-m", "perf.leaseclients")
         pipe = subprocess.PIPE
         process = space.popen(*words, orders, stdin=pipe, stdout=pipe, text=True)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._processes.append((process.stdin, process.stdout))
+        self._processes.append(process)
 
     def measure(self, what: str, name: str, results: Results) -> None:
         """Let all clients do `what`."""
-        before, cpu_s = self._accepted(), cpu_seconds(self._pid)
-        for orders, _ in self._processes:
-            orders.write(f"{what}\n")
-            orders.flush()
-        rounds = [Round(**json.loads(answers.readline())) for _, answers in self._processes]
+        before, cpu_s, crowd_s = self._accepted(), cpu_seconds(self._pid), self._cpu_s()
+        rounds = self._all(what)
         ended = max(one.ended for one in rounds)
         if self._counted and what != "release":
             # Nothing answers to the last message of a client, which takes what it was offered.
             wait_until(lambda: self._accepted() - before == self._clients, what, SETTLED_S)
             ended = time.monotonic()
-        cpu_s = cpu_seconds(self._pid) - cpu_s
+        cpu_s, crowd_s = cpu_seconds(self._pid) - cpu_s, self._cpu_s() - crowd_s
         took_ms = 1000 * np.concatenate([one.took_s for one in rounds])
         rate = len(took_ms) / (ended - min(one.began for one in rounds))
         results.add(f"{name} {what}", "1/s", rate)
         results.add(f"{name} {what}: CPU", "us", 1e6 * cpu_s / len(took_ms))
+        results.add(f"{name} {what}: clients' CPU", "us", 1e6 * crowd_s / len(took_ms))
         for percent in (50, 99):
             p = float(np.percentile(took_ms, percent))
             results.add(f"{name} {what}: p{percent}", "ms", p)
 
+    def _all(self, what: str) -> list[Round]:
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.write(f"{what}\n")
+            process.stdin.flush()
+        return [Round(**json.loads(answer)) for answer in self._answers()]
+
+    def _answers(self) -> list[str]:
+        lines = [process.stdout for process in self._processes if process.stdout is not None]
+        return [line.readline() for line in lines]
+
     def end(self) -> None:
         """Let the processes end."""
-        for orders, answers in self._processes:
-            orders.close()
-            assert not answers.read()
+        for process in self._processes:
+            process.communicate(timeout=SETTLED_S)
+            assert process.returncode == 0
+
+    def _cpu_s(self) -> float:
+        return sum(cpu_seconds(process.pid) for process in self._processes)
 
     def _accepted(self) -> int:
         rows = self._server.status()["tsp"]

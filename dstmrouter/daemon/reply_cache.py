@@ -13,6 +13,8 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from dstmrouter.leases.quota import first_word
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from ipaddress import IPv6Address
@@ -61,7 +63,7 @@ class ReplyCache:
 
     def is_full(self, source: IPv6Address) -> bool:
         """Whether no further call from `source` can be taken now."""
-        of_source = self._at_work[_prefix(source)]
+        of_source = self._at_work[first_word(source)]
         return of_source >= self._source_limit or self._at_work.total() >= self._limit
 
     def begin(
@@ -69,7 +71,7 @@ class ReplyCache:
     ) -> asyncio.Task[bytes]:
         """Start `work`, whose result is the reply to every copy of the call."""
         task = asyncio.create_task(work)
-        prefix = _prefix(key.source)
+        prefix = first_word(key.source)
         self._at_work[prefix] += 1
         task.add_done_callback(lambda _: self._ended(prefix))
         self._entries[key] = _Entry(task, now)
@@ -96,7 +98,3 @@ class ReplyCache:
                 over.append(key)
         for key in over:
             del self._entries[key]
-
-
-def _prefix(source: IPv6Address) -> int:
-    return int(source) >> 64

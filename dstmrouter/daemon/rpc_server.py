@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from dstmrouter.daemon.admission import Admission
 from dstmrouter.daemon.datagram_socket import Datagram, DatagramSocket, DatagramTally
 from dstmrouter.daemon.reply_cache import ReplyCache
 from dstmrouter.daemon.rpc_dispatch import RpcDispatcher
@@ -23,7 +24,6 @@ from dstmrouter.daemon.rpc_tally import RpcTally
 from dstmrouter.daemon.rpcbind_registration import Registration
 from dstmrouter.daemon.stream_listener import (
     Connection,
-    StreamLimits,
     StreamListener,
     StreamTally,
     bind_stream,
@@ -82,12 +82,10 @@ class RpcServer:
             streams = self._bind_all(undo)
             self._undo = undo.pop_all()
         self.tcp_port: int = streams[0].getsockname()[1]
-        limits = StreamLimits(
-            connections=config.connections, per_source=config.per_source, idle_s=config.idle_s
-        )
+        admission = Admission(total=config.connections, per_source=config.per_source)
         self.registration = self._registration()
         self._listener = StreamListener(
-            streams, self._serve_connection, limits=limits, counts=self._counts
+            streams, self._serve_connection, admission=admission, counts=self._counts
         )
 
     def _bind_all(self, undo: contextlib.ExitStack) -> list[socket.socket]:
@@ -162,6 +160,7 @@ class RpcServer:
     async def _serve_connection(self, connection: Connection) -> None:
         assembler = RecordAssembler(self._config.record_octets)
         caller = Caller(connection.address, connection.port, proven=True)
+        self._expect_call(connection)
         while octets := await connection.receive():
             try:
                 for record in assembler.receive(octets):
@@ -172,10 +171,14 @@ class RpcServer:
                         # Not cancelled with the connection: copies of the call want it too.
                         response = await asyncio.shield(response)
                     await connection.send(mark(response))
-                    connection.progress()
+                    self._expect_call(connection)
             except DecodeError:  # the assembler's
                 self._counts[RpcTally.RECORD_REFUSED] += 1
                 return
+
+    def _expect_call(self, connection: Connection) -> None:
+        """Begin the time within which the next call must be complete."""
+        connection.deadline = time.monotonic() + self._config.idle_s
 
     def _serve_datagram(self, datagram: Datagram) -> None:
         def send(done: asyncio.Task[bytes]) -> None:

@@ -20,7 +20,7 @@ from dstmrouter.leases.bindings import changed_bindings
 from dstmrouter.leases.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from ipaddress import IPv6Address
 
     from dstmrouter.binding import BindingColumns
@@ -125,7 +125,6 @@ class Ledger:
                     for (ipv4, psid), lease_id in batch.items()
                 ]
                 await self.settle([lease for lease in ended if lease is not None])
-            self._forget(batch)
 
     async def _all_acked(self) -> bool:
         routers = self._routers()
@@ -134,22 +133,20 @@ class Ledger:
             return False
         return not await self._feed.wait_acked(self._feed.generation, routers, RETRY_S)
 
-    def _forget(self, batch: Mapping[Share, int]) -> None:
-        """Forget removals that ended: acknowledged, run out, or taken back by the holder."""
-        for share, lease_id in batch.items():
-            ipv4, psid = share
-            removing = self._book.is_removing(ipv4, lease_id, psid=psid)
-            if self._leaving[share] == lease_id and not removing:
-                del self._leaving[share]
-        if not self._leaving:
-            self._told_to_remove.clear()
-
     def await_removal(self, leases: Iterable[Lease]) -> None:
-        """Watch for the acknowledgement of the removals among changes the routers were told."""
+        """Watch for the acknowledgement of the removals among changes the routers were told.
+
+        The next change of an address ends that: it was acknowledged, ran out, or was taken back.
+        """
         for lease in leases:
             if lease.state is State.REMOVING:
                 self._leaving[lease.share] = lease.lease_id
-                self._told_to_remove.set()
+            else:
+                self._leaving.pop(lease.share, None)
+        if self._leaving:
+            self._told_to_remove.set()
+        else:
+            self._told_to_remove.clear()
 
     async def _tell(self, leases: Sequence[Lease]) -> int:
         grace_s = self._book.terms.grace_s

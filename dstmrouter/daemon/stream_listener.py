@@ -1,35 +1,51 @@
 """TCP over IPv6 for any protocol of clients: who may connect, for how long, with how much memory.
 
 A protocol is one coroutine over one `Connection`. It reads and writes; this module sees to it that
-a hostile peer costs a counter: connections are limited in total and for each /64 (what one customer
-site has), a peer must finish a request within `idle_s`, and must take an answer within `SEND_S`.
-One connection holds at most `RECEIVE_BUFFER` octets of input and one answer.
+a hostile peer costs a counter. A connection is accepted, weighed by `Admission` and perhaps dropped
+before it costs a TLS handshake or a session. A peer must ask within the time that the protocol
+sets, and must take an answer within `SEND_S`. One connection holds at most `RECEIVE_BUFFER` octets
+of input and one answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
-import dataclasses
-import functools
+import contextlib
 import socket
+import time
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import structlog
 
+from dstmrouter.daemon.peer_tasks import PeerTasks
 from dstmrouter.daemon.tally import Tally
 from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
+    import collections
+    import ssl
     from collections.abc import Awaitable, Callable
+
+    from dstmrouter.daemon.admission import Admission
 
 log = structlog.get_logger(__name__)
 
 SEND_S: Final = 10.0  # as long as TCP retransmits three times
+HANDSHAKE_S: Final = 10.0
 READ_LEN: Final = 4096
 RECEIVE_BUFFER: Final = 16_384  # octets, SO_RCVBUF: asyncio reads all that the kernel holds
-BACKLOG: Final = 128
+BACKLOG: Final = 256
+PAUSE_S: Final = 0.1  # after an accept that failed, most likely for want of descriptors
+STREAM_OPTIONS: Final = {  # connections inherit them
+    (socket.SOL_SOCKET, socket.SO_REUSEADDR): 1,  # TIME_WAIT of the last run
+    (socket.SOL_SOCKET, socket.SO_RCVBUF): RECEIVE_BUFFER,
+    # A peer that vanished holds its place for three minutes, not for a lease.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 120,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 6,
+}
 
 
 class StreamTally(Tally):
@@ -38,19 +54,19 @@ class StreamTally(Tally):
     OPENED = "connections", "TCP connections accepted"
     REFUSED_TOTAL = "connections-over-total", "closed at once: as many as allowed are open"
     REFUSED_SOURCE = "connections-over-source", "closed at once: too many from this /64"
+    REFUSED_RATE = "connections-over-rate", "closed at once: this /64 asks too often"
+    NO_TLS = "connections-without-tls", "closed: the TLS handshake failed"
     IDLE = "connections-idle", "closed: no complete request in time"
     SLOW = "connections-slow", "closed: did not take an answer in time"
     BROKEN = "connections-broken", "reset by the peer or the network"
     FAILED = "connections-failed", "ended through our own fault; the log has more"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class StreamLimits:
-    """What peers may take of us."""
+class Peer(NamedTuple):
+    """Who has connected."""
 
-    connections: int
-    per_source: int  # of one /64
-    idle_s: float
+    address: IPv6Address
+    port: int
 
 
 class PeerDroppedError(ConnectionError):
@@ -58,40 +74,37 @@ class PeerDroppedError(ConnectionError):
 
 
 class Connection:
-    """One peer; `receive` and `send` raise ConnectionError when it is gone, or to be dropped."""
+    """One peer; `receive` and `send` raise ConnectionError when it is gone, or to be dropped.
+
+    `deadline` is when it must have sent something, in seconds of the monotonic clock.
+    """
 
     def __init__(
         self,
+        peer: Peer,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        limits: StreamLimits,
         counts: collections.Counter[Tally],
     ) -> None:
-        host, self.port = writer.get_extra_info("peername")[:2]
-        self.address = IPv6Address(host)
+        self.address, self.port = peer
+        self.deadline: float | None = None
         self._reader = reader
         self._writer = writer
-        self._idle_s = limits.idle_s
         self._counts = counts
         # `send` returns when the kernel has it all: nothing piles up for who does not read.
         writer.transport.set_write_buffer_limits(high=0)
-        self.progress()
 
     @property
-    def source(self) -> int:
-        """The /64 of the peer."""
-        return int(self.address) >> 64
+    def certificate(self) -> dict[str, Any]:
+        """What the peer's certificate says, as `SSLSocket.getpeercert`; empty without one."""
+        return self._writer.get_extra_info("peercert") or {}
 
-    def progress(self) -> None:
-        """Tell that a request is complete and answered: the time for the next one begins."""
-        self._deadline = asyncio.get_running_loop().time() + self._idle_s
-
-    async def receive(self) -> bytes:
-        """The next octets, at most `READ_LEN`; none: the peer has sent everything."""
+    async def receive(self, limit: int = READ_LEN) -> bytes:
+        """The next octets, at most `limit`; none: the peer has sent everything."""
         await asyncio.sleep(0)  # what is there already is read without waiting: others must run too
         try:
-            async with asyncio.timeout_at(self._deadline):
-                return await self._reader.read(READ_LEN)
+            async with asyncio.timeout_at(self.deadline):
+                return await self._reader.read(limit)
         except TimeoutError:
             self._counts[StreamTally.IDLE] += 1
             raise PeerDroppedError from None
@@ -99,6 +112,8 @@ class Connection:
     async def send(self, octets: bytes) -> None:
         """Return when the kernel has taken `octets`."""
         self._writer.write(octets)
+        if not self._writer.transport.get_write_buffer_size():
+            return
         try:
             async with asyncio.timeout(SEND_S):
                 await self._writer.drain()
@@ -113,7 +128,9 @@ class Connection:
     async def close(self) -> None:
         """Close in order: the kernel still delivers what it has."""
         self._writer.close()
-        await self._writer.wait_closed()
+        with contextlib.suppress(TimeoutError):  # a peer that does not end its TLS
+            async with asyncio.timeout(SEND_S):
+                await self._writer.wait_closed()
 
 
 Serve: TypeAlias = "Callable[[Connection], Awaitable[None]]"
@@ -121,73 +138,112 @@ Serve: TypeAlias = "Callable[[Connection], Awaitable[None]]"
 
 
 class StreamListener:
-    """Accepts on `sockets`, which become its own, while `run` runs."""
+    """Accepts on `sockets`, which become its own, while `run` runs.
+
+    `tls` is asked at every connection, so that a new certificate needs no restart; None: no TLS.
+    """
 
     def __init__(
         self,
         sockets: list[socket.socket],
         serve: Serve,
         *,
-        limits: StreamLimits,
+        admission: Admission,
         counts: collections.Counter[Tally],
+        tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self._sockets = sockets
         self._serve = serve
-        self._limits = limits
+        self._admission = admission
         self._counts = counts
-        self._sources: collections.Counter[int] = collections.Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._ended = False
+        self._tls = tls
+        self._tasks = PeerTasks()
+
+    @property
+    def ports(self) -> list[int]:
+        """Where it listens."""
+        return [listening.getsockname()[1] for listening in self._sockets]
 
     async def run(self) -> None:
         """Serve until cancelled; connections end with it."""
-        servers: list[asyncio.Server] = []
+        loop = asyncio.get_running_loop()
+        for listening in self._sockets:
+            loop.add_reader(listening, self._accept, listening)
         try:
-            for listening in self._sockets:
-                servers.append(  # noqa: PERF401 - each one must be closed, also if the next fails
-                    await asyncio.start_server(
-                        self._accept, sock=listening, backlog=BACKLOG, limit=READ_LEN
-                    )
-                )
-            await asyncio.get_running_loop().create_future()
+            await loop.create_future()
         finally:
-            self._ended = True
-            for server in servers:
-                server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for listening in self._sockets:
+                loop.remove_reader(listening)
+            self.close()
+            await self._tasks.cancel()
 
     def close(self) -> None:
         """Close the sockets; a second call does nothing."""
         for listening in self._sockets:
             listening.close()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._ended:  # asyncio had accepted it already
-            writer.transport.abort()
-            return
-        connection = Connection(reader, writer, self._limits, self._counts)
-        refused = self._refusal(connection)
-        if refused is not None:
-            self._counts[refused] += 1
-            connection.abort()
-            return
-        self._counts[StreamTally.OPENED] += 1
-        self._sources[connection.source] += 1
-        task = asyncio.create_task(self._run_connection(connection))
-        self._tasks.add(task)
-        # Not in the task: one that is cancelled before its first step runs no `finally`.
-        task.add_done_callback(functools.partial(self._forget, connection))
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(BACKLOG):
+            try:
+                accepted, name = listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):  # no more, or the peer has gone
+                return
+            except OSError as error:
+                log.warning("cannot accept", reason=str(error))
+                self._pause(listening)
+                return
+            self._weigh(accepted, Peer(IPv6Address(name[0]), name[1]))
 
-    def _refusal(self, connection: Connection) -> StreamTally | None:
-        if len(self._tasks) >= self._limits.connections:
-            return StreamTally.REFUSED_TOTAL
-        if self._sources[connection.source] >= self._limits.per_source:
-            return StreamTally.REFUSED_SOURCE
-        return None
+    def _pause(self, listening: socket.socket) -> None:
+        def resume() -> None:
+            if listening.fileno() >= 0:  # not closed meanwhile
+                loop.add_reader(listening, self._accept, listening)
 
-    async def _run_connection(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        loop.call_later(PAUSE_S, resume)
+
+    def _weigh(self, accepted: socket.socket, peer: Peer) -> None:
+        """Begin a connection, or drop it without a word."""
+        if not self._admission.may_ask(peer.address, time.monotonic()):
+            refused: StreamTally | None = StreamTally.REFUSED_RATE
+        else:
+            refused = self._admission.enter(peer.address)
+        self._counts[refused or StreamTally.OPENED] += 1
+        if refused is None:
+            self._tasks.start(self._run_connection(accepted, peer))
+        else:
+            accepted.close()
+
+    async def _run_connection(self, accepted: socket.socket, peer: Peer) -> None:
+        try:
+            connection = await self._begin(accepted, peer)
+            if connection is not None:
+                await self._serve_to_the_end(connection)
+        finally:
+            self._admission.leave(peer.address)
+
+    async def _begin(self, accepted: socket.socket, peer: Peer) -> Connection | None:
+        """The connection, with TLS where that is wanted; None: that has failed."""
+        reader = asyncio.StreamReader(READ_LEN)
+        loop = asyncio.get_running_loop()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        accepted.setblocking(False)
+        try:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol,
+                accepted,
+                ssl=self._tls() if self._tls is not None else None,
+                ssl_handshake_timeout=HANDSHAKE_S if self._tls is not None else None,
+            )
+        except (OSError, TimeoutError) as error:  # of TLS, too
+            self._counts[StreamTally.NO_TLS] += 1
+            log.info("no TLS", peer=str(peer.address), reason=str(error))
+            return None
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        return Connection(peer, reader, writer, self._counts)
+
+    async def _serve_to_the_end(self, connection: Connection) -> None:
         try:
             await self._serve(connection)
             await connection.close()
@@ -198,13 +254,8 @@ class StreamListener:
         except Exception:  # one connection must never end the process
             self._counts[StreamTally.FAILED] += 1
             log.exception("connection failed", peer=str(connection.address))
-
-    def _forget(self, connection: Connection, task: asyncio.Task[None]) -> None:
-        connection.abort()
-        self._tasks.discard(task)
-        self._sources[connection.source] -= 1
-        if not self._sources[connection.source]:
-            del self._sources[connection.source]
+        finally:
+            connection.abort()
 
 
 def bind_stream(address: IPv6Address, port: int) -> socket.socket:
@@ -223,8 +274,8 @@ def bind_ipv6(kind: socket.SocketKind, address: IPv6Address, port: int) -> socke
     try:
         bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind is socket.SOCK_STREAM:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # TIME_WAIT of the last run
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            for option, value in STREAM_OPTIONS.items():
+                bound.setsockopt(*option, value)
         bound.bind((str(address), port))
     except OSError as error:
         bound.close()

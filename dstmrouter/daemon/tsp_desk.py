@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from dstmrouter.daemon.tsp_counters import Count
+from dstmrouter.daemon.tsp_tally import TspTally
 from dstmrouter.errors import LeaseError
 from dstmrouter.leases.lease import LeaseRequest
 from dstmrouter.leases.state import State
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from dstmrouter.daemon.lending import Lender
-    from dstmrouter.daemon.tsp_counters import TspCounters
+    from dstmrouter.daemon.tally import Tally
     from dstmrouter.leases.book import LeaseBook
     from dstmrouter.leases.lease import Lease
     from dstmrouter.protocols.tsp_session import Session
@@ -66,12 +67,12 @@ class Office:
 
     lender: Lender
     book: LeaseBook
-    counters: TspCounters
     tep4: IPv4Address
     tep6: IPv6Address
     keepalive_s: tuple[int, int] = (5, 300)  # shortest and longest interval
     release_on_close: bool = False
     brokers: tuple[str, ...] = ()  # for clients that get no address here
+    counts: Counter[Tally] = dataclasses.field(default_factory=Counter)
     latest: dict[IPv6Address, Desk] = dataclasses.field(default_factory=dict)
 
 
@@ -109,10 +110,10 @@ class Desk:
         if self._office.latest.get(self._client6) is not self:
             return
         del self._office.latest[self._client6]
-        await self._take_back(Count.ROLLED_BACK)
+        await self._take_back(TspTally.ROLLED_BACK)
         lease, self._lease = self._lease, None
         if lease is not None and self._office.release_on_close:
-            await self._end(lease, Count.RELEASES)
+            await self._end(lease, TspTally.RELEASES)
 
     async def _create(self, session: Session, tunnel: Tunnel) -> None:
         client = tunnel.client or End()
@@ -132,7 +133,7 @@ class Desk:
         lifetime_s = int(self._office.book.terms.lifetime_s(wish.lifetime_s))
         answer = self._described(lease, lifetime_s, tunnel.lease_s is not None, client)
         session.offer(answer, time.monotonic())
-        self._office.counters.count(Count.OFFERS)
+        self._office.counts[TspTally.OFFERS] += 1
 
     async def _accept(self, session: Session, _tunnel: Tunnel) -> None:
         offer, wish = self._offer, self._wish
@@ -143,21 +144,21 @@ class Desk:
         except LeaseError as error:
             session.lose(str(error))
             if offer.state is State.OFFERED:  # a lease that was to be extended goes on as it was
-                await self._end(offer, Count.ROLLED_BACK)
+                await self._end(offer, TspTally.ROLLED_BACK)
             return
         finally:
             self._offer = None
         if lease.ipv4 != offer.ipv4:  # the offer ran out and went to somebody else
-            await self._end(lease, Count.ROLLED_BACK)
+            await self._end(lease, TspTally.ROLLED_BACK)
             session.lose(f"{offer.ipv4} is lent to another client")
             return
         self._lease = lease
-        self._office.counters.count(Count.GRANTS)
+        self._office.counts[TspTally.GRANTS] += 1
         log.info("lent", ipv4=str(lease.ipv4), client6=str(lease.client6), user=lease.identity)
         session.settle(until=lease.until)
 
     async def _reject(self, session: Session, _tunnel: Tunnel) -> None:
-        await self._take_back(Count.REJECTS)
+        await self._take_back(TspTally.REJECTS)
         session.settle(until=self._patience(session))
 
     async def _delete(self, session: Session, tunnel: Tunnel) -> None:
@@ -165,7 +166,7 @@ class Desk:
         lease = self._held(session)
         self._offer = self._lease = None
         if lease is not None:
-            await self._end(lease, Count.RELEASES)
+            await self._end(lease, TspTally.RELEASES)
         session.answer(None, until=self._patience(session))
 
     async def _info(self, session: Session, tunnel: Tunnel) -> None:
@@ -188,7 +189,7 @@ class Desk:
         return lease
 
     def _refuse(self, session: Session, status: Status, why: str) -> None:
-        self._office.counters.count(Count.REFUSALS)
+        self._office.counts[TspTally.REFUSALS] += 1
         log.info("refused", client6=str(self._client6), user=session.identity, reason=why)
         brokers = self._office.brokers if status is Status.NO_TUNNEL else ()
         session.refuse(status, until=self._patience(session), brokers=brokers)
@@ -200,7 +201,7 @@ class Desk:
             return lease.until
         return session.grace(time.monotonic())
 
-    async def _take_back(self, count: Count) -> None:
+    async def _take_back(self, count: TspTally) -> None:
         """End an offer; one that extends a lease leaves the lease as it was."""
         offer, self._offer = self._offer, None
         current = self._office.book.lease_of(self._client6)
@@ -209,13 +210,11 @@ class Desk:
         if current.state is State.OFFERED:
             await self._end(offer, count)
 
-    async def _end(self, lease: Lease, count: Count) -> None:
+    async def _end(self, lease: Lease, count: TspTally) -> None:
         if self._office.book.is_current(lease):
             await self._office.lender.release(lease.ipv4, lease.client6)
-            log.info(
-                "ended", ipv4=str(lease.ipv4), client6=str(lease.client6), by=count.name.lower()
-            )
-            self._office.counters.count(count)
+            log.info("ended", ipv4=str(lease.ipv4), client6=str(lease.client6), by=count.value)
+            self._office.counts[count] += 1
 
     def _described(self, lease: Lease, lifetime_s: int, in_seconds: bool, asked: End) -> Tunnel:
         """The answer of RFC 5572 section 4.7; minutes never round up past the lease.

@@ -7,20 +7,22 @@ import contextlib
 import dataclasses
 import resource
 import secrets
-import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from dstmrouter.daemon.tsp_admission import Admission
-from dstmrouter.daemon.tsp_counters import Count, TspCounters
+from dstmrouter.daemon.admission import Admission
+from dstmrouter.daemon.datagram_socket import DatagramTally
+from dstmrouter.daemon.stream_listener import Connection, StreamListener, StreamTally, bind_stream
+from dstmrouter.daemon.tally import tally_rows
 from dstmrouter.daemon.tsp_desk import Desk, Office
-from dstmrouter.daemon.tsp_listener import TspListener, bind6
 from dstmrouter.daemon.tsp_stream import converse
+from dstmrouter.daemon.tsp_tally import TspTally
 from dstmrouter.daemon.tsp_tls import TlsServer, identity_of
 from dstmrouter.daemon.tsp_udp import TspDatagrams
 from dstmrouter.daemon.tsp_users import Users
+from dstmrouter.leases.rate import Rate
 from dstmrouter.protocols import sasl
 from dstmrouter.protocols.sasl_digest import DigestServer
 from dstmrouter.protocols.sasl_scram import ScramServer
@@ -52,54 +54,49 @@ class TspServer:
         self._section = section
         self._users = Users(section.users_file)
         self._office = _office(section, config, lender, book)
-        self._counters = self._office.counters
+        self._counts = self._office.counts
         self._terms = SessionTerms(
             accept_s=float(config.lease.offer_s),
             brokers=section.brokers if section.redirect == "always" else (),
         )
         self._admission = Admission(
-            sessions=section.sessions,
-            sessions_per_64=section.sessions_per_64,
-            requests_per_s=section.requests_per_s,
-            burst=section.burst,
+            total=section.sessions,
+            per_source=section.sessions_per_64,
+            rate=Rate(per_s=section.requests_per_s, burst=section.burst),
         )
         self._attempts = self._mechanisms(section.mechanisms, None)
         self._tls = TlsServer(section.tls) if section.tls is not None else None
         self._sessions: set[Session] = set()
         with contextlib.ExitStack() as undo:
-            self._listeners = [
-                self._listener(undo, address) for address in section.listen if section.tcp
-            ]
-            self._tls_listeners = [
-                self._tls_listener(undo, address, self._tls)
-                for address in section.listen
+            self._plain = (
+                self._stream_listener(undo, section.port, tls=None) if section.tcp else None
+            )
+            self._private = (
+                self._stream_listener(undo, self._tls.section.port, tls=self._tls)
                 if self._tls is not None
-            ]
+                else None
+            )
             self._datagrams = [
                 self._datagram_listener(undo, address) for address in section.listen if section.udp
             ]
             self._undo = undo.pop_all()
 
-    def _listener(self, undo: contextlib.ExitStack, address: IPv6Address) -> TspListener:
-        bound = undo.enter_context(bind6(socket.SOCK_STREAM, address, self._section.port))
-        return TspListener(
-            bound, self._serve_plain, admission=self._admission, counters=self._counters
-        )
-
-    def _tls_listener(
-        self, undo: contextlib.ExitStack, address: IPv6Address, tls: TlsServer
-    ) -> TspListener:
-        bound = undo.enter_context(bind6(socket.SOCK_STREAM, address, tls.section.port))
-        return TspListener(
+    def _stream_listener(
+        self, undo: contextlib.ExitStack, port: int, *, tls: TlsServer | None
+    ) -> StreamListener:
+        bound = []
+        for address in self._section.listen:
+            bound.append(bind_stream(address, port))
+            undo.callback(bound[-1].close)
+        return StreamListener(
             bound,
-            self._serve_tls,
+            self._serve_plain if tls is None else self._serve_private,
             admission=self._admission,
-            counters=self._counters,
-            tls=tls.context,
+            counts=self._counts,
+            tls=None if tls is None else tls.context,
         )
 
     def _datagram_listener(self, undo: contextlib.ExitStack, address: IPv6Address) -> TspDatagrams:
-        bound = undo.enter_context(bind6(socket.SOCK_DGRAM, address, self._section.port))
         names = [
             name
             for name in self._section.mechanisms
@@ -113,16 +110,18 @@ class TspServer:
         )
         # A client that falls silent has not closed anything.
         office = dataclasses.replace(self._office, release_on_close=False)
-        return TspDatagrams(bound, doorway, office, self._terms, self._admission)
+        listen = (address, self._section.port)
+        datagrams = TspDatagrams(listen, doorway, office, self._terms, self._admission)
+        undo.callback(datagrams.close)
+        return datagrams
 
     async def run(self) -> None:
         """Serve until cancelled."""
         make_room(self._section.sessions)
         async with asyncio.TaskGroup() as tasks:
-            for listener in (*self._listeners, *self._tls_listeners):
-                tasks.create_task(listener.run())
-            for datagrams in self._datagrams:
-                tasks.create_task(datagrams.run())
+            for listener in (self._plain, self._private, *self._datagrams):
+                if listener is not None:
+                    tasks.create_task(listener.run())
 
     def stop(self) -> None:
         """Promise nothing more; what was offered runs out by itself."""
@@ -143,47 +142,39 @@ class TspServer:
 
     def describe(self) -> dict[str, Any]:
         """Sessions, ports and counters, for status."""
+        kinds = (TspTally, StreamTally, DatagramTally)
         return {
-            "tsp_sessions": self._admission.sessions,
-            "tsp_tcp": [listener.port for listener in self._listeners],
-            "tsp_tls": [listener.port for listener in self._tls_listeners],
+            "tsp_sessions": len(self._admission),
+            "tsp_tcp": self._plain.ports if self._plain is not None else [],
+            "tsp_tls": self._private.ports if self._private is not None else [],
             "tsp_udp": [datagrams.port for datagrams in self._datagrams],
-            "tsp": self._counters.rows(),
+            "tsp": [row for kind in kinds for row in tally_rows(kind, self._counts)],
         }
 
-    async def _serve_plain(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: IPv6Address
-    ) -> None:
-        await self._serve(reader, writer, address, self._attempts)
+    async def _serve_plain(self, connection: Connection) -> None:
+        await self._serve(connection, self._attempts)
 
-    async def _serve_tls(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: IPv6Address
-    ) -> None:
+    async def _serve_private(self, connection: Connection) -> None:
         assert self._tls is not None
-        certificate = identity_of(writer)
+        certificate = identity_of(connection.certificate)
         names = [
             name
             for name in self._tls.section.mechanisms
             if name != sasl.EXTERNAL or certificate is not None
         ]
-        await self._serve(reader, writer, address, self._mechanisms(names, certificate))
+        await self._serve(connection, self._mechanisms(names, certificate))
 
-    async def _serve(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        address: IPv6Address,
-        attempts: sasl.Attempts,
-    ) -> None:
+    async def _serve(self, connection: Connection, attempts: sasl.Attempts) -> None:
+        address = connection.address
         session = Session(self._terms, attempts, now=time.monotonic())
         self._sessions.add(session)
         try:
             desk = Desk(self._office, address)
-            await converse(reader, writer, session, desk, lambda: self._may_ask(address))
+            await converse(connection, session, desk, lambda: self._may_ask(address))
         finally:
             self._sessions.discard(session)
             if session.ending is not None:
-                self._counters.count(session.ending)
+                self._counts[TspTally[session.ending.name]] += 1
                 log.info(
                     "dialogue ended",
                     client6=str(address),
@@ -194,7 +185,7 @@ class TspServer:
     def _may_ask(self, address: IPv6Address) -> bool:
         allowed = self._admission.may_ask(address, time.monotonic())
         if not allowed:
-            self._counters.count(Count.DROPPED_RATE)
+            self._counts[TspTally.DROPPED_RATE] += 1
         return allowed
 
     def _mechanisms(self, names: Iterable[str], certificate: str | None) -> sasl.Attempts:
@@ -214,7 +205,6 @@ def _office(section: TspSection, config: ServerConfig, lender: Lender, book: Lea
     return Office(
         lender=lender,
         book=book,
-        counters=TspCounters(),
         tep4=config.tep.tep4,
         tep6=config.tep.tep6[0],  # where feeds put every binding
         keepalive_s=(section.keepalive_min_s, section.keepalive_max_s),

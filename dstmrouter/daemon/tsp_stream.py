@@ -1,11 +1,12 @@
-"""One TSP dialogue over a byte stream: octets between the connection and its session."""
+"""One TSP dialogue over a connection: octets between the connection and its session."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from dstmrouter.daemon.stream_listener import PeerDroppedError
 from dstmrouter.protocols.tsp_state import Ending
 from dstmrouter.protocols.tsp_status import Status
 from dstmrouter.protocols.tsp_xml import CLOSING
@@ -13,20 +14,14 @@ from dstmrouter.protocols.tsp_xml import CLOSING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dstmrouter.daemon.stream_listener import Connection
     from dstmrouter.daemon.tsp_desk import Desk
     from dstmrouter.protocols.tsp_session import Session
     from dstmrouter.protocols.tsp_xml import Tunnel
 
-WRITE_S: Final = 10.0
-"""How long a client may leave our answers unread."""
-
 
 async def converse(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    session: Session,
-    desk: Desk,
-    may_ask: Callable[[], bool],
+    connection: Connection, session: Session, desk: Desk, may_ask: Callable[[], bool]
 ) -> None:
     """Carry on until one side ends it; OSError when the connection breaks.
 
@@ -37,10 +32,10 @@ async def converse(
             request = session.next_event(time.monotonic())
             if request is not None:
                 await _carry_out(request, session, desk, may_ask)
-            await _write(writer, session)
-            if request is None and not session.closed:
-                await _read(reader, session)
-        await _write(writer, session)  # why it ended
+            await _send(connection, session)
+            if request is None and not session.closed and not await _receive(connection, session):
+                return
+        await _send(connection, session)  # why it ended
     finally:
         if session.ending is not Ending.SHUT_DOWN:
             await desk.leave()
@@ -56,27 +51,24 @@ async def _carry_out(
         await desk.carry_out(session, request)
 
 
-async def _read(reader: asyncio.StreamReader, session: Session) -> None:
-    """Wait for octets, but not longer than the session does."""
+async def _receive(connection: Connection, session: Session) -> bool:
+    """Wait for octets, but not longer than the session does; False: the client has gone."""
+    connection.deadline = session.deadline
     try:
-        async with asyncio.timeout_at(session.deadline):  # the loop's clock is the monotonic one
-            data = await reader.read(session.room)
-    except TimeoutError:
+        data = await connection.receive(session.room)
+    except PeerDroppedError:
         session.expire(time.monotonic())
-        return
-    if not data:
-        raise ConnectionResetError("closed by the client")
+        return True
     session.receive_data(data)
+    return bool(data)
 
 
-async def _write(writer: asyncio.StreamWriter, session: Session) -> None:
+async def _send(connection: Connection, session: Session) -> None:
     for chunk in session.chunks():
         if chunk.delay_s:
             await asyncio.sleep(chunk.delay_s)
-        writer.write(chunk.data)
         try:
-            async with asyncio.timeout(WRITE_S):
-                await writer.drain()
-        except TimeoutError:
+            await connection.send(chunk.data)
+        except PeerDroppedError:
             session.close(Ending.TIMED_OUT, "answers are not read")
             return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dstmrouter.config.tsp import TspTlsSection
@@ -52,15 +52,14 @@ def client_context(
     return context
 
 
-def identity_of(writer: asyncio.StreamWriter) -> str | None:
-    """Whom the client's certificate names; None without a certificate, or a name in it.
+def identity_of(certificate: Mapping[str, Any]) -> str | None:
+    """Whom a client's certificate names; None without a certificate, or a name in it.
 
     A DNS or mail name of the subject's alternative names, else its common name. That the authority
     of the configuration has signed it was checked in the handshake.
     """
-    found: dict[str, Any] = writer.get_extra_info("peercert") or {}
-    names = dict(reversed(found.get("subjectAltName", ())))
-    subject = {key: value for part in found.get("subject", ()) for key, value in part}
+    names = dict(reversed(certificate.get("subjectAltName", ())))
+    subject = {key: value for part in certificate.get("subject", ()) for key, value in part}
     named = names.get("DNS") or names.get("email") or subject.get("commonName")
     return named if isinstance(named, str) and named.isprintable() else None
 

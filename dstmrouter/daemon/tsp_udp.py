@@ -1,22 +1,16 @@
-"""TSP over UDP: datagrams to the doorway or to the visit they belong to, and answers back.
-
-Answers leave from the address that was asked, also where the host has several: clients with
-connected sockets see no other.
-"""
+"""TSP over UDP: datagrams to the doorway or to the visit they belong to, and answers back."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import structlog
-
-from dstmrouter.daemon.tsp_counters import Count
+from dstmrouter.daemon.datagram_socket import DatagramSocket
+from dstmrouter.daemon.peer_tasks import PeerTasks
 from dstmrouter.daemon.tsp_desk import Desk
-from dstmrouter.daemon.tsp_tasks import PeerTasks
+from dstmrouter.daemon.tsp_tally import TspTally
 from dstmrouter.daemon.tsp_visit import Visit
 from dstmrouter.errors import DecodeError
 from dstmrouter.protocols.tsp_datagram import DATAGRAM_LIMIT, Datagram, may_answer
@@ -26,34 +20,27 @@ from dstmrouter.protocols.tsp_state import Ending
 from dstmrouter.protocols.tsp_status import Status
 
 if TYPE_CHECKING:
-    from dstmrouter.daemon.tsp_admission import Admission
-    from dstmrouter.daemon.tsp_counters import TspCounters
+    from dstmrouter.daemon import datagram_socket
+    from dstmrouter.daemon.admission import Admission
     from dstmrouter.daemon.tsp_desk import Office
     from dstmrouter.protocols.tsp_doorway import Doorway, Entry
 
-Peer: TypeAlias = tuple[str, int, int, int]
-Ancillary: TypeAlias = list[tuple[int, int, bytes]]
 Key: TypeAlias = tuple[IPv6Address, int]
 
-log = structlog.get_logger(__name__)
-
-BATCH: Final = 64  # datagrams taken before other work has its turn
 SWEEP_S: Final = 1.0
-PACKET_INFO_LEN: Final = 20  # struct in6_pktinfo, RFC 3542 section 6.1
 PADDING: Final = b"\0\r\n"
 
 
 class Letter:
     """A datagram that came, and the way back."""
 
-    def __init__(self, octets: bytes, ancillary: Ancillary, peer: Peer) -> None:
-        self.datagram = Datagram.decode(octets)
-        self.asked = len(octets)
-        self.ancillary = ancillary
-        self.peer = peer
-        self.address = IPv6Address(peer[0].partition("%")[0])
-        self.key: Key = (self.address, peer[1])
-        self.source = self.address.packed + peer[1].to_bytes(2, "big")
+    def __init__(self, came: datagram_socket.Datagram) -> None:
+        self.datagram = Datagram.decode(came.octets)
+        self.asked = len(came.octets)
+        self.reply = came.reply
+        self.address = came.address
+        self.key: Key = (came.address, came.port)
+        self.source = came.address.packed + came.port.to_bytes(2, "big")
 
 
 class TspDatagrams:
@@ -61,39 +48,35 @@ class TspDatagrams:
 
     def __init__(
         self,
-        bound: socket.socket,
+        listen: tuple[IPv6Address, int],
         doorway: Doorway,
         office: Office,
         terms: SessionTerms,
         admission: Admission,
     ) -> None:
-        self._socket = bound
+        self._socket = DatagramSocket(*listen, self._receive, counts=office.counts)
         self._doorway = doorway
         self._office = office
         self._terms = terms
         self._admission = admission
-        self._counters: TspCounters = office.counters
+        self._counts = office.counts
         self._visits: dict[Key, Visit] = {}
         self._tasks = PeerTasks()
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        port: int = self._socket.getsockname()[1]
-        return port
+        return self._socket.port
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._socket, self._readable)
+        self._socket.start()
         try:
             while True:
                 await asyncio.sleep(SWEEP_S)
                 self._sweep(time.monotonic())
         finally:
-            loop.remove_reader(self._socket)
-            self._socket.close()
+            self.close()
             await self._tasks.cancel()
 
     def stop(self) -> None:
@@ -101,24 +84,18 @@ class TspDatagrams:
         for visit in self._visits.values():
             visit.session.close(Ending.SHUT_DOWN, "")
 
-    def _readable(self) -> None:
-        for _ in range(BATCH):
-            try:
-                octets, ancillary, _, peer = self._socket.recvmsg(
-                    DATAGRAM_LIMIT + 1, socket.CMSG_SPACE(PACKET_INFO_LEN)
-                )
-            except OSError:  # empty, or an ICMPv6 error about an answer
-                return
-            self._receive(octets, ancillary, peer)
+    def close(self) -> None:
+        """Close the socket; a second call does nothing."""
+        self._socket.close()
 
-    def _receive(self, octets: bytes, ancillary: Ancillary, peer: Peer) -> None:
+    def _receive(self, came: datagram_socket.Datagram) -> None:
         try:
-            letter = Letter(octets, ancillary, peer)
+            letter = Letter(came)
         except DecodeError:
-            self._counters.count(Count.MALFORMED_DATAGRAMS)
+            self._counts[TspTally.MALFORMED_DATAGRAMS] += 1
             return
         if not self._admission.may_ask(letter.address, time.monotonic()):
-            self._counters.count(Count.DROPPED_RATE)
+            self._counts[TspTally.DROPPED_RATE] += 1
             return
         message = letter.datagram.payload.strip(PADDING)
         if message[:8].upper() == b"VERSION=":
@@ -149,7 +126,7 @@ class TspDatagrams:
         old = not entering and not visit.is_new(letter.datagram)
         if answer is None and not visit.busy and not old:
             return False
-        self._counters.count(Count.REPEATED_DATAGRAMS)
+        self._counts[TspTally.REPEATED_DATAGRAMS] += 1
         if answer is not None:
             self._send(letter, answer, proved=bool(visit.session.identity))
         return True
@@ -157,7 +134,7 @@ class TspDatagrams:
     def _answer_stranger(self, letter: Letter, message: bytes) -> None:
         """Nothing for nothing; a request from somebody unknown makes it begin again."""
         if message:
-            self._counters.count(Count.STRANGERS)
+            self._counts[TspTally.STRANGERS] += 1
             self._send(letter, frame(Status.AUTHENTICATION_FAILED.line()))
         else:
             self._send(letter, b"")
@@ -166,13 +143,13 @@ class TspDatagrams:
         message = letter.datagram.payload
         entry = self._doorway.answer(message, letter.source, time.monotonic())
         if entry is None:
-            self._counters.count(Ending.MALFORMED)
+            self._counts[TspTally.MALFORMED] += 1
             self._send(letter, Status.BAD_REQUEST.line())
         elif entry.identity is not None:
             self._begin(letter, entry, entry.identity)
         else:
             if entry.ending is not None:
-                self._counters.count(entry.ending)
+                self._counts[TspTally[entry.ending.name]] += 1
             self._send(letter, entry.payloads[0] if entry.payloads else b"")
 
     def _begin(self, letter: Letter, entry: Entry, identity: str) -> None:
@@ -180,11 +157,11 @@ class TspDatagrams:
         former = self._visits.pop(letter.key, None)
         if former is not None:
             self._end(former)
-        if not self._admission.enter(letter.address):
-            self._counters.count(Count.DROPPED_FULL)
+        if self._admission.enter(letter.address) is not None:
+            self._counts[TspTally.DROPPED_FULL] += 1
             self._send(letter, Status.BUSY.line())
             return
-        self._counters.count(Count.UDP_DIALOGUES)
+        self._counts[TspTally.UDP_DIALOGUES] += 1
         session = Session(self._terms, {}, now=time.monotonic(), identity=identity)
         if self._terms.brokers:
             session.close(Ending.REDIRECTED, "")
@@ -215,16 +192,13 @@ class TspDatagrams:
     def _end(self, visit: Visit) -> None:
         self._admission.leave(visit.address)
         if visit.session.ending is not None:
-            self._counters.count(visit.session.ending)
+            self._counts[TspTally[visit.session.ending.name]] += 1
         self._tasks.start(visit.leave())
 
     def _send(self, letter: Letter, payload: bytes, *, proved: bool = False) -> None:
         octets = letter.datagram.answer(payload).encode()
         allowed = proved or may_answer(letter.asked, len(octets))
         if not allowed or len(octets) > DATAGRAM_LIMIT:
-            self._counters.count(Count.CUT_ANSWERS)
+            self._counts[TspTally.CUT_ANSWERS] += 1
             octets = letter.datagram.answer(b"").encode()
-        try:
-            self._socket.sendmsg([octets], letter.ancillary, 0, letter.peer)
-        except OSError as error:  # full queue, no route: as good as lost on the way
-            log.debug("answer not sent", client6=str(letter.address), reason=str(error))
+        letter.reply(octets)

@@ -18,8 +18,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
-from dstmrouter.daemon.tsp_admission import Budget
 from dstmrouter.errors import ConfigError, DecodeError
+from dstmrouter.leases.rate import Rate, TokenBuckets
 from dstmrouter.protocols.sasl import UserKeys, same
 from dstmrouter.protocols.sasl_digest import secret
 from dstmrouter.protocols.sasl_scram import ITERATIONS, make_keys
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SALT_OCTETS: Final = 16
-CHECKS_PER_S: Final = 20.0  # a fifth of a core
-CHECKS_BURST: Final = 40.0
+CHECKS: Final = Rate(per_s=20, burst=40)  # a fifth of a core
 _NAME: Final = re.compile(r"[^\s:#][^:\n]*")
 _HEADER: Final = "# Users of the TSP server; kept by `dstmctl tsp-user`.\n"
 
@@ -102,11 +101,11 @@ class Users:
     limits them in all, and a password that was right is known again (by a MAC) without a check.
     """
 
-    def __init__(self, path: Path | None, checks: Budget | None = None) -> None:
+    def __init__(self, path: Path | None, checks: TokenBuckets | None = None) -> None:
         self._path = path
         self._users = load_users(path) if path is not None else {}
         self._decoy = secrets.token_bytes(32)
-        self._checks = checks or Budget(CHECKS_PER_S, CHECKS_BURST)
+        self._checks = TokenBuckets(CHECKS) if checks is None else checks
         self._right: dict[str, bytes] = {}
 
     def reload(self) -> None:
@@ -127,7 +126,7 @@ class Users:
         mac = hmac.digest(self._decoy, f"{user}\0{password}".encode(), "sha256")
         if same(self._right.get(user, b""), mac):
             return True
-        if not self._checks.take(time.monotonic()):
+        if not self._checks.try_take(0, time.monotonic()):
             return False
         kept = self.keys_of(user)
         tried = make_keys(password, kept.salt, kept.iterations)

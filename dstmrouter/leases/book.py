@@ -127,10 +127,10 @@ class LeaseBook:
         None when the address went on without waiting, because the routers' expiry has passed or its
         holder has it back.
         """
-        if not self.is_removing(ipv4, lease_id, psid=psid):
-            return None
         slot = self._slot(ipv4, psid)
         lease = self.table.get(slot)
+        if lease.lease_id != lease_id or lease.state is not State.REMOVING:
+            return None
         state = step(lease.state, Input.REMOVED)
         until = now + self.terms.quarantine_s
         return self._write(slot, dataclasses.replace(lease, state=state, until=until))
@@ -186,11 +186,6 @@ class LeaseBook:
         held = self.table.get(self._slot(lease.ipv4, lease.psid))
         same = held.lease_id == lease.lease_id and held.client6 == lease.client6
         return held.bound and same
-
-    def is_removing(self, ipv4: IPv4Address, lease_id: int, *, psid: int = 0) -> bool:
-        """Whether this lease has ended but routers may still have it."""
-        lease = self.table.get(self._slot(ipv4, psid))
-        return lease.lease_id == lease_id and lease.state is State.REMOVING
 
     def used_percent(self) -> list[float]:
         """How much of each pool cannot be lent now, reserved addresses left aside."""

@@ -61,7 +61,7 @@ class Choice:
     def slot_for(self, request: LeaseRequest) -> int:
         """The slot to lend; a `LeaseError` says why there is none."""
         own = self._own(request)
-        if own is not None and self._table.get(own).bound:
+        if own is not None and self._table.is_bound(own):
             self.check_kept(own, request.client6, request.identity)
             if not self._is_usable(own, request):
                 raise LeaseError("port-set", f"{request.client6} has a port set, and asks for none")
@@ -92,7 +92,7 @@ class Choice:
         """The slot of the lease or offer in force that `request` would extend or move."""
         own = self._table.slot_of(request.client6)
         for slot in (own, self._moving(request)):
-            if slot is not None and self._table.get(slot).bound:
+            if slot is not None and self._table.is_bound(slot):
                 return slot
         return None
 

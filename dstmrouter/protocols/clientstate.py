@@ -11,6 +11,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from dstmrouter.transitions import next_state
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -117,16 +119,9 @@ TRANSITIONS: Final[Mapping[tuple[State, Input], State]] = MappingProxyType(
 )
 
 
-class TransitionError(AssertionError):
-    """A step that the table does not have: a mistake of the caller, and nothing was changed."""
-
-
 def step(state: State, happened: Input) -> State:
     """Return the next state; an unlisted pair raises `TransitionError`."""
-    try:
-        return TRANSITIONS[state, happened]
-    except KeyError:
-        raise TransitionError(f"{happened.name} in state {state.name}") from None
+    return next_state(TRANSITIONS, state, happened)
 
 
 def mermaid() -> str:

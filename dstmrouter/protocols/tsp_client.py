@@ -27,6 +27,7 @@ from dstmrouter.protocols.tsp_greeting import (
 )
 from dstmrouter.protocols.tsp_status import REDIRECTION, Status
 from dstmrouter.protocols.tsp_xml import Action, Tunnel, decode, encode
+from dstmrouter.transitions import next_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,16 +72,9 @@ TRANSITIONS: Final[Mapping[tuple[State, Input], State]] = MappingProxyType(
 )
 
 
-class TransitionError(AssertionError):
-    """A step that the table does not have: a mistake of the caller, and nothing was changed."""
-
-
 def step(state: State, happened: Input) -> State:
     """Return the next state; an unlisted pair raises `TransitionError`."""
-    try:
-        return TRANSITIONS[state, happened]
-    except KeyError:
-        raise TransitionError(f"{happened.name} in state {state.name}") from None
+    return next_state(TRANSITIONS, state, happened)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

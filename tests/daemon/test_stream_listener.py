@@ -1,99 +1,27 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
+import errno
 import socket
+import ssl
 import struct
 from ipaddress import IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from dstmrouter.daemon import stream_listener
-from dstmrouter.daemon.stream_listener import (
-    Connection,
-    StreamLimits,
-    StreamListener,
-    StreamTally,
-    bind_stream,
-)
+from dstmrouter.daemon.stream_listener import Connection, StreamTally, bind_stream
 from dstmrouter.errors import SystemCallError
+from dstmrouter.leases.rate import Rate
+from tests.daemon.certificates import Authority
 from tests.daemon.server_process import until
+from tests.daemon.stream_echo import LOOPBACK, Echo, Limits, is_closed, with_echo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
-    from typing import Any
-
-    from dstmrouter.daemon.tally import Tally
-
-LOOPBACK = IPv6Address("::1")
-LIMITS = StreamLimits(connections=3, per_source=2, idle_s=60)
-
-
-async def echo(connection: Connection) -> None:
-    """Answers every line."""
-    line = b""
-    while octets := await connection.receive():
-        line += octets
-        if line.endswith(b"\n"):
-            await connection.send(line)
-            connection.progress()
-            line = b""
-
-
-class Echo:
-    """A listener on ::1, and connections to it."""
-
-    def __init__(
-        self,
-        limits: StreamLimits,
-        serve: Callable[[Connection], Coroutine[Any, Any, None]] = echo,
-    ) -> None:
-        self.counts: collections.Counter[Tally] = collections.Counter()
-        bound = bind_stream(LOOPBACK, 0)
-        self.port: int = bound.getsockname()[1]
-        self.listener = StreamListener([bound], serve, limits=limits, counts=self.counts)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.listener.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            self.listener.close()
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("::1", self.port)
-
-    async def talk(self, writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> bytes:
-        writer.write(b"hello\n")
-        return await reader.readline()
-
-
-def with_echo(
-    scenario: Callable[[Echo], Coroutine[Any, Any, None]],
-    limits: StreamLimits = LIMITS,
-    serve: Callable[[Connection], Coroutine[Any, Any, None]] = echo,
-) -> None:
-    async def run() -> None:
-        server = Echo(limits, serve)
-        async with asyncio.timeout(20), server.running():
-            await scenario(server)
-
-    asyncio.run(run())
-
-
-async def is_closed(reader: asyncio.StreamReader) -> bool:
-    """Wait for the end of the connection, in order or not."""
-    try:
-        return await reader.read() == b""
-    except ConnectionResetError:
-        return True
+    from pathlib import Path
 
 
 def test_a_connection_is_served_until_the_peer_ends_it() -> None:
@@ -105,7 +33,7 @@ def test_a_connection_is_served_until_the_peer_ends_it() -> None:
         writer.close()
         await until(lambda: not server.listener._tasks, "the end of the connection")
         assert server.counts == {StreamTally.OPENED: 1}
-        assert not server.listener._sources
+        assert len(server.admission) == 0
 
     with_echo(scenario)
 
@@ -138,7 +66,95 @@ def test_too_many_in_total_are_closed_at_once() -> None:
         for open_writer in (writer, refused):
             open_writer.close()
 
-    with_echo(scenario, StreamLimits(connections=1, per_source=2, idle_s=60))
+    with_echo(scenario, Limits(connections=1, per_source=2, idle_s=60))
+
+
+def test_too_often_is_closed_at_once() -> None:
+    async def scenario(server: Echo) -> None:
+        for expected in (b"hello\n", b"hello\n", b"", b""):
+            reader, writer = await server.connect()
+            with contextlib.suppress(ConnectionResetError):
+                assert await server.talk(writer, reader) == expected
+            writer.close()
+            await until(lambda: not server.listener._tasks, "its end")
+        assert server.counts[StreamTally.OPENED] == 2
+        assert server.counts[StreamTally.REFUSED_RATE] == 2
+
+    with_echo(scenario, Limits(rate=Rate(per_s=0.01, burst=2)))
+
+
+def test_a_peer_that_vanishes_will_be_noticed() -> None:
+    found = []
+
+    async def look(connection: Connection) -> None:
+        accepted = connection._writer.get_extra_info("socket")
+        found.append(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        found.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+
+    async def scenario(server: Echo) -> None:
+        reader, writer = await server.connect()
+        assert await is_closed(reader)
+        writer.close()
+
+    with_echo(scenario, serve=look)
+    assert found == [1, 120]
+
+
+def test_limits_come_before_tls_and_a_bad_handshake_is_counted(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*Authority(tmp_path).sign("server", "IP:::1"))
+    trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    asked = []
+
+    def tls() -> ssl.SSLContext:
+        asked.append(True)
+        return context
+
+    async def scenario(server: Echo) -> None:
+        reader, writer = await asyncio.open_connection("::1", server.port, ssl=trusting)
+        assert await server.talk(writer, reader) == b"hello\n"
+        _, refused = await server.connect()
+        await until(lambda: server.counts[StreamTally.REFUSED_TOTAL], "the refusal")
+        assert len(asked) == 1
+        writer.close()
+        refused.close()
+        await until(lambda: not server.listener._tasks, "room")
+        reader, writer = await server.connect()
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        await until(lambda: server.counts[StreamTally.NO_TLS], "the handshake")
+        writer.close()
+        await until(lambda: not len(server.admission), "room")
+
+    with_echo(scenario, Limits(connections=1), tls=tls)
+
+
+def test_without_descriptors_it_waits_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Exhausted(socket.socket):
+        """A listening socket that fails once."""
+
+        failed = False
+
+        def accept(self) -> tuple[socket.socket, Any]:
+            if self.failed:
+                return super().accept()
+            self.failed = True
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    async def run() -> None:
+        server = Echo()
+        (bound,) = server.listener._sockets
+        server.listener._sockets = [Exhausted(fileno=bound.detach())]
+        async with server.running():
+            reader, writer = await server.connect()
+            assert await server.talk(writer, reader) == b"hello\n"
+            writer.close()
+
+    monkeypatch.setattr(stream_listener, "PAUSE_S", 0.01)
+    with capture_logs() as logs:
+        asyncio.run(asyncio.wait_for(run(), 20))
+    assert [entry["event"] for entry in logs] == ["cannot accept"]
 
 
 @pytest.mark.parametrize("drip", [False, True])
@@ -152,7 +168,7 @@ def test_a_peer_that_never_finishes_a_request_is_dropped(drip: bool) -> None:
         assert server.counts[StreamTally.IDLE] == 1
         writer.close()
 
-    with_echo(scenario, StreamLimits(connections=1, per_source=1, idle_s=0.1))
+    with_echo(scenario, Limits(connections=1, per_source=1, idle_s=0.1))
 
 
 def test_a_peer_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +221,7 @@ def test_a_mistake_of_ours_ends_one_connection_and_is_logged() -> None:
 
 def test_the_end_of_the_listener_is_the_end_of_its_connections() -> None:
     async def run() -> None:
-        server = Echo(LIMITS)
+        server = Echo()
         async with server.running():
             reader, writer = await server.connect()
             assert await server.talk(writer, reader) == b"hello\n"
@@ -219,12 +235,12 @@ def test_the_end_of_the_listener_is_the_end_of_its_connections() -> None:
 
 def test_a_connection_that_comes_at_the_very_end_is_closed_too() -> None:
     async def run() -> None:
-        server = Echo(LIMITS)
+        server = Echo()
         async with server.running():
             reader, writer = await server.connect()
         assert await is_closed(reader)
         writer.close()
-        assert not server.listener._sources
+        assert len(server.admission) == 0
 
     asyncio.run(asyncio.wait_for(run(), 20))
 

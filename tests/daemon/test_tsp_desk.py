@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.daemon.tsp_counters import Count, TspCounters
 from dstmrouter.daemon.tsp_desk import Desk, Office
+from dstmrouter.daemon.tsp_tally import TspTally
 from dstmrouter.leases.state import State
 from dstmrouter.protocols.tsp_session import Session, SessionTerms
 from dstmrouter.protocols.tsp_state import Ending
@@ -56,7 +56,6 @@ def office_of(setting: Setting, *required: str, **changes: Any) -> Office:
     made = Office(
         lender=lender_of(setting, *required),
         book=setting.book,
-        counters=TspCounters(),
         tep4=TEP4,
         tep6=TEP6,
     )
@@ -89,7 +88,7 @@ def test_an_offer_is_forwarded_before_it_is_told() -> None:
         assert visit.session.deadline == setting.book.table.get(0).until
         await visit.desk.leave()
         assert state(setting) is State.ACTIVE
-        assert (office.counters[Count.OFFERS], office.counters[Count.GRANTS]) == (1, 1)
+        assert (office.counts[TspTally.OFFERS], office.counts[TspTally.GRANTS]) == (1, 1)
 
     at_desk(scenario)
 
@@ -102,8 +101,8 @@ def test_what_is_not_accepted_is_taken_back(rejected: bool) -> None:
         await visit.ask(CREATE, *([REJECT] if rejected else []))
         await visit.desk.leave()
         assert state(setting) is State.REMOVING
-        count = Count.REJECTS if rejected else Count.ROLLED_BACK
-        assert office.counters[count] == 1
+        count = TspTally.REJECTS if rejected else TspTally.ROLLED_BACK
+        assert office.counts[count] == 1
 
     at_desk(scenario)
 
@@ -200,7 +199,7 @@ def test_refusals_that_change_nothing(asked: End, status: int) -> None:
         wanted = dataclasses.replace(CREATE, client=asked)
         assert (await visit.ask(wanted))[0] == status
         assert setting.book.table.in_states(frozenset(State) - {State.FREE}).size == 0
-        assert office.counters[Count.REFUSALS] == 1
+        assert office.counts[TspTally.REFUSALS] == 1
         assert (await visit.ask(CREATE))[0] == 200
 
     at_desk(scenario)

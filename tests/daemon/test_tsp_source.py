@@ -61,7 +61,7 @@ def test_wrong_credentials_are_final(scheme: str) -> None:
                 await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
             assert refused.value.final
             assert server.leases() == {}
-            assert server.counted("authentication_failed") == 1
+            assert server.counted("authentication-failed") == 1
 
     in_namespace(scenario)
 
@@ -169,7 +169,7 @@ def test_a_server_that_forgot_us_is_asked_again(monkeypatch: pytest.MonkeyPatch)
             await server.until(lambda: not server.server._describe()["tsp_sessions"])
             renewed = await client.renew(lease, lifetime_s=None)
             assert renewed.client4 == lease.client4
-            assert server.counted("udp_dialogues") == 2
+            assert server.counted("udp-dialogues") == 2
 
     monkeypatch.setattr(tsp_visit, "IDLE_S", 0.2)
     in_namespace(scenario)

@@ -92,7 +92,9 @@ def test_a_certificate_says_who_has_the_lease(authority: Authority, tmp_path: Pa
             nobody = TspAccount(tls=client_context(ca=authority.certificate), certificate=True)
             assert "tsps://" in await refusal(nobody)
             assert "tsps://" in await refusal(certified(tmp_path, "stranger"))
-            await server.until(lambda: server.counted("dropped_tls") + server.counted("malformed"))
+            await server.until(
+                lambda: server.counted("connections-without-tls") + server.counted("malformed")
+            )
 
     authority.sign("one", "DNS:one.example,email:ann@one.example")
     authority.sign("two")
@@ -144,7 +146,7 @@ def test_other_versions_of_tls_and_no_tls_are_refused(authority: Authority, tmp_
             writer.write(b"VERSION=2.0.0\r\n")
             assert b"CAPABILITY" not in await reader.read()
             writer.close()
-            await server.until(lambda: server.counted("dropped_tls") == 2)
+            await server.until(lambda: server.counted("connections-without-tls") == 2)
             assert server.server._describe()["tsp_sessions"] == 0
 
     in_namespace(scenario)

@@ -71,8 +71,8 @@ def test_every_datagram_is_answered_and_repeats_change_nothing() -> None:
                 assert server.leases() == {"192.0.2.0": "ACTIVE"}
                 assert await client.say(framed(ACCEPT), again=True) == b""
                 assert await client.say(b"") == b""
-            assert server.counted("repeated_datagrams") == 3
-            assert server.counted("udp_dialogues") == 1
+            assert server.counted("repeated-datagrams") == 3
+            assert server.counted("udp-dialogues") == 1
 
     in_namespace(scenario)
 
@@ -87,7 +87,7 @@ def test_strangers_are_told_to_begin() -> None:
                 assert (await client.say(b"hello, world")).startswith(b"500")
                 client.socket.send(b"\0" * 20)
                 client.socket.send(b"x")
-                await server.until(lambda: server.counted("malformed_datagrams") == 2)
+                await server.until(lambda: server.counted("malformed-datagrams") == 2)
             assert server.counted("strangers") == 1
             assert server.leases() == {}
 
@@ -145,7 +145,7 @@ def test_late_copies_change_nothing() -> None:
                 assert b"CAPABILITY" in await client.hear()
                 old = Datagram(client.sequence - 20, client.stamp, framed(DELETE)).encode()
                 client.socket.send(old)
-                await server.until(lambda: server.counted("repeated_datagrams"))
+                await server.until(lambda: server.counted("repeated-datagrams"))
                 assert await client.say(b"") == b""
                 assert server.leases() == {"192.0.2.0": "ACTIVE"}
 
@@ -176,7 +176,7 @@ def test_a_silent_client_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
                 await lent.say(framed(ACCEPT))
                 done = {"192.0.2.0": "ACTIVE", "192.0.2.2": "REMOVING"}
                 await server.until(lambda: server.leases() == done)
-                await server.until(lambda: server.counted("rolled_back") == 1)
+                await server.until(lambda: server.counted("rolled-back") == 1)
                 await server.until(lambda: not server.server._describe()["tsp_sessions"])
 
     monkeypatch.setattr(tsp_visit, "IDLE_S", 0.5)
@@ -196,10 +196,10 @@ def test_too_many_sessions_and_too_many_datagrams() -> None:
                 for _ in range(3):
                     assert await first.say(b"") == b""
                 first.socket.send(Datagram(0x200, 0, b"").encode())
-                await server.until(lambda: server.counted("dropped_rate") == 1)
+                await server.until(lambda: server.counted("dropped-rate") == 1)
                 with pytest.raises(TimeoutError):
                     await first.hear(0.05)
-            assert server.counted("dropped_full") == 1
+            assert server.counted("dropped-full") == 1
 
     in_namespace(scenario)
 
@@ -221,7 +221,7 @@ def test_nobody_is_flooded_in_another_s_name() -> None:
                 await client.say(HELLO)
                 short = framed(b"<tunnel action='create'/>")
                 assert await client.say(short) == b""
-                assert server.counted("cut_answers") == 1
+                assert server.counted("cut-answers") == 1
 
     in_namespace(scenario)
 
@@ -232,7 +232,7 @@ def test_an_answer_that_would_be_too_long_is_cut() -> None:
             with UdpClient() as client:
                 first = b"n,,n=" + b"=2C" * 250 + b",r=nonce"
                 assert await client.say(base64.b64encode(first) + b"\r\n") == b""
-                assert server.counted("cut_answers") == 1
+                assert server.counted("cut-answers") == 1
 
     in_namespace(scenario)
 

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.daemon.tsp_admission import Budget
 from dstmrouter.daemon.tsp_users import Users, load_users, new_keys, save_users
 from dstmrouter.errors import ConfigError
+from dstmrouter.leases.rate import Rate, TokenBuckets
 from dstmrouter.protocols.sasl_digest import secret
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_passwords_are_checked(file: Path) -> None:
 
 
 def test_strangers_cannot_keep_the_server_busy(file: Path) -> None:
-    users = Users(file, Budget(0.0, 3))
+    users = Users(file, TokenBuckets(Rate(per_s=1e-9, burst=3)))
     assert users.check_password("ann", "pencil")
     assert [users.check_password("eve", "x") for _ in range(3)] == [False] * 3
     assert not users.check_password("bob", "x")  # right, but nothing is checked any more

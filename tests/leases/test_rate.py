@@ -92,3 +92,9 @@ def test_the_refusal_says_how_long_to_wait() -> None:
 def test_a_clock_that_stands_still_or_a_quiet_year_do_no_harm() -> None:
     each = throttle(per_64=1)
     assert [refused(each, HERE, 3e7) for _ in range(3)] == [False, False, True]
+
+
+def test_a_token_that_is_not_there_cannot_be_taken() -> None:
+    buckets = TokenBuckets(Rate(per_s=1, burst=2))
+    assert [buckets.try_take(7, 100.0) for _ in range(3)] == [True, True, False]
+    assert buckets.try_take(7, 101.0)

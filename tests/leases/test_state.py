@@ -4,7 +4,8 @@ import itertools
 
 import pytest
 
-from dstmrouter.leases.state import BOUND, TIMED, TRANSITIONS, Input, State, TransitionError, step
+from dstmrouter.leases.state import BOUND, TIMED, TRANSITIONS, Input, State, step
+from dstmrouter.transitions import TransitionError
 
 UNLISTED = [pair for pair in itertools.product(State, Input) if pair not in TRANSITIONS]
 

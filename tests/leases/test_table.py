@@ -102,3 +102,4 @@ def test_a_million_leases_load() -> None:
     )
     table.load(stored)
     assert table.slot_of(table.get(n - 1).client6) == n - 1
+    assert table.is_bound(n - 1)

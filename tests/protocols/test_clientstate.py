@@ -10,10 +10,10 @@ from dstmrouter.protocols.clientstate import (
     TRANSITIONS,
     Input,
     State,
-    TransitionError,
     mermaid,
     step,
 )
+from dstmrouter.transitions import TransitionError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "client.md"
 UNLISTED = [pair for pair in itertools.product(State, Input) if pair not in TRANSITIONS]

@@ -18,12 +18,12 @@ from dstmrouter.protocols.tsp_client import (
     Redirected,
     Refused,
     State,
-    TransitionError,
     step,
 )
 from dstmrouter.protocols.tsp_session import SessionTerms
 from dstmrouter.protocols.tsp_status import Status
 from dstmrouter.protocols.tsp_xml import Action, End, Tunnel
+from dstmrouter.transitions import TransitionError
 from tests.protocols.tsp_samples import (
     ALL,
     CLIENT6,

@@ -9,9 +9,9 @@ from dstmrouter.protocols.tsp_state import (
     Ending,
     Input,
     State,
-    TransitionError,
     step,
 )
+from dstmrouter.transitions import TransitionError
 
 
 def test_every_pair_is_in_the_table_or_an_error() -> None:

@@ -30,6 +30,7 @@ class PeerTasks:
 
     async def cancel(self) -> None:
         """End all of them."""
+        await asyncio.sleep(0)  # all begin: what is cancelled before that cleans nothing up
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -37,4 +38,4 @@ class PeerTasks:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a dialogue failed", exc_info=error)
+            log.error("work for a peer failed", exc_info=error)

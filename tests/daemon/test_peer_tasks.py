@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from dstmrouter.daemon.tsp_tasks import PeerTasks
+from dstmrouter.daemon.peer_tasks import PeerTasks
 
 if TYPE_CHECKING:
     import pytest
@@ -33,5 +33,21 @@ def test_all_end_together() -> None:
         assert len(tasks) == 3
         await tasks.cancel()
         assert len(tasks) == 0
+
+    asyncio.run(scenario())
+
+
+def test_what_has_not_begun_cleans_up_too() -> None:
+    async def work(cleaned: list[bool]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.append(True)
+
+    async def scenario() -> None:
+        tasks, cleaned = PeerTasks(), list[bool]()
+        tasks.start(work(cleaned))
+        await tasks.cancel()
+        assert cleaned == [True]
 
     asyncio.run(scenario())
