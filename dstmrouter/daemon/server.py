@@ -32,8 +32,8 @@ from dstmrouter.leases.history import LeaseHistory
 from dstmrouter.leases.state import BOUND, State
 from dstmrouter.leases.store import LeaseStore
 from dstmrouter.zmqctl.control import ControlServer, Handler
+from dstmrouter.zmqctl.fields import EPOCH_OCTETS
 from dstmrouter.zmqctl.keys import CurveServer, load_keys
-from dstmrouter.zmqctl.messages import EPOCH_OCTETS
 from dstmrouter.zmqctl.publisher import FeedPublisher
 
 if TYPE_CHECKING:
