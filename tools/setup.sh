@@ -29,6 +29,8 @@ missing_packages() {
   done | sort -u
   [ -n "$(find_python)" ] || printf '%s\n' python3 python3-venv
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates  # pip speaks HTTPS
+  # Its programs are in a directory of their version, outside of PATH.
+  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || echo postgresql
   [ -e /usr/include/linux/if_xdp.h ] || echo linux-libc-dev  # tests compare our constants with it
 }
 
@@ -50,6 +52,12 @@ if [ -n "$missing" ]; then
   echo "setup: installing $missing"
   export DEBIAN_FRONTEND=noninteractive
   apt-get -qq update
+  case " $missing " in
+    *" postgresql "*)  # tests start their own: no cluster of the system, which would run at once
+      apt-get -qq install -y --no-install-recommends postgresql-common >/dev/null
+      sed -ri 's/^#?(create_main_cluster) .*$/\1 = false/' /etc/postgresql-common/createcluster.conf
+      ;;
+  esac
   # shellcheck disable=SC2086  # a list of words
   apt-get -qq install -y --no-install-recommends $missing >/dev/null
 fi

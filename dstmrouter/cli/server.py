@@ -13,6 +13,7 @@ from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.config.load import load_server
 from dstmrouter.daemon import server
 from dstmrouter.daemon.server_rules import address_space, lease_book
+from dstmrouter.daemon.server_store import check_store
 from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def _load(path: Path) -> ServerConfig:
     found = load_server(path)
     try:
         lease_book(found)
+        check_store(found.store)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return found

@@ -7,16 +7,18 @@ import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import structlog
 
 from dstmrouter.daemon.params import Params, address4, bad_request, number, unix_time
+from dstmrouter.errors import LeaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from ipaddress import IPv4Address
 
-    from dstmrouter.leases.history import Holding, LeaseHistory, Page
+    from dstmrouter.leases.history import Holding, Page
     from dstmrouter.zmqctl.control import Handler
 
 T = TypeVar("T")
@@ -29,10 +31,29 @@ FORGET_EVERY_S: Final = 60.0
 DAY_S: Final = 86_400
 
 
+class History(Protocol):
+    """What answers need of a `LeaseHistory` or `PostgresHistory`."""
+
+    def holders(self, ipv4: IPv4Address, at: float, *, now: float) -> list[Holding]:
+        """Who had `ipv4` at Unix time `at`."""
+
+    def ended(self, after: int, limit: int) -> Page:
+        """Holdings that have ended, in the order of their end."""
+
+    def lasting(self, after: int, limit: int, *, now: float) -> Page:
+        """Holdings that last, by address."""
+
+    def forget(self, before: float, limit: int) -> int:
+        """Remove at most `limit` of the holdings that ended `before`; return how many."""
+
+    def close(self) -> None:
+        """Close file or connection."""
+
+
 class HistoryControl:
     """The control methods over `history`, of which what ended `keep_days` ago is removed."""
 
-    def __init__(self, history: LeaseHistory, *, keep_days: int) -> None:
+    def __init__(self, history: History, *, keep_days: int) -> None:
         self._history = history
         self._keep_s = keep_days * DAY_S
         self._thread = ThreadPoolExecutor(1, "history")  # one, so one question at a time
@@ -75,9 +96,13 @@ class HistoryControl:
     async def run(self) -> None:
         """Forget until cancelled."""
         while True:
-            gone = await self.forget(time.time())
-            if gone:
-                log.info("history forgotten", holdings=gone)
+            try:
+                gone = await self.forget(time.time())
+            except LeaseError as error:  # the database is away
+                log.warning("history not forgotten", reason=str(error))
+            else:
+                if gone:
+                    log.info("history forgotten", holdings=gone)
             await asyncio.sleep(FORGET_EVERY_S)
 
     async def forget(self, now: float) -> int:

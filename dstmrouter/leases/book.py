@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dstmrouter.errors import LeaseError
+from dstmrouter.leases.bindings import all_bindings
 from dstmrouter.leases.choice import Choice
 from dstmrouter.leases.free import FreeSlots
 from dstmrouter.leases.lease import FIRST_LEASE_ID, IDENTITY_LIMIT, Lease, LeaseRequest, LeaseTerms
@@ -27,9 +28,10 @@ from dstmrouter.leases.table import LeaseColumns, LeaseTable
 from dstmrouter.leases.times import routers_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from ipaddress import IPv4Address, IPv6Address
 
+    from dstmrouter.binding import BindingColumns
     from dstmrouter.leases.pool import AddressSpace, Slots
     from dstmrouter.leases.reservation import Reservation
 
@@ -48,13 +50,14 @@ class LeaseBook:
         tep6: Iterable[IPv6Address] = (),
         reservations: Iterable[Reservation] = (),
         quotas: Quotas = NO_LIMITS,
+        free: FreeSlots | None = None,
     ) -> None:
         self.space = space
         self.terms = terms
         self.table = LeaseTable(space)
         self._tep6 = frozenset(tep6)
         self._reservations = Reservations(reservations, space)
-        self._free = FreeSlots(space.bounds)
+        self._free = FreeSlots(space.bounds) if free is None else free
         self._holdings = Holdings(quotas)
         self._choice = Choice(
             self.table,
@@ -188,6 +191,10 @@ class LeaseBook:
             for pool, size in enumerate(self._choice.lendable)
         ]
 
+    def bindings(self, now: float, tep6: Sequence[IPv6Address]) -> BindingColumns:
+        """Everything a router must have at `now`."""
+        return all_bindings(self.table, now, grace_s=self.terms.grace_s, tep6=tep6)
+
     def _free_in_order(self, slots: Slots) -> None:
         """Let the `slots` that are not reserved be lent, the first ones first."""
         slots = slots[~np.isin(slots, self._reservations.slots)]
@@ -227,6 +234,8 @@ class LeaseBook:
             raise LeaseError("bad-client6", f"{client6} cannot be the end of a tunnel")
         if len(request.identity) > IDENTITY_LIMIT:
             raise LeaseError("bad-identity", f"an identity has at most {IDENTITY_LIMIT} characters")
+        if not _is_text(request.identity):
+            raise LeaseError("bad-identity", f"{request.identity!a} is no text")
 
     def _slot(self, ipv4: IPv4Address) -> int:
         slot = self.space.slot(ipv4)
@@ -259,6 +268,12 @@ class LeaseBook:
 
     def _write(self, slot: int, lease: Lease) -> Lease:
         """The only effect: replace one row and keep chains and timer in step with it."""
+        self._account(slot, lease)
+        self.table.put(slot, lease)
+        return lease
+
+    def _account(self, slot: int, lease: Lease) -> None:
+        """Chains, counts and timer as they must be when `lease` is the row of `slot`."""
         was_free = slot in self._free
         is_free = lease.state is State.FREE and slot not in self._reservations
         if was_free and not is_free:
@@ -267,7 +282,13 @@ class LeaseBook:
             self._free.give(slot, self.space.pool_index(slot))
         if self._holdings.counting:
             self._holdings.change(self.table.get(slot), lease)
-        self.table.put(slot, lease)
         if lease.state in TIMED and (self._next_due is None or lease.until < self._next_due):
             self._next_due = lease.until
-        return lease
+
+
+def _is_text(identity: str) -> bool:
+    """Whether every store can keep it: no NUL (PostgreSQL), no half characters (UTF-8)."""
+    try:
+        return "\0" not in identity and identity.encode() is not None
+    except UnicodeEncodeError:
+        return False

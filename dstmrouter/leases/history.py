@@ -84,16 +84,16 @@ class LeaseHistory:
     def holders(self, ipv4: IPv4Address, at: float, *, now: float) -> list[Holding]:
         """Who had `ipv4` at Unix time `at`; more than one only where clocks were set back."""
         rows = self._run(AT, ipv4=int(ipv4), at=at, overdue=now - OVERDUE_S).fetchall()
-        return [_holding(*row) for row in rows]
+        return [holding(*row) for row in rows]
 
     def ended(self, after: int, limit: int) -> Page:
         """Holdings that have ended, in the order of their end; begin with `after` 0."""
-        return _page(self._run(ENDED, after=after, limit=limit).fetchall(), limit)
+        return page(self._run(ENDED, after=after, limit=limit).fetchall(), limit)
 
     def lasting(self, after: int, limit: int, *, now: float) -> Page:
         """Holdings that last, by address; begin with `after` -1."""
         rows = self._run(LASTING, after=after, limit=limit, overdue=now - OVERDUE_S).fetchall()
-        return _page(rows, limit)
+        return page(rows, limit)
 
     def forget(self, before: float, limit: int) -> int:
         """Remove at most `limit` of the holdings that ended `before`; return how many."""
@@ -106,14 +106,16 @@ class LeaseHistory:
             raise StoreError(f"{self._path}: {error}") from None
 
 
-def _page(rows: list[tuple[Any, ...]], limit: int) -> Page:
+def page(rows: list[tuple[Any, ...]], limit: int) -> Page:
+    """Rows of at most `limit`, each behind the key that asks for what follows it."""
     after = int(rows[-1][0]) if len(rows) == limit else None
-    return Page([_holding(*row[1:]) for row in rows], after)
+    return Page([holding(*row[1:]) for row in rows], after)
 
 
-def _holding(
+def holding(
     ipv4: int, client6: bytes, identity: str, lease_id: int, since: float, until: float | None
 ) -> Holding:
+    """A holding from its columns as stores keep them."""
     return Holding(
         ipv4=IPv4Address(ipv4),
         client6=IPv6Address(client6),

@@ -91,6 +91,21 @@ class LeaseTable:
         else:
             self._identity.pop(slot, None)
 
+    def adopt(self, slot: int, lease: Lease) -> None:
+        """Replace the row of `slot` by one that came about elsewhere, whatever was between them.
+
+        Unlike `put`, this makes its holder a former one too, unless that has another address now.
+        """
+        octets, former = lease.client6.packed, self.client6[slot].tobytes()
+        if former != octets and self._slot_of.get(former) == slot:
+            del self._slot_of[former]
+        if lease.lease_id and not lease.bound:
+            if not self._is_elsewhere(slot, self._slot_of.get(octets)):
+                self._slot_of[octets] = slot
+            if not self._is_elsewhere(slot, self._slot_of_identity.get(lease.identity)):
+                self._index_identity(slot, lease.identity)
+        self.put(slot, lease)
+
     def slot_of(self, client6: IPv6Address) -> int | None:
         """The slot that `client6` holds, or else held last and nobody since."""
         return self._slot_of.get(client6.packed)
@@ -135,6 +150,9 @@ class LeaseTable:
             if stored.identity[row]
         }
         return self._index(slots)
+
+    def _is_elsewhere(self, slot: int, other: int | None) -> bool:
+        return other is not None and other != slot and bool(IS_BOUND[self.state[other]])
 
     def _index_identity(self, slot: int, identity: str) -> None:
         former = self._identity.get(slot, "")

@@ -94,3 +94,15 @@ def test_missing_key_file_is_found_by_check_config(config: Path) -> None:
     shown = dstm_server("check-config", "--config", str(config))
     assert shown.returncode == 2
     assert shown.stderr == "/nonexistent/key: No such file or directory\n"
+
+
+def test_password_in_the_configuration_is_refused_and_not_repeated(config: Path) -> None:
+    text = config.read_text().replace(
+        "[tep]", '[store]\npostgresql = "host=db password=hunter2"\n[tep]', 1
+    )
+    config.write_text(text)
+    for command in ("run", "check-config"):
+        shown = dstm_server(command, "--config", str(config))
+        assert (shown.returncode, shown.stdout) == (2, "")
+        assert shown.stderr.startswith(f"{config}: [store] postgresql: expected")
+        assert "hunter2" not in shown.stderr

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dstmrouter.binding import address4, address6
+from dstmrouter.errors import LeaseError
+from dstmrouter.leases.pool import AddressSpace
+from dstmrouter.leases.quota import Holdings, Quotas
+from dstmrouter.leases.shared import RUN_SHIFT, SharedBook
+from dstmrouter.leases.state import BOUND, State
+from tests.leases.lending import FIRST, TEP6, TERMS, client, pool, stored, wish
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+    from dstmrouter.leases.lease import Lease
+
+SIZE = 6
+
+
+def book(run: int, quotas: Quotas | None = None) -> SharedBook:
+    space = AddressSpace([pool(str(FIRST), str(FIRST + SIZE - 1))])
+    return SharedBook(space, TERMS, run=run, tep6=[TEP6], quotas=quotas or Quotas())
+
+
+class Shelf:
+    """What the store does, in memory: versions, and what others have not seen yet."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.rows: dict[IPv4Address, tuple[int, Lease]] = {}
+
+    def newer(self, seen: int) -> list[Lease]:
+        return [row for version, row in self.rows.values() if version > seen]
+
+    def put(self, leases: list[Lease]) -> None:
+        self.version += 1
+        self.rows |= {lease.ipv4: (self.version, lease) for lease in leases}
+
+
+class Server:
+    """A book and the drafts that wait, settled as the ledger does."""
+
+    def __init__(self, shelf: Shelf, run: int, quotas: Quotas | None = None) -> None:
+        self.shelf = shelf
+        self.book = book(run, quotas)
+        self.book.restore(stored(self.book))
+        self.seen = 0
+        self.waiting: list[Lease] = []
+
+    def settle(self, *, away: bool = False) -> list[Lease]:
+        """Store what waits; return what was refused."""
+        batch, self.waiting = self.waiting, []
+        if away:
+            for lease in batch:
+                self.book.withdraw(lease.ipv4)
+            return batch
+        news = self.shelf.newer(self.seen)
+        self.seen = self.shelf.version
+        void = {row.ipv4 for row in news}
+        self.book.adopt(news)
+        void.update(self.book.withdraw_broken(batch))
+        kept = {lease.ipv4: lease for lease in batch if lease.ipv4 not in void}
+        if kept:
+            self.shelf.put(list(kept.values()))
+            self.seen = self.shelf.version
+            self.book.kept(kept.values())
+        return [lease for lease in batch if lease.ipv4 in void]
+
+    def grant(self, number: int, hint: int | None = None, identity: str = "") -> Lease:
+        lease = self.book.grant(wish(number, hint, identity), 0.0)
+        self.waiting.append(lease)
+        return lease
+
+
+def pair(quotas: Quotas | None = None) -> tuple[Server, Server]:
+    shelf = Shelf()
+    return Server(shelf, 1, quotas), Server(shelf, 2, quotas)
+
+
+def test_numbers_of_leases_are_of_the_run() -> None:
+    a, b = pair()
+    assert a.grant(1).lease_id == (1 << RUN_SHIFT) + 1
+    assert b.grant(2).lease_id == (2 << RUN_SHIFT) + 1
+
+
+def test_servers_lend_from_different_places() -> None:
+    a, b = pair()
+    assert a.grant(1).ipv4 == FIRST + 1
+    assert b.grant(2).ipv4 == FIRST + 2
+
+
+def test_of_two_that_lend_one_address_the_first_to_store_wins() -> None:
+    a, b = pair()
+    a.grant(1, hint=5)
+    lost = b.grant(2, hint=5)
+    other = b.grant(3)
+    assert a.settle() == []
+    assert b.settle() == [lost]
+    assert b.book.lease_of(client(2)) is None
+    assert b.book.lease_of(client(1)) == a.book.lease_of(client(1))
+    assert b.book.drafts == []
+    assert b.grant(2).ipv4 not in {FIRST + 5, other.ipv4}
+
+
+def test_a_client_that_asks_both_has_one_lease() -> None:
+    a, b = pair()
+    first = a.grant(1)
+    second = b.grant(1)
+    assert first.ipv4 != second.ipv4
+    a.settle()
+    assert b.settle() == [second]
+    assert b.grant(1).ipv4 == first.ipv4
+
+
+def test_a_quota_holds_across_servers() -> None:
+    a, b = pair(Quotas(per_64=2))
+    a.grant(1)
+    both = [b.grant(2), b.grant(3)]
+    a.settle()
+    assert len(b.settle()) == 1
+    assert sum(b.book.lease_of(lease.client6) is not None for lease in both) == 1
+    with pytest.raises(LeaseError, match="which is the limit"):
+        b.grant(4)
+
+
+def test_a_renewal_is_not_refused_by_a_quota_that_others_fill() -> None:
+    a, b = pair(Quotas(per_64=2))
+    b.grant(1)
+    b.settle()
+    b.waiting.append(b.book.renew(FIRST + 2, client(1), 1.0, lifetime_s=None))
+    a.settle()
+    a.grant(2)
+    a.settle()
+    assert b.settle() == []
+
+
+def test_without_the_store_a_change_leaves_no_trace() -> None:
+    a, _ = pair()
+    lease = a.grant(1)
+    a.settle()
+    before = stored(a.book)
+    a.waiting.append(a.book.release(lease.ipv4))
+    a.waiting.append(a.book.hold(FIRST + 3))
+    a.grant(2)
+    a.settle(away=True)
+    after = stored(a.book)
+    assert after.ipv4.tolist() == before.ipv4.tolist()
+    assert after.state.tolist() == before.state.tolist()
+    assert after.lease_id.tolist() == before.lease_id.tolist()
+    assert a.book.lease_of(client(1)) == lease
+    assert a.book.used_percent() == [pytest.approx(100 / SIZE)]
+
+
+def test_routers_are_told_what_is_stored_and_not_what_is_under_way() -> None:
+    a, _ = pair()
+    first, second = a.grant(1), a.grant(2)
+    a.settle()
+    a.book.release(first.ipv4)
+    a.book.grant(wish(3), 0.0)
+    columns = a.book.bindings(0.0, [TEP6])
+    told = {
+        address4(ipv4): address6(c) for ipv4, c in zip(columns.ipv4, columns.client6, strict=True)
+    }
+    assert told == {first.ipv4: client(1), second.ipv4: client(2)}
+
+
+def test_a_removal_that_was_finished_elsewhere_is_told_all_the_same() -> None:
+    a, b = pair()
+    lease = a.grant(1)
+    a.settle()
+    b.settle()
+    a.waiting.append(a.book.release(lease.ipv4))
+    a.settle()
+    resting = a.book.removed(lease.ipv4, lease.lease_id, 1.0)
+    assert resting is not None
+    a.waiting.append(resting)
+    a.settle()
+    [told] = b.book.adopt(a.shelf.newer(b.seen))
+    assert told.state is State.REMOVING
+    assert (
+        b.book.table.get(b.book.space.slots(np.array([int(lease.ipv4)], np.uint32))[0]) == resting
+    )
+
+
+def test_addresses_of_no_pool_of_ours_are_left_alone() -> None:
+    a = book(1)
+    row = book(2).grant(wish(1), 0.0)
+    assert a.adopt([dataclasses.replace(row, ipv4=FIRST - 1)]) == []
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["grant", "renew", "release", "removed", "hold", "unhold", "expire", "settle", "away"]
+        ),
+        st.integers(0, 1),
+        st.integers(0, 4),
+        st.integers(0, SIZE - 1),
+    ),
+    max_size=40,
+)
+
+
+def act(server: Server, what: str, number: int, place: int, now: float) -> list[Lease]:
+    lending, ipv4 = server.book, FIRST + place
+    if what == "grant":
+        identity = "ann" if number < 2 else ""
+        return [lending.grant(wish(number, place, identity), now)]
+    if what == "renew":
+        return [lending.renew(ipv4, client(number), now, lifetime_s=None)]
+    if what == "release":
+        return [lending.release(ipv4)]
+    if what == "removed":
+        done = lending.removed(ipv4, lending.table.get(place).lease_id, now)
+        return [] if done is None else [done]
+    if what in {"hold", "unhold"}:
+        return [getattr(lending, what)(ipv4)]
+    return lending.expire(now)
+
+
+@given(STEPS)
+def test_whatever_two_servers_do_their_books_agree_and_no_rule_is_broken(
+    steps: list[tuple[str, int, int, int]],
+) -> None:
+    quotas = Quotas(per_identity=2, per_64=4)
+    servers = pair(quotas)
+    shelf = servers[0].shelf
+    for now, (what, which, number, place) in enumerate(steps):
+        server = servers[which]
+        if what in {"settle", "away"}:
+            server.settle(away=what == "away")
+        else:
+            try:
+                server.waiting += act(server, what, number, place, 40.0 * now)
+            except LeaseError:
+                continue
+        bound = [row for _, row in shelf.rows.values() if row.state in BOUND]
+        assert len({row.client6 for row in bound}) == len(bound) <= quotas.per_64
+        assert sum(row.identity == "ann" for row in bound) <= quotas.per_identity
+    for server in (*servers, *servers):
+        server.settle()
+    for server in servers:
+        check(server, shelf, quotas)
+
+
+def check(server: Server, shelf: Shelf, quotas: Quotas) -> None:
+    """The book is as the store, and what it keeps beside its rows is as if counted anew."""
+    assert server.book.drafts == []
+    for slot in range(SIZE):
+        row = server.book.table.get(slot)
+        if row.ipv4 in shelf.rows:
+            assert row == shelf.rows[row.ipv4][1]
+        else:
+            assert row.lease_id == 0
+        assert (slot in server.book._free) == (row.state is State.FREE)
+        if row.bound:
+            assert server.book.lease_of(row.client6) == row
+    recount = Holdings(quotas)
+    recount.load(server.book.table)
+    assert server.book._holdings.counted() == recount.counted()
+
+
+def test_a_grant_that_is_being_stored_is_refused_although_it_was_released_already() -> None:
+    a, b = pair()
+    a.grant(1)
+    lost = b.grant(1)
+    b.book.release(lost.ipv4)  # decided, and waits for the next transaction
+    a.settle()
+    assert b.settle() == [lost]
+    assert b.book.drafts == []
+    assert [row.client6 for _, row in a.shelf.rows.values()] == [client(1)]
