@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The history of all leases.")
 
 PORT_MAX: Final = 65535
+EXPORTED: Final = (*HOLDING_FIELDS, "psid_offset", "psid_len", "psid")
 
 
 class Format(StrEnum):
@@ -47,18 +48,18 @@ def whohad(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell who had an address at some time. All ports of an address have the same holder."""
-    ipv4 = _without_port(address)
+    """Tell who had an address, or the port set that a port is in, at some time."""
+    ipv4, port = _address_and_port(address)
     when = None if at is None else _unix(at)
-    answer = Access.in_use(context).call(server, "history.at", ipv4=ipv4, at=when)
+    answer = Access.in_use(context).call(server, "history.at", ipv4=ipv4, port=port, at=when)
     holders = [_readable(row) for row in answer["holders"]]
     if as_json:
-        print_json({"ipv4": ipv4, "at": _iso(answer["at"]), "holders": holders})
+        print_json({"ipv4": ipv4, "port": port, "at": _iso(answer["at"]), "holders": holders})
     elif holders:
-        title = f"{ipv4} at {_iso(answer['at'])}"
+        title = f"{address} at {_iso(answer['at'])}"
         Console().print(rows_table(title, holders, HOLDING_FIELDS))
     else:
-        typer.echo(f"nobody had {ipv4} at {_iso(answer['at'])}")
+        typer.echo(f"nobody had {address} at {_iso(answer['at'])}")
 
 
 @app.command()
@@ -73,9 +74,7 @@ def export(
     """
     rows = _all_holdings(Access.in_use(context), server)
     if form is Format.CSV:
-        writer = csv.DictWriter(
-            sys.stdout, HOLDING_FIELDS, extrasaction="ignore", lineterminator="\n"
-        )
+        writer = csv.DictWriter(sys.stdout, EXPORTED, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     else:
@@ -112,7 +111,7 @@ def _unix(text: str) -> float:
         raise typer.BadParameter(f"{text!r}: {expected}", param_hint="--at") from None
 
 
-def _without_port(text: str) -> str:
+def _address_and_port(text: str) -> tuple[str, int | None]:
     address, colon, port = text.partition(":")
     try:
         ipv4 = str(IPv4Address(address))
@@ -122,4 +121,4 @@ def _without_port(text: str) -> str:
     if not ipv4 or not good_port:
         expected = "expected an IPv4 address, like 192.0.2.7 or 192.0.2.7:4711"
         raise typer.BadParameter(f"{text!r}: {expected}", param_hint="ADDRESS")
-    return ipv4
+    return ipv4, int(port) if colon else None

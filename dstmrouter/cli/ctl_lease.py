@@ -31,11 +31,15 @@ def grant(
     ipv4: Annotated[str | None, typer.Option(help="the address the client would like")] = None,
     identity: Annotated[str | None, typer.Option(help="who the client is, for quotas")] = None,
     lifetime: Lifetime = None,
+    port_set: Annotated[
+        bool, typer.Option("--port-set", help="a share of the ports will do")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Lend an address; returns when the routers forward for it."""
+    wishes = {"ipv4": ipv4, "identity": identity, "lifetime_s": lifetime}
     answer = Access.in_use(context).call(
-        server, "lease.grant", client6=client6, ipv4=ipv4, identity=identity, lifetime_s=lifetime
+        server, "lease.grant", client6=client6, port_set=port_set or None, **wishes
     )
     _print_lease("granted", answer, as_json=as_json)
 

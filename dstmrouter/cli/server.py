@@ -55,8 +55,10 @@ def check_config(config: Config = DEFAULT_CONFIG) -> None:
     server.curve_server(found.curve)
     space = address_space(found)
     for pool in space.pools:
-        typer.echo(f"pool {pool.name}: {len(pool)} addresses")
-    typer.echo(f"{config}: good, {space.capacity} addresses in {len(space.pools)} pools")
+        shared = f", {len(pool)} port sets" if pool.sharing.psid_len else ""
+        typer.echo(f"pool {pool.name}: {pool.addresses} addresses{shared}")
+    addresses = sum(pool.addresses for pool in space.pools)
+    typer.echo(f"{config}: good, {addresses} addresses in {len(space.pools)} pools")
 
 
 def _load(path: Path) -> ServerConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from dstmrouter.config.checks import Misfit, Several, counted, decimal, seconds, text, whole
 from dstmrouter.config.fields import (
@@ -38,6 +38,7 @@ from dstmrouter.config.server_rules import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PORT_SETS_MAX: Final = 1 << 24  # as many as a /8 has addresses
 # The largest 32-bit value means "forever" on the wire, so it is no lifetime.
 LeaseSeconds: TypeAlias = Annotated[int, whole(1, 0xFFFFFFFE, "seconds")]
 WaitSeconds: TypeAlias = Annotated[int, whole(0, 86400, "seconds")]
@@ -83,6 +84,8 @@ class ServerPool(Section):
     identities: Annotated[Several[Identity], counted(0, 65536, "identities")] = ()
     client_prefixes: Annotated[Several[Prefix6], counted(0, 65536, "IPv6 prefixes")] = ()
     reserve: Annotated[float, decimal(0, 1, "share of the addresses")] = 0.0
+    psid_len: Annotated[int, whole(0, 12, "bits")] = 0
+    psid_offset: Annotated[int, whole(0, 6, "bits")] = 0
 
     @property
     def span(self) -> Range4:
@@ -102,9 +105,22 @@ class ServerPool(Section):
         elif self.first is not None and self.last is not None and self.last < self.first:
             yield ("last",), f"an address from first = {self.first} on"
         else:
+            yield from self._sharing_misfits()
             for i, part in enumerate(self.exclude):
                 if not self.span.contains(part):
                     yield ("exclude", i), f"addresses within {self.span}"
+
+    def _sharing_misfits(self) -> Iterator[Misfit]:
+        """Port sets need a length, and each costs memory."""
+        if self.psid_offset and not self.psid_len:
+            yield ("psid_len",), f"1 to 12 bits with psid_offset = {self.psid_offset}"
+        if self.psid_offset + self.psid_len > 16:
+            yield ("psid_len",), f"at most {16 - self.psid_offset} with this psid_offset"
+        if len(self.span) << self.psid_len > PORT_SETS_MAX:
+            yield (
+                ("psid_len",),
+                f"at most {PORT_SETS_MAX} port sets, here {len(self.span)} addresses",
+            )
 
 
 class TepSection(Section):

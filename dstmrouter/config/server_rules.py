@@ -47,6 +47,7 @@ class ReservationSection(Section):
     """`[[reservation]]`: an address that only one client gets."""
 
     ipv4: Unicast4
+    psid: Annotated[int, whole(0, 4095)] | None = None
     identity: Identity | None = None
     client6: Global6 | None = None
 
@@ -61,7 +62,7 @@ def reservation_misfits(
 ) -> Iterator[Misfit]:
     """Misfits of reservations with each other and with the pools, which must lend the address."""
     at: tuple[Key, ...] = ("reservation",)
-    yield from repeated([one.ipv4 for one in reservations], at, "ipv4")
+    yield from repeated([(one.ipv4, one.psid) for one in reservations], at, "ipv4")
     owners = [(one.identity, one.client6) for one in reservations]
     keys = ["client6" if one.identity is None else "identity" for one in reservations]
     for (_, i, _), expected in repeated(owners, at, "identity"):

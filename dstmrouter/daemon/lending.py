@@ -77,17 +77,19 @@ class Lender:
 
         return await self._promise(decide)
 
-    async def release(self, ipv4: IPv4Address, client6: IPv6Address | None = None) -> Lease:
+    async def release(
+        self, ipv4: IPv4Address, client6: IPv6Address | None = None, *, psid: int = 0
+    ) -> Lease:
         """End a lease or offer; `client6` None is the operator, who may end any."""
-        return await self._settled(lambda: self._book.release(ipv4, client6))
+        return await self._settled(lambda: self._book.release(ipv4, client6, psid=psid))
 
-    async def hold(self, ipv4: IPv4Address) -> Lease:
-        """Take an address away from everybody."""
-        return await self._settled(lambda: self._book.hold(ipv4))
+    async def hold(self, ipv4: IPv4Address, *, psid: int = 0) -> Lease:
+        """Take an address, or a port set of it, away from everybody."""
+        return await self._settled(lambda: self._book.hold(ipv4, psid=psid))
 
-    async def unhold(self, ipv4: IPv4Address) -> Lease:
-        """Let a held address become free again."""
-        return await self._settled(lambda: self._book.unhold(ipv4))
+    async def unhold(self, ipv4: IPv4Address, *, psid: int = 0) -> Lease:
+        """Let what is held become free again."""
+        return await self._settled(lambda: self._book.unhold(ipv4, psid=psid))
 
     async def _lend(
         self,
@@ -134,7 +136,7 @@ class Lender:
         missing = await self._feed.wait_acked(generation, self._required, self._ack_timeout_s)
         if missing:
             if take_back and self._book.is_current(lease):
-                await self._ledger.settle([self._book.release(lease.ipv4)])
+                await self._ledger.settle([self._book.release(lease.ipv4, psid=lease.psid)])
             names = ", ".join(sorted(missing))
             text = f"no acknowledgement in {self._ack_timeout_s:g} s by router {names}, try again"
             raise LeaseError("try-again", text)

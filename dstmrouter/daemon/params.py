@@ -1,15 +1,19 @@
 """Parameters of control calls: each is read by a function that refuses what it does not expect.
 
-They come from a stranger; a refusal is a `LeaseError` with the reason `bad-request`.
+Parameters come from a stranger; a refusal is a `LeaseError` with the reason `bad-request`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dstmrouter.errors import LeaseError
+
+if TYPE_CHECKING:
+    from dstmrouter.protocols.granted import PortSet
 
 Params: TypeAlias = dict[str, Any]
 
@@ -19,6 +23,14 @@ def number(params: Params, key: str, low: int, high: int) -> int | None:
     value = params.get(key)
     if value is not None and (type(value) is not int or not low <= value <= high):
         raise bad_request(f"{key} {value!r:.40}: expected an integer from {low} to {high}")
+    return value
+
+
+def flag(params: Params, key: str) -> bool:
+    """True or false; false if it is not given."""
+    value = params.get(key, False)
+    if not isinstance(value, bool):
+        raise bad_request(f"{key} {value!r:.40}: expected true or false")
     return value
 
 
@@ -56,6 +68,11 @@ def address4(params: Params) -> IPv4Address | None:
         return None if value is None else IPv4Address(_string(value))
     except AddressValueError:
         raise bad_request(f"ipv4 {value!r:.60}: expected an IPv4 address") from None
+
+
+def port_set_row(ports: PortSet | None) -> Params:
+    """The keys of an answer that tell a port set; none for a whole address."""
+    return {} if ports is None else dataclasses.asdict(ports)
 
 
 def bad_request(expected: str) -> LeaseError:

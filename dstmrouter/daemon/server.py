@@ -94,9 +94,9 @@ class LeaseServer:
 
     def _restore(self) -> list[Lease]:
         stored = self._store.load()
-        unknown = int((self._book.space.slots(stored.ipv4) < 0).sum())
+        unknown = int((self._book.space.slots(stored.ipv4, stored.port_sets) < 0).sum())
         if unknown:
-            log.warning("stored addresses are in no pool any more", count=unknown)
+            log.warning("stored leases are of no pool any more", count=unknown)
         return self._book.restore(stored)
 
     def close(self) -> None:

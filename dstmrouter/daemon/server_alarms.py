@@ -37,7 +37,7 @@ class AlarmWatch:
             say(
                 "pool runs out" if crossing.rising else "pool has addresses again",
                 pool=self._book.space.pools[crossing.pool].name,
-                level=crossing.after or None,
+                alarm_percent=crossing.after or None,
                 used_percent=round(crossing.used, 1),
             )
 

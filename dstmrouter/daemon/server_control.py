@@ -10,21 +10,30 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dstmrouter.daemon.params import Params, address4, address6, bad_request, number, text
+from dstmrouter.daemon.params import (
+    Params,
+    address4,
+    address6,
+    bad_request,
+    flag,
+    number,
+    port_set_row,
+    text,
+)
 from dstmrouter.leases.lease import LeaseRequest
 from dstmrouter.leases.state import TIMED, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from ipaddress import IPv4Address
 
     from dstmrouter.daemon.lending import Lender
     from dstmrouter.daemon.server_alarms import AlarmWatch
     from dstmrouter.leases.book import LeaseBook
-    from dstmrouter.leases.lease import Lease
+    from dstmrouter.leases.lease import Lease, Share
     from dstmrouter.zmqctl.control import Handler
 
 PAGE_LIMIT: Final = 1000  # leases in one answer
+PSID_MAX: Final = 0xFFFF
 LIFETIME_LIMIT_S: Final = 0xFFFFFFFE  # what a binding can carry
 
 
@@ -65,7 +74,9 @@ class LeaseControl:
             states = self._book.table.state[slots.start : slots.stop]
             counts = np.bincount(states, minlength=len(State)).tolist()
             by_state = {state.name.lower(): counts[state] for state in State}
-            pools.append({"name": pool.name, "addresses": len(pool), **by_state, **alarm})
+            if pool.sharing.psid_len:
+                by_state["port_sets"] = len(pool)
+            pools.append({"name": pool.name, "addresses": pool.addresses, **by_state, **alarm})
         return {**self._describe(), "pools": pools}
 
     async def leases(self, params: Params) -> Params:
@@ -84,6 +95,8 @@ class LeaseControl:
             identity=text(params, "identity"),
             hint=address4(params),
             lifetime_s=number(params, "lifetime_s", 1, LIFETIME_LIMIT_S),
+            takes_port_set=flag(params, "port_set"),
+            hint_psid=number(params, "psid", 0, PSID_MAX) or 0,
         )
         return self._row(await self._lender.grant(request, by_operator=True))
 
@@ -91,32 +104,35 @@ class LeaseControl:
         """Extend the lease of `client6`."""
         client6 = address6(params)
         lifetime_s = number(params, "lifetime_s", 1, LIFETIME_LIMIT_S)
-        ipv4 = self._named(params)
+        ipv4, _ = self._named(params)
         lease = await self._lender.renew(ipv4, client6, lifetime_s=lifetime_s, by_operator=True)
         return self._row(lease)
 
     async def release(self, params: Params) -> Params:
         """End a lease now; without `client6` it is the operator who ends it."""
         client6 = address6(params) if "client6" in params else None
-        return self._row(await self._lender.release(self._named(params), client6))
+        ipv4, psid = self._named(params)
+        return self._row(await self._lender.release(ipv4, client6, psid=psid))
 
     async def hold(self, params: Params) -> Params:
         """Take `ipv4` away from everybody."""
-        return self._row(await self._lender.hold(self._named(params)))
+        ipv4, psid = self._named(params)
+        return self._row(await self._lender.hold(ipv4, psid=psid))
 
     async def unhold(self, params: Params) -> Params:
         """Let a held `ipv4` become free again."""
-        return self._row(await self._lender.unhold(self._named(params)))
+        ipv4, psid = self._named(params)
+        return self._row(await self._lender.unhold(ipv4, psid=psid))
 
-    def _named(self, params: Params) -> IPv4Address:
-        """The address that `ipv4` or `lease_id` names."""
+    def _named(self, params: Params) -> Share:
+        """What `ipv4` and `psid`, or `lease_id`, name."""
         ipv4 = address4(params)
         if ipv4 is not None:
-            return ipv4
+            return ipv4, number(params, "psid", 0, PSID_MAX) or 0
         lease_id = number(params, "lease_id", 1, 1 << 62)
         if lease_id is None:
             raise bad_request("expected ipv4 or lease_id")
-        return self._book.find(lease_id).ipv4
+        return self._book.find(lease_id).share
 
     def _row(self, lease: Lease) -> Params:
         timed = lease.state in TIMED
@@ -128,6 +144,7 @@ class LeaseControl:
             "identity": lease.identity,
             "state": lease.state.name.lower(),
             "expires_in_s": expires_in_s,  # the end of this state
+            **port_set_row(lease.port_set),
         }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import structlog
 
-from dstmrouter.daemon.params import Params, address4, bad_request, number, unix_time
+from dstmrouter.daemon.params import Params, address4, bad_request, number, port_set_row, unix_time
 from dstmrouter.errors import LeaseError
+from dstmrouter.leases.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,8 +34,10 @@ DAY_S: Final = 86_400
 class History(Protocol):
     """What answers need of a `LeaseHistory` or `PostgresHistory`."""
 
-    def holders(self, ipv4: IPv4Address, at: float, *, now: float) -> list[Holding]:
-        """Who had `ipv4` at Unix time `at`."""
+    def holders(
+        self, ipv4: IPv4Address, at: float, *, now: float, port: int | None = None
+    ) -> list[Holding]:
+        """Who had `ipv4`, or the port set of it that `port` is in, at Unix time `at`."""
 
     def ended(self, after: int, limit: int) -> Page:
         """Holdings that have ended, in the order of their end."""
@@ -72,14 +74,15 @@ class HistoryControl:
         }
 
     async def at(self, params: Params) -> Params:
-        """Who had `ipv4` at Unix time `at`, or has it now."""
+        """Who had `ipv4`, or what `port` of it is in, at Unix time `at`, or has it now."""
         ipv4 = address4(params)
         if ipv4 is None:
             raise bad_request("expected ipv4")
         at = unix_time(params, "at")
         now = time.time()
         at = now if at is None else at
-        holders = await self._ask(partial(self._history.holders, ipv4, at, now=now))
+        port = number(params, "port", 0, 0xFFFF)
+        holders = await self._ask(partial(self._history.holders, ipv4, at, now=now, port=port))
         return {"ipv4": str(ipv4), "at": at, "holders": [_row(one) for one in holders]}
 
     async def lasting(self, params: Params) -> Params:
@@ -98,8 +101,11 @@ class HistoryControl:
         while True:
             try:
                 gone = await self.forget(time.time())
-            except LeaseError as error:  # the database is away
-                log.warning("history not forgotten", reason=str(error))
+            except (
+                StoreError,
+                LeaseError,
+            ) as error:  # a locked file, a database that is away: later
+                log.warning("history not forgotten", why=str(error))
             else:
                 if gone:
                     log.info("history forgotten", holdings=gone)
@@ -130,5 +136,12 @@ def _answer(page: Page) -> Params:
 
 
 def _row(holding: Holding) -> dict[str, Any]:
-    addresses = {"ipv4": str(holding.ipv4), "client6": str(holding.client6)}
-    return dataclasses.asdict(holding) | addresses
+    return {
+        "ipv4": str(holding.ipv4),
+        "client6": str(holding.client6),
+        "identity": holding.identity,
+        "lease_id": holding.lease_id,
+        "since": holding.since,
+        "until": holding.until,
+        **port_set_row(holding.port_set),
+    }

@@ -24,11 +24,11 @@ from dstmrouter.leases.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from ipaddress import IPv4Address, IPv6Address
+    from ipaddress import IPv6Address
 
     from dstmrouter.binding import BindingColumns
     from dstmrouter.leases.book import LeaseBook
-    from dstmrouter.leases.lease import Lease
+    from dstmrouter.leases.lease import Lease, Share
     from dstmrouter.leases.store import LeaseStore
 
 log = structlog.get_logger(__name__)
@@ -94,7 +94,7 @@ class AnyLedger(abc.ABC):
         self._routers = routers
         self._waiting: list[Waiting] = []
         self._arrived = asyncio.Event()
-        self._leaving: dict[IPv4Address, int] = {}  # lease_id of what routers were told to remove
+        self._leaving: dict[Share, int] = {}  # lease_id of what routers were told to remove
         self._told_to_remove = asyncio.Event()
 
     async def settle(self, leases: Sequence[Lease]) -> int:
@@ -130,9 +130,12 @@ class AnyLedger(abc.ABC):
         return {}
 
     async def resume(self, superseded: Sequence[Lease]) -> None:
-        """Begin where the last run ended; `superseded` leases end as newer ones are in force."""
+        """Begin where the last run ended; `superseded` is what the book could not go on with."""
         if superseded:
-            log.warning("leases superseded by newer ones", count=len(superseded))
+            log.warning(
+                "leases ended: superseded, or the pool is shared in another way",
+                count=len(superseded),
+            )
             await self._settled(superseded)
         self.take_over()
 
@@ -167,7 +170,10 @@ class AnyLedger(abc.ABC):
             batch = dict(self._leaving)
             if await self._all_acked():
                 now = time.monotonic()
-                ended = [self._book.removed(ipv4, lease, now) for ipv4, lease in batch.items()]
+                ended = [
+                    self._book.removed(ipv4, lease_id, now, psid=psid)
+                    for (ipv4, psid), lease_id in batch.items()
+                ]
                 if not await self._settled([lease for lease in ended if lease is not None]):
                     await asyncio.sleep(RETRY_S)
             self._forget(batch)
@@ -188,11 +194,13 @@ class AnyLedger(abc.ABC):
             return False
         return not await self._feed.wait_acked(self._feed.generation, routers, RETRY_S)
 
-    def _forget(self, batch: Mapping[IPv4Address, int]) -> None:
+    def _forget(self, batch: Mapping[Share, int]) -> None:
         """Forget removals that ended: acknowledged, run out, or taken back by the holder."""
-        for ipv4, lease_id in batch.items():
-            if self._leaving[ipv4] == lease_id and not self._book.is_removing(ipv4, lease_id):
-                del self._leaving[ipv4]
+        for share, lease_id in batch.items():
+            ipv4, psid = share
+            removing = self._book.is_removing(ipv4, lease_id, psid=psid)
+            if self._leaving[share] == lease_id and not removing:
+                del self._leaving[share]
         if not self._leaving:
             self._told_to_remove.clear()
 
@@ -200,11 +208,11 @@ class AnyLedger(abc.ABC):
         """Watch for the acknowledgement of the removals among changes the routers were told."""
         for lease in leases:
             if lease.state is State.REMOVING:
-                self.watch_removal(lease.ipv4, lease.lease_id)
+                self.watch_removal(lease.share, lease.lease_id)
 
-    def watch_removal(self, ipv4: IPv4Address, lease_id: int) -> None:
-        """Start the quarantine of `ipv4` when routers have acknowledged everything up to now."""
-        self._leaving[ipv4] = lease_id
+    def watch_removal(self, share: Share, lease_id: int) -> None:
+        """Start the quarantine of `share` when routers have acknowledged everything up to now."""
+        self._leaving[share] = lease_id
         self._told_to_remove.set()
 
     async def _tell(self, leases: Sequence[Lease]) -> int:

@@ -12,6 +12,7 @@ from dstmrouter.leases.rate import Rate, Throttle
 from dstmrouter.leases.reservation import Reservation
 from dstmrouter.leases.selector import Selector
 from dstmrouter.leases.shared import SharedBook
+from dstmrouter.leases.sharing import Sharing
 
 if TYPE_CHECKING:
     from dstmrouter.config.server import ServerConfig, ServerPool
@@ -32,6 +33,7 @@ def _pool(pool: ServerPool, *never: tuple[Any, Any]) -> Pool:
         [*exclude, *never],
         selector=Selector(pool.identities, pool.client_prefixes),
         reserve=pool.reserve,
+        sharing=Sharing(pool.psid_offset, pool.psid_len),
     )
 
 
@@ -41,7 +43,12 @@ def lease_book(config: ServerConfig, *, run: int | None = None) -> LeaseBook:
     `run` is the number of this run of the servers that share a store, None for one that does not.
     """
     reservations = [
-        Reservation(ipv4=one.ipv4, client6=one.client6, identity=one.identity or "")
+        Reservation(
+            ipv4=one.ipv4,
+            psid=one.psid or 0,
+            client6=one.client6,
+            identity=one.identity or "",
+        )
         for one in config.reservation
     ]
     rules: dict[str, Any] = {

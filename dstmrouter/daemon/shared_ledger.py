@@ -62,7 +62,7 @@ class SharedLedger(AnyLedger):
         """As `AnyLedger.settle`; SupersededError, or UnavailableError without a database."""
         if self.away is not None and leases:
             for lease in leases:
-                self._shared.withdraw(lease.ipv4)
+                self._shared.withdraw(lease.share)
             raise UnavailableError(self.away.text)
         return await super().settle(leases)
 
@@ -117,9 +117,9 @@ class SharedLedger(AnyLedger):
             return
         log.info("servers of the store", runs=sorted(live), this=self._database.run)
         self._live = live
-        for ipv4, lease_id in await self._database.orphans(db, sorted(live)):
-            if self._shared.space.slot(ipv4) is not None:
-                self.watch_removal(ipv4, lease_id)
+        for share, lease_id in await self._database.orphans(db, sorted(live)):
+            if self._shared.space.slot(*share) is not None:
+                self.watch_removal(share, lease_id)
 
     async def _keep(self, batch: Sequence[Waiting]) -> tuple[Sequence[Lease], Sequence[Lease]]:
         self._at_work = batch
@@ -128,7 +128,7 @@ class SharedLedger(AnyLedger):
 
         def agree(news: list[Lease]) -> list[Lease]:
             foreign.extend(self._adopt(news))
-            last = {lease.ipv4: lease for waiting in batch for lease in waiting.leases}
+            last = {lease.share: lease for waiting in batch for lease in waiting.leases}
             return list(last.values())
 
         try:
@@ -149,11 +149,11 @@ class SharedLedger(AnyLedger):
         if not news:
             return []
         adopted = self._shared.adopt(news)
-        void = {lease.ipv4 for lease in news}
+        void = {lease.share for lease in news}
         under_way = [lease for waiting in self._at_work for lease in waiting.leases]
         void.update(self._shared.withdraw_broken(under_way))
         for waiting in (*self._at_work, *self._waiting):
-            left = [lease for lease in waiting.leases if lease.ipv4 not in void]
+            left = [lease for lease in waiting.leases if lease.share not in void]
             if len(left) < len(waiting.leases):
                 waiting.leases = left
                 waiting.refusal = SupersededError()
@@ -165,8 +165,8 @@ class SharedLedger(AnyLedger):
         for one in (*self._at_work, *waiting):
             if one.leases:
                 one.leases, one.refusal = [], UnavailableError(error.text)
-        for ipv4 in self._shared.drafts:
-            self._shared.withdraw(ipv4)
+        for share in self._shared.drafts:
+            self._shared.withdraw(share)
         for one in waiting:
             one.finish(0)
 

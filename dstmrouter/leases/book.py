@@ -20,8 +20,15 @@ from dstmrouter.errors import LeaseError
 from dstmrouter.leases.bindings import all_bindings
 from dstmrouter.leases.choice import Choice
 from dstmrouter.leases.free import FreeSlots
-from dstmrouter.leases.lease import FIRST_LEASE_ID, IDENTITY_LIMIT, Lease, LeaseRequest, LeaseTerms
+from dstmrouter.leases.lease import (
+    FIRST_LEASE_ID,
+    Lease,
+    LeaseRequest,
+    LeaseTerms,
+    check_request,
+)
 from dstmrouter.leases.quota import NO_LIMITS, Holdings, Quotas
+from dstmrouter.leases.recut import recut_leases
 from dstmrouter.leases.reservation import Reservations
 from dstmrouter.leases.state import BOUND, TIMED, Input, State, step
 from dstmrouter.leases.table import LeaseColumns, LeaseTable
@@ -72,10 +79,12 @@ class LeaseBook:
     def restore(self, stored: LeaseColumns) -> list[Lease]:
         """Take over what was stored, once, before anything else.
 
-        A client that holds two addresses now, because a pool came back into the configuration,
-        loses the older one: these changes are returned.
+        Leases that the configuration does not allow any more end, and these changes are returned:
+        of a client that holds two addresses, because a pool came back, the older one, and what was
+        lent of an address that is now shared in another way, or not at all.
         """
         doubled = self.table.load(stored)
+        recut = recut_leases(self.table, stored, self.terms.grace_s)
         free = self.table.in_states(frozenset({State.FREE}))
         # Never lent before (`lease_id` 0) counts as free for the longest time.
         since = np.where(self.table.lease_id[free] == 0, -np.inf, self.table.until[free])
@@ -85,7 +94,8 @@ class LeaseBook:
             self._last_lease_id = max(self._last_lease_id, int(stored.lease_id.max()))
         self._holdings.load(self.table)
         self._next_due = self.table.next_due()
-        return [self._end(slot, Input.RELEASE) for slot in doubled.tolist()]
+        ended = [slot for slot in doubled.tolist() if self.table.get(slot).bound]
+        return recut + [self._end(slot, Input.RELEASE) for slot in ended]
 
     def grant(self, request: LeaseRequest, now: float) -> Lease:
         """Lend an address, or extend what the client holds: asking twice is the same."""
@@ -108,35 +118,42 @@ class LeaseBook:
         state = step(lease.state, Input.RENEW)
         return self._write(slot, dataclasses.replace(lease, state=state, until=until))
 
-    def release(self, ipv4: IPv4Address, client6: IPv6Address | None = None) -> Lease:
-        """End a lease or offer now; `client6` None is the operator, who may end any."""
-        slot, _ = self._held(ipv4, client6)
+    def release(
+        self, ipv4: IPv4Address, client6: IPv6Address | None = None, *, psid: int = 0
+    ) -> Lease:
+        """End a lease or offer now; `client6` None is the operator, who may end any.
+
+        A client has one lease, so `psid` is for operators.
+        """
+        slot, _ = self._held(ipv4, client6, psid)
         return self._end(slot, Input.RELEASE)
 
-    def removed(self, ipv4: IPv4Address, lease_id: int, now: float) -> Lease | None:
+    def removed(
+        self, ipv4: IPv4Address, lease_id: int, now: float, *, psid: int = 0
+    ) -> Lease | None:
         """Start the quarantine: no router has this lease any more.
 
         None when the address went on without waiting, because the routers' expiry has passed or its
         holder has it back.
         """
-        if not self.is_removing(ipv4, lease_id):
+        if not self.is_removing(ipv4, lease_id, psid=psid):
             return None
-        slot = self._slot(ipv4)
+        slot = self._slot(ipv4, psid)
         lease = self.table.get(slot)
         state = step(lease.state, Input.REMOVED)
         until = now + self.terms.quarantine_s
         return self._write(slot, dataclasses.replace(lease, state=state, until=until))
 
-    def hold(self, ipv4: IPv4Address) -> Lease:
+    def hold(self, ipv4: IPv4Address, *, psid: int = 0) -> Lease:
         """Take an address away from everybody until `unhold`: an operator's decision."""
-        slot = self._slot(ipv4)
+        slot = self._slot(ipv4, psid)
         if self.table.get(slot).state is State.HELD:
             raise LeaseError("held", f"{ipv4} is held already")
         return self._end(slot, Input.HOLD)
 
-    def unhold(self, ipv4: IPv4Address) -> Lease:
+    def unhold(self, ipv4: IPv4Address, *, psid: int = 0) -> Lease:
         """Let a held address go its way to FREE."""
-        slot = self._slot(ipv4)
+        slot = self._slot(ipv4, psid)
         if self.table.get(slot).state is not State.HELD:
             raise LeaseError("not-held", f"{ipv4} is not held")
         return self._end(slot, Input.UNHOLD)
@@ -175,13 +192,13 @@ class LeaseBook:
 
     def is_current(self, lease: Lease) -> bool:
         """Whether `lease`, as it was returned some time ago, still binds its address to it."""
-        held = self.table.get(self._slot(lease.ipv4))
+        held = self.table.get(self._slot(lease.ipv4, lease.psid))
         same = held.lease_id == lease.lease_id and held.client6 == lease.client6
         return held.bound and same
 
-    def is_removing(self, ipv4: IPv4Address, lease_id: int) -> bool:
+    def is_removing(self, ipv4: IPv4Address, lease_id: int, *, psid: int = 0) -> bool:
         """Whether this lease has ended but routers may still have it."""
-        lease = self.table.get(self._slot(ipv4))
+        lease = self.table.get(self._slot(ipv4, psid))
         return lease.lease_id == lease_id and lease.state is State.REMOVING
 
     def used_percent(self) -> list[float]:
@@ -202,7 +219,7 @@ class LeaseBook:
             self._free.give_all(slots[(slots >= bounds.start) & (slots < bounds.stop)], pool)
 
     def _lend(self, request: LeaseRequest, happened: Input, until: float) -> Lease:
-        self._check_request(request)
+        check_request(request, self._tep6)
         slot = self._choice.slot_for(request)
         old = self.table.get(slot)
         self._holdings.check(request.client6, request.identity, old)
@@ -215,36 +232,24 @@ class LeaseBook:
             identity=request.identity,
             state=state,
             until=max(old.until, until) if extends else until,
+            port_set=old.port_set,
         )
         self._last_lease_id = max(self._last_lease_id, lease.lease_id)
         return self._write(slot, lease)
 
-    def _check_request(self, request: LeaseRequest) -> None:
-        client6 = request.client6
-        refused = (
-            client6.is_link_local
-            or client6.is_multicast
-            or client6.is_unspecified
-            or client6.is_loopback
-            or client6.scope_id is not None
-            or client6.ipv4_mapped is not None
-            or client6 in self._tep6  # a tunnel from us to us, RFC 2473 section 6.3
-        )
-        if refused:
-            raise LeaseError("bad-client6", f"{client6} cannot be the end of a tunnel")
-        if len(request.identity) > IDENTITY_LIMIT:
-            raise LeaseError("bad-identity", f"an identity has at most {IDENTITY_LIMIT} characters")
-        if not _is_text(request.identity):
-            raise LeaseError("bad-identity", f"{request.identity!a} is no text")
-
-    def _slot(self, ipv4: IPv4Address) -> int:
-        slot = self.space.slot(ipv4)
+    def _slot(self, ipv4: IPv4Address, psid: int) -> int:
+        slot = self.space.slot(ipv4, psid)
         if slot is None:
-            raise LeaseError("no-lease", f"{ipv4} is in no pool")
+            what = f"port set {psid} of {ipv4}" if self.space.slots_of(ipv4) else f"{ipv4}"
+            raise LeaseError("no-lease", f"{what} is in no pool")
         return slot
 
-    def _held(self, ipv4: IPv4Address, client6: IPv6Address | None) -> tuple[int, Lease]:
-        slot = self._slot(ipv4)
+    def _held(
+        self, ipv4: IPv4Address, client6: IPv6Address | None, psid: int = 0
+    ) -> tuple[int, Lease]:
+        slot = None if client6 is None else self.table.slot_of(client6)
+        if slot is None or self.space.address(slot) != ipv4:
+            slot = self._slot(ipv4, psid)
         lease = self.table.get(slot)
         if lease.state not in BOUND:
             raise LeaseError("no-lease", f"{ipv4} is not lent")
@@ -284,11 +289,3 @@ class LeaseBook:
             self._holdings.change(self.table.get(slot), lease)
         if lease.state in TIMED and (self._next_due is None or lease.until < self._next_due):
             self._next_due = lease.until
-
-
-def _is_text(identity: str) -> bool:
-    """Whether every store can keep it: no NUL (PostgreSQL), no half characters (UTF-8)."""
-    try:
-        return "\0" not in identity and identity.encode() is not None
-    except UnicodeEncodeError:
-        return False

@@ -10,8 +10,8 @@
 A client has moved (RFC 7596 section 5.1) when it hints at an address of its identity, or when its
 identity may hold no more than one.
 
-What a client holds it may keep, whatever pools say of others since; only a reservation for
-somebody else ends that. Nothing is changed here.
+What a client holds it may keep where it is, whatever pools say of others since; only a reservation
+for somebody else ends that. Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Choice:
         own = self._own(request)
         if own is not None and self._table.get(own).bound:
             self.check_kept(own, request.client6, request.identity)
+            if not self._is_usable(own, request):
+                raise LeaseError("port-set", f"{request.client6} has a port set, and asks for none")
             return own
         slot = self._free_for(request, own)
         if own is not None and own != slot and self._table.get(own).state is State.REMOVING:
@@ -78,7 +80,11 @@ class Choice:
         if own is not None and self._may_return(own, request):
             return own
         reserved = self._reservations.slot_for(request)
-        if reserved is not None and self._is_ready(reserved, request):
+        if (
+            reserved is not None
+            and self._is_usable(reserved, request)
+            and self._is_ready(reserved, request)
+        ):
             return reserved
         return self._unlent(request, self._open_pools(request))
 
@@ -110,11 +116,15 @@ class Choice:
             raise _still_removing(own.client6)
         return None
 
+    def _is_usable(self, slot: int, request: LeaseRequest) -> bool:
+        """Only who can do with a port set gets one (RFC 7618 section 8.1)."""
+        return request.takes_port_set or self._space.port_set(slot) is None
+
     def _moving(self, request: LeaseRequest) -> int | None:
         """The slot that the client's identity takes along to its new client6."""
         if not request.identity:
             return None
-        hinted = None if request.hint is None else self._space.slot(request.hint)
+        hinted = self._hinted(request)
         only = self._table.slot_of_identity(request.identity) if self._one_per_identity else None
         for slot in (hinted, only):
             if slot is not None and self._may_move(slot, request):
@@ -127,17 +137,20 @@ class Choice:
             row.identity == request.identity
             and row.client6 != request.client6
             and row.state in MOVABLE
-            and not self._reservations.keep_from(slot, request.client6, request.identity)
+            and self._is_for(slot, request)
         )
 
     def _may_return(self, slot: int, request: LeaseRequest) -> bool:
-        row = self._table.get(slot)
-        if row.state not in RETURNABLE:
+        return self._table.get(slot).state in RETURNABLE and self._is_for(slot, request)
+
+    def _is_for(self, slot: int, request: LeaseRequest) -> bool:
+        """Whether reservations, the pool and port sets let the client have `slot`."""
+        if not self._is_usable(slot, request):
             return False
-        if self._reservations.keep_from(slot, request.client6, request.identity):
-            return False
+        if slot in self._reservations:
+            return not self._reservations.keep_from(slot, request.client6, request.identity)
         pool = self._space.pools[self._space.pool_index(slot)]
-        return slot in self._reservations or pool.selector.fits(request.client6, request.identity)
+        return pool.selector.fits(request.client6, request.identity)
 
     def _is_ready(self, slot: int, request: LeaseRequest) -> bool:
         """Whether the reserved `slot` can be lent; another client of the same identity is first."""
@@ -154,7 +167,8 @@ class Choice:
         fitting = [
             number
             for number, pool in enumerate(self._space.pools)
-            if pool.selector.fits(client6, identity)
+            if (request.takes_port_set or not pool.sharing.psid_len)
+            and pool.selector.fits(client6, identity)
         ]
         if not fitting:
             raise LeaseError("no-pool", "no pool is for this client")
@@ -173,15 +187,15 @@ class Choice:
             raise LeaseError("no-address", "the last addresses are kept for known clients")
         return open_
 
+    def _hinted(self, request: LeaseRequest) -> int | None:
+        if request.hint is None:
+            return None
+        return self._space.slot(request.hint, request.hint_psid)
+
     def _unlent(self, request: LeaseRequest, pools: list[int]) -> int:
-        if request.hint is not None:
-            hinted = self._space.slot(request.hint)
-            if (
-                hinted is not None
-                and hinted in self._free
-                and self._space.pool_index(hinted) in pools
-            ):
-                return hinted
+        hinted = self._hinted(request)
+        if hinted is not None and hinted in self._free and self._space.pool_index(hinted) in pools:
+            return hinted
         for pool in pools:
             oldest = self._free.oldest(pool)
             if oldest is not None:

@@ -12,27 +12,33 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final
 
 from dstmrouter.leases.store import StoreError
+from dstmrouter.protocols.granted import PortSet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-AT: Final = """
-SELECT ipv4, client6, identity, lease_id, since, until FROM history
-WHERE ipv4 = :ipv4 AND since <= :at AND until > :at
+COLUMNS: Final = "ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since"
+# RFC 7597 section 5.1: without A the port belongs to nobody, else k bits of it are the PSID.
+HAS_PORT: Final = """(:port IS NULL OR psid_len = 0 OR (
+    (psid_offset = 0 OR :port >> (16 - psid_offset) > 0)
+    AND (:port >> (16 - psid_offset - psid_len)) & ((1 << psid_len) - 1) = psid
+))"""
+AT: Final = f"""
+SELECT {COLUMNS}, until FROM history
+WHERE ipv4 = :ipv4 AND since <= :at AND until > :at AND {HAS_PORT}
 UNION ALL
-SELECT ipv4, client6, identity, lease_id, since, iif(until < :overdue, until, NULL) FROM leases
-WHERE ipv4 = :ipv4 AND since <= :at AND state BETWEEN 1 AND 3
-    AND (until > :at OR until >= :overdue)
+SELECT {COLUMNS}, iif(until < :overdue, until, NULL) FROM leases
+WHERE share BETWEEN :ipv4 * 65536 AND :ipv4 * 65536 + 65535 AND since <= :at
+    AND (until > :at OR until >= :overdue) AND {HAS_PORT}
 ORDER BY since
-"""
-ENDED: Final = """
-SELECT id, ipv4, client6, identity, lease_id, since, until FROM history
-WHERE id > :after ORDER BY id LIMIT :limit
-"""
-LASTING: Final = """
-SELECT ipv4, ipv4, client6, identity, lease_id, since, iif(until < :overdue, until, NULL)
-FROM leases WHERE ipv4 > :after AND state BETWEEN 1 AND 3 ORDER BY ipv4 LIMIT :limit
-"""
+"""  # noqa: S608 - constants
+ENDED: Final = f"""
+SELECT id, {COLUMNS}, until FROM history WHERE id > :after ORDER BY id LIMIT :limit
+"""  # noqa: S608 - constants
+LASTING: Final = f"""
+SELECT share, {COLUMNS}, iif(until < :overdue, until, NULL) FROM leases
+WHERE share > :after AND since IS NOT NULL ORDER BY share LIMIT :limit
+"""  # noqa: S608 - constants
 FORGET: Final = """
 DELETE FROM history WHERE id IN (
     SELECT id FROM history WHERE until < :before ORDER BY until LIMIT :limit
@@ -48,9 +54,10 @@ Nobody moves its row on until the pool comes back, so what ended it is its lifet
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
-    """`client6` had `ipv4` from `since` to `until`, in Unix time; None: it still has."""
+    """`client6` had a share from `since` to `until`, in Unix time; None: it still has."""
 
     ipv4: IPv4Address
+    port_set: PortSet | None  # None: the whole address
     client6: IPv6Address
     identity: str
     lease_id: int
@@ -81,9 +88,15 @@ class LeaseHistory:
         """Close the file; a second call does nothing."""
         self._db.close()
 
-    def holders(self, ipv4: IPv4Address, at: float, *, now: float) -> list[Holding]:
-        """Who had `ipv4` at Unix time `at`; more than one only where clocks were set back."""
-        rows = self._run(AT, ipv4=int(ipv4), at=at, overdue=now - OVERDUE_S).fetchall()
+    def holders(
+        self, ipv4: IPv4Address, at: float, *, now: float, port: int | None = None
+    ) -> list[Holding]:
+        """Who had `ipv4`, or the port set of it that `port` is in, at Unix time `at`.
+
+        For one port it is more than one holder only where clocks were set back.
+        """
+        values = {"ipv4": int(ipv4), "at": at, "port": port, "overdue": now - OVERDUE_S}
+        rows = self._run(AT, **values).fetchall()
         return [holding(*row) for row in rows]
 
     def ended(self, after: int, limit: int) -> Page:
@@ -99,7 +112,7 @@ class LeaseHistory:
         """Remove at most `limit` of the holdings that ended `before`; return how many."""
         return self._run(FORGET, before=before, limit=limit).rowcount
 
-    def _run(self, statement: str, **values: float) -> sqlite3.Cursor:
+    def _run(self, statement: str, **values: float | None) -> sqlite3.Cursor:
         try:
             return self._db.execute(statement, values)
         except sqlite3.Error as error:
@@ -112,12 +125,13 @@ def page(rows: list[tuple[Any, ...]], limit: int) -> Page:
     return Page([holding(*row[1:]) for row in rows], after)
 
 
-def holding(
-    ipv4: int, client6: bytes, identity: str, lease_id: int, since: float, until: float | None
-) -> Holding:
+def holding(*row: Any) -> Holding:
     """A holding from its columns as stores keep them."""
+    ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since, until = row
+    ports = PortSet(psid_offset=psid_offset, psid_len=psid_len, psid=psid) if psid_len else None
     return Holding(
         ipv4=IPv4Address(ipv4),
+        port_set=ports,
         client6=IPv6Address(client6),
         identity=identity,
         lease_id=lease_id,

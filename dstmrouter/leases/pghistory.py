@@ -18,25 +18,33 @@ if TYPE_CHECKING:
 
     from dstmrouter.leases.history import Holding
 
+# RFC 7597 section 5.1: without A the port belongs to nobody, else k bits of it are the PSID.
 AT: Final[LiteralString] = """
-SELECT ipv4, client6, identity, lease_id, since, until FROM history
-WHERE ipv4 = %(ipv4)s AND since <= %(at)s AND until > %(at)s
-UNION ALL
-SELECT ipv4, client6, identity, lease_id, since,
-    CASE WHEN until < %(overdue)s THEN until END
-FROM leases
-WHERE ipv4 = %(ipv4)s AND since <= %(at)s AND state BETWEEN 1 AND 3
-    AND (until > %(at)s OR until >= %(overdue)s)
+SELECT ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since, until FROM (
+    SELECT ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since, until
+    FROM history
+    WHERE ipv4 = %(ipv4)s AND since <= %(at)s AND until > %(at)s
+    UNION ALL
+    SELECT ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since,
+        CASE WHEN until < %(overdue)s THEN until END
+    FROM leases
+    WHERE share BETWEEN %(ipv4)s::bigint * 65536 AND %(ipv4)s::bigint * 65536 + 65535
+        AND since <= %(at)s AND (until > %(at)s OR until >= %(overdue)s)
+) AS had
+WHERE %(port)s::integer IS NULL OR psid_len = 0 OR (
+    (psid_offset = 0 OR %(port)s::integer >> (16 - psid_offset) > 0)
+    AND (%(port)s::integer >> (16 - psid_offset - psid_len)) & ((1 << psid_len) - 1) = psid
+)
 ORDER BY since
 """
 ENDED: Final[LiteralString] = """
-SELECT id, ipv4, client6, identity, lease_id, since, until FROM history
-WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+SELECT id, ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since, until
+FROM history WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
 """
 LASTING: Final[LiteralString] = """
-SELECT ipv4, ipv4, client6, identity, lease_id, since,
+SELECT share, ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since,
     CASE WHEN until < %(overdue)s THEN until END
-FROM leases WHERE ipv4 > %(after)s AND state BETWEEN 1 AND 3 ORDER BY ipv4 LIMIT %(limit)s
+FROM leases WHERE share > %(after)s AND since IS NOT NULL ORDER BY share LIMIT %(limit)s
 """
 FORGET: Final[LiteralString] = """
 DELETE FROM history WHERE id IN (
@@ -62,9 +70,12 @@ class PostgresHistory:
         if db is not None:
             db.close()
 
-    def holders(self, ipv4: IPv4Address, at: float, *, now: float) -> list[Holding]:
-        """Who had `ipv4` at Unix time `at`."""
-        rows = self._run(AT, ipv4=int(ipv4), at=at, overdue=now - OVERDUE_S).fetchall()
+    def holders(
+        self, ipv4: IPv4Address, at: float, *, now: float, port: int | None = None
+    ) -> list[Holding]:
+        """Who had `ipv4`, or the port set of it that `port` is in, at Unix time `at`."""
+        values = {"ipv4": int(ipv4), "at": at, "port": port, "overdue": now - OVERDUE_S}
+        rows = self._run(AT, **values).fetchall()
         return [holding(*row) for row in rows]
 
     def ended(self, after: int, limit: int) -> Page:
@@ -80,7 +91,9 @@ class PostgresHistory:
         """Remove at most `limit` of the holdings that ended `before`; return how many."""
         return self._run(FORGET, before=before, limit=limit).rowcount
 
-    def _run(self, statement: LiteralString, **values: float) -> psycopg.Cursor[tuple[Any, ...]]:
+    def _run(
+        self, statement: LiteralString, **values: float | None
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
         try:
             with unavailable():
                 if self._db is None:

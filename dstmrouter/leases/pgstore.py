@@ -15,68 +15,48 @@ from __future__ import annotations
 import contextlib
 import time
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
 
 from dstmrouter.leases.lease import Lease
 from dstmrouter.leases.pgconnect import checked_conninfo, first_line, unavailable
-from dstmrouter.leases.pgschema import LOCK, ONE_WRITER, VERSION, PostgresSchemaError, prepare
+from dstmrouter.leases.pgschema import (
+    CLOCK,
+    LIVE,
+    LOCK,
+    NEWER,
+    ONE_WRITER,
+    ORPHANS,
+    READ,
+    VERSION,
+    WHERE_TO_WRITE,
+    WRITE,
+    PostgresSchemaError,
+    prepare,
+)
+from dstmrouter.leases.pool import PortSets
 from dstmrouter.leases.state import State
-from dstmrouter.leases.store import StoreError
+from dstmrouter.leases.store import PSID_BITS, PSID_MASK, READ_AT_ONCE, StoreError
 from dstmrouter.leases.table import OCTETS6, LeaseColumns
+from dstmrouter.protocols.granted import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+
+    from dstmrouter.leases.lease import Share
 
 AsyncConnection: TypeAlias = "psycopg.AsyncConnection[tuple[Any, ...]]"
 
 CHANNEL: Final = "dstm_leases"
 
-CLOCK: Final[LiteralString] = "SELECT extract(epoch FROM clock_timestamp())::float8"
-READ: Final[LiteralString] = """
-SELECT ipv4, client6, identity, state, lease_id, until, written, version
-FROM leases ORDER BY ipv4
-"""
-NEWER: Final[LiteralString] = """
-SELECT ipv4, client6, identity, state, lease_id, until, written, version
-FROM leases WHERE version > %s ORDER BY version
-"""
-WHERE_TO_WRITE: Final[LiteralString] = """
-SELECT nextval('dstm_version'), (SELECT version FROM dstm_store),
-    extract(epoch FROM clock_timestamp())::float8
-"""
-WRITE: Final[LiteralString] = """
-INSERT INTO leases (
-    ipv4, client6, identity, state, lease_id, until, written, since, run, version
+READ_TYPES: Final = (
+    *(np.int64, np.uint8, np.int64, np.float64, np.float64, np.int64),
+    *(np.uint8, np.uint8),
 )
-SELECT ipv4, client6, identity, state, lease_id, until,
-    %(now)s::float8, %(now)s::float8, %(run)s::integer, %(version)s::bigint
-FROM unnest(
-    %(ipv4)s::bigint[], %(client6)s::bytea[], %(identity)s::text[], %(state)s::smallint[],
-    %(lease_id)s::bigint[], %(until)s::float8[]
-) AS row (ipv4, client6, identity, state, lease_id, until)
-ON CONFLICT (ipv4) DO UPDATE SET
-    client6 = excluded.client6, identity = excluded.identity, state = excluded.state,
-    lease_id = excluded.lease_id, until = excluded.until, written = excluded.written,
-    run = excluded.run, version = excluded.version,
-    since = CASE
-        WHEN leases.state BETWEEN 1 AND 3 AND leases.lease_id = excluded.lease_id
-            AND leases.client6 = excluded.client6
-        THEN leases.since ELSE excluded.since
-    END
-WHERE leases.version <= %(seen)s
-"""
-LIVE: Final[LiteralString] = """
-SELECT objid::bigint FROM pg_locks
-WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
-ORPHANS: Final[LiteralString] = """
-SELECT ipv4, lease_id FROM leases WHERE state = 3 AND run <> ALL (%s)
-"""
-
+"""Of what `READ` selects after identity and client6."""
 Agree: TypeAlias = "Callable[[list[Lease]], Sequence[Lease]]"
 """Takes what others wrote, and returns what is to be written, each address once."""
 
@@ -111,23 +91,29 @@ class PostgresStore:
             self.name = f"{db.info.host or 'local'}/{db.info.dbname}"
 
     def load(self) -> LeaseColumns:
-        """All stored rows, ascending by address, with monotonic times."""
+        """All stored rows, ascending by address and PSID, with monotonic times."""
+        parts: list[list[npt.NDArray[Any]]] = []
+        identities: list[str] = []
         with self._once() as db:
             clock = _clock(db.execute(CLOCK).fetchone())
-            rows = db.execute(READ).fetchall()
-        ipv4, client6, identity, state, lease_id, until, written, version = (
-            zip(*rows, strict=True) if rows else ((),) * 8
-        )
-        self.seen = max(version, default=0)
-        unix = np.array(until, np.float64)
-        left = np.minimum(unix - clock.unix, unix - np.array(written, np.float64))
+            cursor = db.execute(READ)
+            while rows := cursor.fetchmany(READ_AT_ONCE):
+                identity, octets, *numbers = zip(*rows, strict=True)
+                identities += identity
+                parts.append([np.frombuffer(b"".join(octets), "<u8").reshape(-1, OCTETS6 // 8)])
+                parts[-1] += [np.array(*each) for each in zip(numbers, READ_TYPES, strict=True)]
+        nothing = [np.zeros((0, 2), "<u8"), *(np.zeros(0, kind) for kind in READ_TYPES)]
+        columns = [np.concatenate(column) for column in zip(nothing, *parts, strict=True)]
+        client6, share, state, lease_id, until, written, version, offset, length = columns
+        self.seen = int(version.max(initial=0))
         return LeaseColumns(
-            ipv4=np.array(ipv4, np.uint32),
-            client6=np.frombuffer(b"".join(client6), "<u8").reshape(-1, OCTETS6 // 8),
-            state=np.array(state, np.uint8),
-            lease_id=np.array(lease_id, np.int64),
-            until=clock.monotonic + left,
-            identity=tuple(identity),
+            ipv4=(share >> PSID_BITS).astype(np.uint32),
+            client6=client6,
+            state=state,
+            lease_id=lease_id,
+            until=clock.monotonic + np.minimum(until - clock.unix, until - written),
+            identity=tuple(identities),
+            port_sets=PortSets(offset, length, (share & PSID_MASK).astype(np.uint16)),
         )
 
     async def newer(self) -> list[Lease]:
@@ -164,10 +150,10 @@ class PostgresStore:
 
     async def orphans(
         self, listening: AsyncConnection, live: Sequence[int]
-    ) -> list[tuple[IPv4Address, int]]:
-        """Address and number of leases whose removal was begun by a run that is not `live`."""
+    ) -> list[tuple[Share, int]]:
+        """Share and number of leases whose removal was begun by a run that is not `live`."""
         rows = await (await listening.execute(ORPHANS, [list(live)])).fetchall()
-        return [(IPv4Address(ipv4), lease_id) for ipv4, lease_id in rows]
+        return [((IPv4Address(ipv4), psid), lease_id) for ipv4, psid, lease_id in rows]
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[AsyncConnection]:
@@ -200,7 +186,9 @@ class PostgresStore:
     ) -> None:
         offset = clock.unix - clock.monotonic
         values = {
-            "ipv4": [int(lease.ipv4) for lease in leases],
+            "share": [int(lease.ipv4) << PSID_BITS | lease.psid for lease in leases],
+            "psid_offset": [ports.psid_offset if (ports := one.port_set) else 0 for one in leases],
+            "psid_len": [ports.psid_len if (ports := one.port_set) else 0 for one in leases],
             "client6": [lease.client6.packed for lease in leases],
             "identity": [lease.identity for lease in leases],
             "state": [int(lease.state) for lease in leases],
@@ -247,7 +235,8 @@ def _clock(row: tuple[Any, ...] | None) -> _Clock:
 
 
 def _lease(clock: _Clock, row: tuple[Any, ...]) -> Lease:
-    ipv4, client6, identity, state, lease_id, until, written, _ = row
+    ipv4, offset, length, psid, client6, identity, state, lease_id, until, written, _ = row
+    ports = PortSet(psid_offset=offset, psid_len=length, psid=psid) if length else None
     return Lease(
         lease_id=lease_id,
         ipv4=IPv4Address(ipv4),
@@ -255,4 +244,5 @@ def _lease(clock: _Clock, row: tuple[Any, ...]) -> Lease:
         identity=identity,
         state=State(state),
         until=clock.until(until, written),
+        port_set=ports,
     )

@@ -76,6 +76,8 @@ class Holdings:
 
     def check(self, client6: IPv6Address, identity: str, old: Lease) -> None:
         """Refuse a lease to a client that would exceed a quota; `old` is what it replaces."""
+        if not self.counting:
+            return
         limit = self.quotas.per_identity
         same = old.bound and old.identity == identity
         if limit and identity and not same and self._identities[identity] >= limit:

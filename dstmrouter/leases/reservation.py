@@ -19,9 +19,13 @@ Owner: TypeAlias = "tuple[IPv6Address | None, str]"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """`ipv4` for the client with this `client6` and this `identity`; one of them may be absent."""
+    """`ipv4` for the client with this `client6` and this `identity`; one of them may be absent.
+
+    Where the address is shared, it is the port set `psid` of it.
+    """
 
     ipv4: IPv4Address
+    psid: int = 0
     client6: IPv6Address | None = None
     identity: str = ""
 
@@ -41,7 +45,7 @@ class Reservations:
         self._by_owner: dict[Owner, int] = {}
         self._by_slot: dict[int, Reservation] = {}
         for reservation in reservations:
-            slot = space.slot(reservation.ipv4)
+            slot = space.slot(reservation.ipv4, reservation.psid)
             owner = (reservation.client6, reservation.identity)
             if slot is None:
                 raise ConfigError(f"reservation {reservation.ipv4}: the address is in no pool")
@@ -62,6 +66,8 @@ class Reservations:
 
     def slot_for(self, request: LeaseRequest) -> int | None:
         """The slot that is kept for whoever asks; the most exact reservation counts."""
+        if not self._by_owner:  # hashing IPv6 addresses costs more than all else here
+            return None
         client6, identity = request.client6, request.identity
         for owner in ((client6, identity), (client6, ""), (None, identity)):
             if owner in self._by_owner:

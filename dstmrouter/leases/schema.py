@@ -1,9 +1,10 @@
 """The tables of the lease file, and how older files become like new ones.
 
-`leases` has one row per address that was ever lent: its state, and its holder or last holder.
-`history` has one row per holding that has ended: who had which address, from when to when. A
-holding lasts as long as routers may forward for it, so through the states OFFERED, ACTIVE and
-REMOVING (1 to 3), and ends earlier when the address goes to another client6 or under another lease.
+`leases` has one row per share (an address, or a port set of one) that was ever lent: its state, and
+its holder or last holder. Its key is one integer, which SQLite finds faster than two columns.
+`history` has one row per holding that has ended: who had which share, from when to when. A holding
+lasts as long as routers may forward for it, so through the states OFFERED, ACTIVE and REMOVING
+(1 to 3), and ends earlier when the share goes to another client6 or under another lease.
 A trigger writes it from the row that is replaced, so that no change of a lease can be without it.
 A lease that runs out ends when the last router forgets it, not when a server that was down says so.
 
@@ -23,7 +24,7 @@ VERSION: Final = 2
 MARK: Final = "CREATE TABLE schema (version INTEGER NOT NULL); INSERT INTO schema VALUES (2);"
 TABLES: Final = """
 CREATE TABLE leases (
-    ipv4 INTEGER PRIMARY KEY,
+    share INTEGER PRIMARY KEY, -- ipv4 * 65536 + psid
     client6 BLOB NOT NULL CHECK (length(client6) = 16),
     identity TEXT NOT NULL,
     state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 5),
@@ -32,7 +33,11 @@ CREATE TABLE leases (
     monotonic REAL NOT NULL, -- the same by the monotonic clock of `boot`
     boot INTEGER NOT NULL,
     written REAL NOT NULL, -- Unix time of this row
-    since REAL NOT NULL -- Unix time at which the holding began
+    since REAL, -- Unix time at which the holding began; null: nobody has it
+    psid_offset INTEGER NOT NULL,
+    psid_len INTEGER NOT NULL,
+    ipv4 INTEGER AS (share >> 16),
+    psid INTEGER AS (share & 65535)
 );
 CREATE TABLE boot ( -- one row: when the file was first opened in the last boot of the machine
     number INTEGER NOT NULL,
@@ -42,6 +47,9 @@ CREATE TABLE boot ( -- one row: when the file was first opened in the last boot 
 CREATE TABLE history (
     id INTEGER PRIMARY KEY,
     ipv4 INTEGER NOT NULL,
+    psid_offset INTEGER NOT NULL,
+    psid_len INTEGER NOT NULL,
+    psid INTEGER NOT NULL,
     client6 BLOB NOT NULL,
     identity TEXT NOT NULL,
     lease_id INTEGER NOT NULL,
@@ -51,12 +59,13 @@ CREATE TABLE history (
 CREATE INDEX history_of_address ON history (ipv4, since, until);
 CREATE INDEX history_by_end ON history (until);
 CREATE TRIGGER holding_ends AFTER UPDATE ON leases
-WHEN old.state BETWEEN 1 AND 3 AND NOT (
-    new.state BETWEEN 1 AND 3 AND new.lease_id = old.lease_id AND new.client6 = old.client6
+WHEN old.since IS NOT NULL AND NOT (
+    new.since IS NOT NULL AND new.lease_id = old.lease_id AND new.client6 = old.client6
 )
 BEGIN
-    INSERT INTO history (ipv4, client6, identity, lease_id, since, until) VALUES (
-        old.ipv4, old.client6, old.identity, old.lease_id, old.since,
+    INSERT INTO history VALUES (
+        NULL, old.ipv4, old.psid_offset, old.psid_len, old.psid,
+        old.client6, old.identity, old.lease_id, old.since,
         max(old.since, iif(old.state = 3, min(old.until, new.written), new.written))
     );
 END;
@@ -64,25 +73,30 @@ END;
 # When the holdings of a file of version 1 began is not known; they count from the upgrade.
 FILL_FROM_1: Final = """
 INSERT INTO leases
-    SELECT ipv4, client6, identity, state, lease_id, until, 0, 0, 0, unixepoch() FROM leases_1;
+    SELECT ipv4 * 65536, client6, identity, state, lease_id, until, 0, 0, 0,
+        iif(state BETWEEN 1 AND 3, unixepoch(), NULL), 0, 0
+    FROM leases_1;
 DROP TABLE leases_1;
 UPDATE schema SET version = 2;
 """
 
 WRITE: Final = """
-INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (ipv4) DO UPDATE SET
+INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (share) DO UPDATE SET
     client6 = excluded.client6, identity = excluded.identity, state = excluded.state,
     lease_id = excluded.lease_id, until = excluded.until, monotonic = excluded.monotonic,
-    boot = excluded.boot, written = excluded.written,
+    boot = excluded.boot, written = excluded.written, psid_offset = excluded.psid_offset,
+    psid_len = excluded.psid_len,
     since = iif(
-        state BETWEEN 1 AND 3 AND lease_id = excluded.lease_id AND client6 = excluded.client6,
+        since IS NOT NULL AND excluded.state BETWEEN 1 AND 3
+            AND lease_id = excluded.lease_id AND client6 = excluded.client6,
         since, excluded.since
     )
 """
 READ: Final = """
-SELECT ipv4, client6, identity, state, lease_id, until, monotonic, boot, written
-FROM leases ORDER BY ipv4
+SELECT identity, client6, share, state, lease_id, until, monotonic, boot, written,
+    psid_offset, psid_len
+FROM leases ORDER BY share
 """
 
 

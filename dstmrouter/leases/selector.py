@@ -39,7 +39,7 @@ class Selector:
 
     def fits(self, client6: IPv6Address, identity: str) -> bool:
         """Whether the client may be lent from here; nobody (`identity` empty) fits no name."""
-        return self._fits_identity(identity) and self._fits_address(int(client6))
+        return self._fits_identity(identity) and self._fits_address(client6)
 
     def _fits_identity(self, identity: str) -> bool:
         if self._any_identity:
@@ -48,9 +48,10 @@ class Selector:
             return False
         return identity in self._names or self._patterns.match(identity) is not None
 
-    def _fits_address(self, address: int) -> bool:
+    def _fits_address(self, client6: IPv6Address) -> bool:
         if not self._prefixes:
             return True
+        address = int(client6)
         return any(address >> shift in prefixes for shift, prefixes in self._prefixes.items())
 
 

@@ -20,14 +20,15 @@ from dstmrouter.errors import LeaseError
 from dstmrouter.leases.bindings import changed_bindings
 from dstmrouter.leases.book import LeaseBook
 from dstmrouter.leases.free import FreeSlots
+from dstmrouter.leases.pool import PortSets
 from dstmrouter.leases.quota import NO_LIMITS, Quotas
 from dstmrouter.leases.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from ipaddress import IPv4Address, IPv6Address
+    from ipaddress import IPv6Address
 
-    from dstmrouter.leases.lease import Lease, LeaseTerms
+    from dstmrouter.leases.lease import Lease, LeaseTerms, Share
     from dstmrouter.leases.pool import AddressSpace
     from dstmrouter.leases.reservation import Reservation
     from dstmrouter.leases.table import LeaseColumns
@@ -64,14 +65,16 @@ class SharedBook(LeaseBook):
         return doubled
 
     @property
-    def drafts(self) -> list[IPv4Address]:
-        """Addresses with changes that are not stored yet."""
-        return [self.space.address(slot) for slot in self._stored]
+    def drafts(self) -> list[Share]:
+        """Addresses and port sets with changes that are not stored yet."""
+        return [self.table.get(slot).share for slot in self._stored]
 
     def kept(self, leases: Iterable[Lease]) -> None:
         """The store has these rows now."""
         for lease in leases:
-            slot = self._slot(lease.ipv4)
+            slot = self.slot_of(lease)
+            if slot is None:
+                continue  # the end of what was shared in another way
             if self.table.get(slot) == lease:
                 self._stored.pop(slot, None)
             elif slot in self._stored:  # changed again meanwhile
@@ -85,7 +88,7 @@ class SharedBook(LeaseBook):
         """
         told = []
         for row in rows:
-            slot = self.space.slot(row.ipv4)
+            slot = self.slot_of(row)
             if slot is not None:
                 was = self._stored.pop(slot, None) or self.table.get(slot)
                 self._replace(slot, row)
@@ -93,25 +96,30 @@ class SharedBook(LeaseBook):
                 told.append(dataclasses.replace(row, state=State.REMOVING) if removed else row)
         return told
 
-    def withdraw(self, ipv4: IPv4Address) -> None:
-        """Make the draft of `ipv4` void, if there is one."""
-        slot = self._slot(ipv4)
-        stored = self._stored.pop(slot, None)
-        if stored is not None:
+    def slot_of(self, lease: Lease) -> int | None:
+        """The slot of what is lent; None if no pool lends it, or in another way."""
+        slot = self.space.slot(*lease.share)
+        return slot if slot is not None and self.space.port_set(slot) == lease.port_set else None
+
+    def withdraw(self, share: Share) -> None:
+        """Make the draft of `share` void, if there is one."""
+        slot = self.space.slot(*share)
+        stored = None if slot is None else self._stored.pop(slot, None)
+        if slot is not None and stored is not None:
             self._replace(slot, stored)
 
-    def withdraw_broken(self, under_way: Iterable[Lease]) -> list[IPv4Address]:
+    def withdraw_broken(self, under_way: Iterable[Lease]) -> list[Share]:
         """After `adopt`: make void the drafts that the rules no longer allow; return them.
 
         `under_way` are drafts that are being stored; there may be newer ones of their addresses.
         """
         broken = [
-            lease.ipv4
+            lease.share
             for lease in under_way
-            if lease.bound and self._is_elsewhere(self._slot(lease.ipv4), lease.client6)
+            if lease.bound and self._is_elsewhere(self.slot_of(lease), lease.client6)
         ]
-        for ipv4 in broken:
-            self.withdraw(ipv4)
+        for share in broken:
+            self.withdraw(share)
         for slot, stored in list(self._stored.items()):
             draft = self.table.get(slot)
             if not draft.bound:
@@ -121,7 +129,7 @@ class SharedBook(LeaseBook):
                 super()._write(slot, draft)
             else:
                 del self._stored[slot]
-                broken.append(draft.ipv4)
+                broken.append(draft.share)
         return broken
 
     def bindings(self, now: float, tep6: Sequence[IPv6Address]) -> BindingColumns:
@@ -130,7 +138,10 @@ class SharedBook(LeaseBook):
         if not self._stored:
             return columns
         grace_s = self.terms.grace_s
-        drafted = np.isin(columns.ipv4, self.space.ipv4[list(self._stored)])
+        slots = self.space.slots(
+            columns.ipv4, PortSets(columns.psid_offset, columns.psid_len, columns.psid)
+        )
+        drafted = np.isin(slots, list(self._stored))
         bound = [row for row in self._stored.values() if row.bound and row.until + grace_s > now]
         put = changed_bindings(bound, now, grace_s=grace_s, tep6=tep6)
         return concatenate([columns.take(np.flatnonzero(~drafted)), put])
@@ -145,7 +156,7 @@ class SharedBook(LeaseBook):
             return False
         return True
 
-    def _is_elsewhere(self, slot: int, client6: IPv6Address) -> bool:
+    def _is_elsewhere(self, slot: int | None, client6: IPv6Address) -> bool:
         other = self.table.slot_of(client6)
         return other is not None and other != slot and self.table.get(other).bound
 

@@ -18,11 +18,13 @@ import sqlite3
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from dstmrouter.errors import DstmError
+from dstmrouter.leases.pool import PortSets
 from dstmrouter.leases.schema import READ, WRITE, SchemaError, prepare
 from dstmrouter.leases.table import OCTETS6, LeaseColumns
 from dstmrouter.leases.times import Moment, StoredTimes, restored_until
@@ -32,6 +34,14 @@ if TYPE_CHECKING:
 
     from dstmrouter.leases.lease import Lease
 
+PSID_BITS: Final = 16  # of the key, see `leases.schema`
+PSID_MASK: Final = (1 << PSID_BITS) - 1
+READ_AT_ONCE: Final = 65_536  # rows; as Python objects they take ten times the memory
+READ_TYPES: Final = (
+    *(np.int64, np.uint8, np.int64, np.float64, np.float64, np.int64, np.float64),
+    *(np.uint8, np.uint8),
+)
+"""Of what `READ` selects after identity and client6."""
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 TIME_NAMESPACE: Final = Path(
     "/proc/self/ns/time"
@@ -77,27 +87,34 @@ class LeaseStore:
         self._undo.close()
 
     def load(self) -> LeaseColumns:
-        """All stored rows, ascending by address, with monotonic times."""
+        """All stored rows, ascending by address and PSID, with monotonic times."""
+        parts: list[list[npt.NDArray[Any]]] = []
+        identities: list[str] = []
         try:
-            rows = self._db.execute(READ).fetchall()
+            cursor = self._db.execute(READ)
+            while rows := cursor.fetchmany(READ_AT_ONCE):
+                identity, client6, *numbers = zip(*rows, strict=True)
+                identities += identity
+                parts.append([np.frombuffer(b"".join(client6), "<u8").reshape(-1, OCTETS6 // 8)])
+                parts[-1] += [np.array(*each) for each in zip(numbers, READ_TYPES, strict=True)]
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from None
-        ipv4, client6, identity, state, lease_id, until, monotonic, boot, written = (
-            zip(*rows, strict=True) if rows else ((),) * 9
-        )
-        times = StoredTimes(
-            unix=np.array(until, np.float64),
-            monotonic=np.array(monotonic, np.float64),
-            boot=np.array(boot, np.int64),
-            written_unix=np.array(written, np.float64),
-        )
+        return self._columns(parts, tuple(identities))
+
+    def _columns(
+        self, parts: list[list[npt.NDArray[Any]]], identities: tuple[str, ...]
+    ) -> LeaseColumns:
+        nothing = [np.zeros((0, 2), "<u8"), *(np.zeros(0, kind) for kind in READ_TYPES)]
+        columns = [np.concatenate(column) for column in zip(nothing, *parts, strict=True)]
+        client6, share, state, lease_id, unix, monotonic, boot, written, offset, length = columns
         return LeaseColumns(
-            ipv4=np.array(ipv4, np.uint32),
-            client6=np.frombuffer(b"".join(client6), "<u8").reshape(-1, OCTETS6 // 8),
-            state=np.array(state, np.uint8),
-            lease_id=np.array(lease_id, np.int64),
-            until=restored_until(times, self._first),
-            identity=tuple(identity),
+            ipv4=(share >> PSID_BITS).astype(np.uint32),
+            client6=client6,
+            state=state,
+            lease_id=lease_id,
+            until=restored_until(StoredTimes(unix, monotonic, boot, written), self._first),
+            identity=identities,
+            port_sets=PortSets(offset, length, (share & PSID_MASK).astype(np.uint16)),
         )
 
     def write(self, leases: Sequence[Lease]) -> None:
@@ -106,22 +123,7 @@ class LeaseStore:
         The history of who held which address is kept with them, see `leases.schema`.
         """
         now = self._now()
-        offset = now.unix - now.monotonic
-        rows = [
-            (
-                int(lease.ipv4),
-                lease.client6.packed,
-                lease.identity,
-                int(lease.state),
-                lease.lease_id,
-                lease.until + offset,
-                lease.until,
-                now.boot,
-                now.unix,
-                now.unix,
-            )
-            for lease in leases
-        ]
+        rows = [_row(lease, now) for lease in leases]
         try:
             with _Transaction(self._db):
                 self._db.executemany(WRITE, rows)
@@ -150,6 +152,27 @@ class LeaseStore:
             self._db.execute("DELETE FROM boot")
             self._db.execute("INSERT INTO boot (unix, monotonic, number) VALUES (?, ?, ?)", now)
         return now
+
+
+def _row(lease: Lease, now: Moment) -> tuple[object, ...]:
+    ports = lease.port_set
+    share, offset, length = int(lease.ipv4) << PSID_BITS, 0, 0
+    if ports is not None:
+        share, offset, length = share | ports.psid, ports.psid_offset, ports.psid_len
+    return (
+        share,
+        lease.client6.packed,
+        lease.identity,
+        int(lease.state),
+        lease.lease_id,
+        lease.until + now.unix - now.monotonic,
+        lease.until,
+        now.boot,
+        now.unix,
+        now.unix if lease.bound else None,
+        offset,
+        length,
+    )
 
 
 def this_boot() -> int:

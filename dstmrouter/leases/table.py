@@ -19,7 +19,7 @@ from dstmrouter.leases.state import BOUND, TIMED, State
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
 
-    from dstmrouter.leases.pool import AddressSpace, Slots
+    from dstmrouter.leases.pool import AddressSpace, PortSets, Slots
 
 OCTETS6: Final = 16
 
@@ -35,7 +35,7 @@ IS_TIMED: Final = states_column(TIMED)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseColumns:
-    """Stored leases as columns of one length n, in ascending order of `ipv4`."""
+    """Stored leases as columns of one length n, in ascending order of `ipv4` and PSID."""
 
     ipv4: npt.NDArray[np.uint32]  # (n,) native byte order
     client6: Words6  # (n, 2)
@@ -43,6 +43,7 @@ class LeaseColumns:
     lease_id: npt.NDArray[np.int64]  # (n,)
     until: npt.NDArray[np.float64]  # (n,) monotonic seconds
     identity: tuple[str, ...]  # n
+    port_sets: PortSets
 
     def __len__(self) -> int:
         return len(self.ipv4)
@@ -71,17 +72,22 @@ class LeaseTable:
             identity=self._identity.get(slot, ""),
             state=State(int(self.state[slot])),
             until=float(self.until[slot]),
+            port_set=self.space.port_set(slot),
         )
 
     def put(self, slot: int, lease: Lease) -> None:
         """Replace the row of `slot`."""
         octets = lease.client6.packed
+        former = self.client6[slot].tobytes()
+        if former != octets and self._slot_of.get(former) == slot:
+            del self._slot_of[former]  # so the index never outgrows the slots
+        former_identity = self._identity.get(slot, "")
+        if former_identity != lease.identity and self.slot_of_identity(former_identity) == slot:
+            del self._slot_of_identity[former_identity]
         if lease.bound:
-            former = self.client6[slot].tobytes()
-            if former != octets and self._slot_of.get(former) == slot:
-                del self._slot_of[former]  # so the index never outgrows the slots
             self._slot_of[octets] = slot
-            self._index_identity(slot, lease.identity)
+            if lease.identity:
+                self._slot_of_identity[lease.identity] = slot
         self.client6[slot] = np.frombuffer(octets, "<u8")
         self.lease_id[slot] = lease.lease_id
         self.until[slot] = lease.until
@@ -96,15 +102,13 @@ class LeaseTable:
 
         Unlike `put`, this makes its holder a former one too, unless that has another address now.
         """
-        octets, former = lease.client6.packed, self.client6[slot].tobytes()
-        if former != octets and self._slot_of.get(former) == slot:
-            del self._slot_of[former]
-        if lease.lease_id and not lease.bound:
-            if not self._is_elsewhere(slot, self._slot_of.get(octets)):
-                self._slot_of[octets] = slot
-            if not self._is_elsewhere(slot, self._slot_of_identity.get(lease.identity)):
-                self._index_identity(slot, lease.identity)
         self.put(slot, lease)
+        if lease.bound or not lease.lease_id:
+            return
+        if not self._is_elsewhere(slot, self.slot_of(lease.client6)):
+            self._slot_of[lease.client6.packed] = slot
+        if lease.identity and not self._is_elsewhere(slot, self.slot_of_identity(lease.identity)):
+            self._slot_of_identity[lease.identity] = slot
 
     def slot_of(self, client6: IPv6Address) -> int | None:
         """The slot that `client6` holds, or else held last and nobody since."""
@@ -137,7 +141,7 @@ class LeaseTable:
         Rows of addresses that no pool has are left out (a pool may have been taken away).
         """
         assert not self._slot_of, "the table is not empty"
-        slots = self.space.slots(stored.ipv4)
+        slots = self.space.slots(stored.ipv4, stored.port_sets)
         (rows,) = np.nonzero(slots >= 0)
         slots = slots[rows]
         self.state[slots] = stored.state[rows]
@@ -153,13 +157,6 @@ class LeaseTable:
 
     def _is_elsewhere(self, slot: int, other: int | None) -> bool:
         return other is not None and other != slot and bool(IS_BOUND[self.state[other]])
-
-    def _index_identity(self, slot: int, identity: str) -> None:
-        former = self._identity.get(slot, "")
-        if former != identity and self._slot_of_identity.get(former) == slot:
-            del self._slot_of_identity[former]
-        if identity:
-            self._slot_of_identity[identity] = slot
 
     def _index(self, slots: Slots) -> Slots:
         bound = IS_BOUND[self.state[slots]]

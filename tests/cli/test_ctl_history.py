@@ -66,12 +66,17 @@ def served(tmp_path: Path) -> Iterator[tuple[str, Server]]:
         yield control.endpoint, server
 
 
-@pytest.mark.parametrize("address", ["192.0.2.7", "192.0.2.7:4711", "192.0.2.7:0"])
+@pytest.mark.parametrize(
+    ("address", "port"),
+    [("192.0.2.7", {}), ("192.0.2.7:4711", {"port": 4711}), ("192.0.2.7:0", {"port": 0})],
+)
 @pytest.mark.parametrize("at", ["2026-03-01T12:00:00+01:00", "2026-03-01T11:00:00Z"])
-def test_whohad_asks_in_unix_time(served: tuple[str, Server], address: str, at: str) -> None:
+def test_whohad_asks_in_unix_time(
+    served: tuple[str, Server], address: str, port: dict[str, int], at: str
+) -> None:
     endpoint, server = served
     text = ask("whohad", address, "--at", at, "--server", endpoint)
-    assert server.asked == [{"ipv4": "192.0.2.7", "at": NOON}]
+    assert server.asked == [{"ipv4": "192.0.2.7", "at": NOON} | port]
     for expected in ("2001:db8::7", "2026-03-01T11:00:07.000+00:00", "2026-03-01T11:01:00.250"):
         assert expected in text
 
@@ -128,6 +133,9 @@ def test_export_writes_all_pages_as_csv(served: tuple[str, Server]) -> None:
         "since": "2026-03-01T11:00:01.000+00:00",
         "until": "",
         "lease_id": "1",
+        "psid_offset": "",
+        "psid_len": "",
+        "psid": "",
     }
     assert rows[3]["until"] == "2026-03-01T11:01:40.000+00:00"
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
             {"client6": "2001:db8::7", "ipv4": "192.0.2.7", "identity": "al", "lifetime_s": 9},
         ),
         (
+            ["grant", "2001:db8::7", "--port-set"],
+            "lease.grant",
+            {"client6": "2001:db8::7", "port_set": True},
+        ),
+        (
             ["renew", "192.0.2.7", "2001:db8::7"],
             "lease.renew",
             {"ipv4": "192.0.2.7", "client6": "2001:db8::7"},

@@ -57,6 +57,12 @@ def test_check_config_says_what_is_lent(config: Path) -> None:
     ]
 
 
+def test_check_config_counts_port_sets(config: Path) -> None:
+    config.write_text(config.read_text().replace("[tep]", "psid_len = 6\n[tep]"))
+    shown = dstm_server("check-config", "--config", str(config))
+    assert shown.stdout.splitlines()[0] == "pool main: 14 addresses, 882 port sets"
+
+
 @pytest.mark.parametrize("command", ["run", "check-config"])
 @pytest.mark.parametrize(
     ("before", "after", "problem"),

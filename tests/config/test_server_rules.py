@@ -105,6 +105,12 @@ def test_nothing_is_limited_by_default(tmp_path: Path) -> None:
     assert (config.rate.per_64, config.rate.total) == (0.0, 0.0)
 
 
+def test_port_sets_are_limited_by_memory(tmp_path: Path) -> None:
+    document = edited(SERVER, PREFIX, 'prefix = "10.0.0.0/11"\npsid_len = 4')
+    (line,) = problems(load_server, tmp_path / "s.toml", document)
+    assert line.endswith("expected at most 16777216 port sets, here 2097152 addresses")
+
+
 def test_an_excluded_address_cannot_be_reserved(tmp_path: Path) -> None:
     document = edited(SERVER, PREFIX, f'{PREFIX}\nexclude = ["203.0.113.8/30"]') + ANN
     (line,) = problems(load_server, tmp_path / "s.toml", document)

@@ -194,10 +194,11 @@ class FollowingRouter:
         if update.epoch not in self.epochs:
             self.epochs.append(update.epoch)
         columns = update.columns
-        for op, ipv4, words, lifetime_s in zip(
-            columns.op, columns.ipv4, columns.client6, columns.lifetime_s, strict=True
+        psids = [f"/{psid}" if columns.psid_len.any() else "" for psid in columns.psid]
+        for op, ipv4, psid, words, lifetime_s in zip(
+            columns.op, columns.ipv4, psids, columns.client6, columns.lifetime_s, strict=True
         ):
-            address = str(address4(ipv4))
+            address = f"{address4(ipv4)}{psid}"
             if op == OP_PUT:
                 self.bindings[address] = str(address6(words))
                 self.lifetimes[address] = int(lifetime_s)

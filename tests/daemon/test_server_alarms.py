@@ -22,7 +22,7 @@ def test_a_crossing_is_logged_once_and_shown_while_it_lasts() -> None:
         book.expire(130.0)
         book.expire(1000.0)
         assert watch.describe() == [{"used_percent": 0.0, "alarm_percent": None}]
-    assert [(log["log_level"], log["level"], log["used_percent"]) for log in logs] == [
+    assert [(log["log_level"], log["alarm_percent"], log["used_percent"]) for log in logs] == [
         ("warning", 80, 80.0),
         ("warning", 95, 100.0),
         ("info", None, 0.0),

@@ -19,6 +19,8 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("lease.grant", CLIENT | {"lifetime_s": True}),
     ("lease.grant", CLIENT | {"lifetime_s": float("nan")}),
     ("lease.grant", CLIENT | {"lifetime_s": 1 << 40}),
+    ("lease.grant", CLIENT | {"port_set": 1}),
+    ("lease.grant", CLIENT | {"psid": 65536}),
     ("lease.grant", CLIENT | {"identity": 7}),
     ("lease.grant", CLIENT | {"identity": "a\nb"}),
     ("lease.grant", CLIENT | {"ipv4": 3221225985}),
@@ -39,6 +41,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("lease.renew", CLIENT | {"ipv4": "192.0.2.7"}, "no-lease"),
     ("lease.renew", CLIENT | {"lease_id": 77}, "no-lease"),
     ("lease.release", {"ipv4": "192.0.2.1"}, "no-lease"),  # tep4 is in no pool
+    ("lease.release", {"ipv4": "192.0.2.7", "psid": 3}, "no-lease"),
     ("lease.unhold", {"ipv4": "192.0.2.7"}, "not-held"),
 ]
 

@@ -5,12 +5,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from dstmrouter.daemon.server_history import FORGET_BATCH, HistoryControl
 from dstmrouter.leases.history import LeaseHistory
-from dstmrouter.leases.store import LeaseStore
+from dstmrouter.leases.store import LeaseStore, StoreError
 from dstmrouter.zmqctl import RefusedError
 from tests.daemon.lending_server import lending_server
+from tests.daemon.server_process import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +69,7 @@ def test_pages_of_what_lasts_and_of_what_has_ended() -> None:
         ("history.at", {}),
         ("history.at", {"ipv4": "nobody"}),
         ("history.at", {"ipv4": "192.0.2.7", "at": "today"}),
+        ("history.at", {"ipv4": "192.0.2.7", "port": 65536}),
         ("history.ended", {"after": "x"}),
         ("history.ended", {"limit": 0}),
         ("history.lasting", {"after": -2}),
@@ -87,8 +90,7 @@ def test_what_is_older_than_it_may_be_kept_is_forgotten_in_batches(tmp_path: Pat
     store = LeaseStore(path)
     old, day_s = FORGET_BATCH + 5, 86_400
     store._db.executemany(
-        "INSERT INTO history (ipv4, client6, identity, lease_id, since, until) "
-        "VALUES (1, zeroblob(16), '', ?, 0, ?)",
+        "INSERT INTO history VALUES (NULL, 1, 0, 0, 0, zeroblob(16), '', ?, 0, ?)",
         [(number, day_s * 10 if number < old else day_s * 20) for number in range(old + 2)],
     )
     store.close()
@@ -103,3 +105,33 @@ def test_what_is_older_than_it_may_be_kept_is_forgotten_in_batches(tmp_path: Pat
         control.close()
 
     asyncio.run(scenario())
+
+
+def test_a_file_that_is_locked_is_no_reason_to_end(tmp_path: Path) -> None:
+    path = tmp_path / "leases.sqlite"
+    store = LeaseStore(path)
+
+    class Locked(LeaseHistory):
+        asked = 0
+
+        def forget(self, before: float, limit: int) -> int:
+            self.asked += 1
+            if self.asked == 1:
+                raise StoreError(f"{path}: database is locked")
+            return super().forget(before, limit)
+
+    async def scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("dstmrouter.daemon.server_history.FORGET_EVERY_S", 0.0)
+        history = Locked(path)
+        control = HistoryControl(history, keep_days=30)
+        running = asyncio.create_task(control.run())
+        await until(lambda: history.asked > 2, "another attempt")
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        control.close()
+
+    with structlog.testing.capture_logs() as logs, pytest.MonkeyPatch.context() as monkeypatch:
+        asyncio.run(scenario(monkeypatch))
+    store.close()
+    assert [log["event"] for log in logs] == ["history not forgotten"]

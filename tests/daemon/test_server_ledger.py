@@ -137,7 +137,7 @@ def test_removal_is_not_believed_before_anyone_could_acknowledge_it() -> None:
         await waiting
         assert setting.ledger._leaving == {}
         await setting.ledger.settle([released])
-        assert list(setting.ledger._leaving) == [FIRST]
+        assert list(setting.ledger._leaving) == [(FIRST, 0)]
 
     settling(scenario)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dstmrouter.leases.book import LeaseBook
 from dstmrouter.leases.lease import LeaseRequest, LeaseTerms
-from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.pool import AddressSpace, Pool, PortSets
 from dstmrouter.leases.table import LeaseColumns
 
 if TYPE_CHECKING:
@@ -53,10 +53,15 @@ def columns(leases: list[Lease]) -> LeaseColumns:
         lease_id=np.array([lease.lease_id for lease in leases], np.int64),
         until=np.array([lease.until for lease in leases]),
         identity=tuple(lease.identity for lease in leases),
+        port_sets=PortSets(
+            np.array([ports.psid_offset if (ports := lease.port_set) else 0 for lease in leases]),
+            np.array([ports.psid_len if (ports := lease.port_set) else 0 for lease in leases]),
+            np.array([lease.psid for lease in leases], np.uint16),
+        ),
     )
 
 
 def stored(book: LeaseBook) -> LeaseColumns:
     """All rows of a book."""
     rows = [book.table.get(slot) for slot in range(book.space.capacity)]
-    return columns(sorted((row for row in rows if row.lease_id), key=lambda row: row.ipv4))
+    return columns(sorted((row for row in rows if row.lease_id), key=lambda row: row.share))

@@ -9,13 +9,16 @@ import psycopg
 from dstmrouter.leases.history import LeaseHistory
 from dstmrouter.leases.lease import Lease
 from dstmrouter.leases.pghistory import PostgresHistory
-from dstmrouter.leases.pgstore import WRITE, PostgresStore
+from dstmrouter.leases.pgschema import WRITE
+from dstmrouter.leases.pgstore import PostgresStore
 from dstmrouter.leases.state import State
 from dstmrouter.leases.store import LeaseStore
 from tests.leases.lending import FIRST, client
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from dstmrouter.protocols.granted import PortSet
 
 NOW = 1000.0
 NEVER = 1e12  # when a state ends that does not end by itself
@@ -36,7 +39,9 @@ class Recorded:
         self.history.close()
         self.store.close()
 
-    def write(self, unix: float, place: int, number: int, state: State) -> None:
+    def write(
+        self, unix: float, place: int, number: int, state: State, ports: PortSet | None = None
+    ) -> None:
         self.unix = unix
         self.store.write(
             [
@@ -47,6 +52,7 @@ class Recorded:
                     identity=f"user{number}",
                     state=state,
                     until=NEVER,
+                    port_set=ports,
                 )
             ]
         )
@@ -73,9 +79,13 @@ class SharedRecorded(Recorded):
         self.history.close()
         self.db.close()
 
-    def write(self, unix: float, place: int, number: int, state: State) -> None:
+    def write(
+        self, unix: float, place: int, number: int, state: State, ports: PortSet | None = None
+    ) -> None:
         values = {
-            "ipv4": [int(FIRST) + place],
+            "share": [(int(FIRST) + place) * 65536 + (ports.psid if ports else 0)],
+            "psid_offset": [ports.psid_offset if ports else 0],
+            "psid_len": [ports.psid_len if ports else 0],
             "client6": [client(number).packed],
             "identity": [f"user{number}"],
             "state": [int(state)],

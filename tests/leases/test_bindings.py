@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+
 from dstmrouter.binding import OP_PUT, OP_REMOVE, address4, address6
 from dstmrouter.leases.bindings import all_bindings, changed_bindings
-from tests.leases.lending import FIRST, TEP6, TERMS, book_of, client, wish
+from dstmrouter.leases.book import LeaseBook
+from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.sharing import Sharing
+from tests.leases.lending import FIRST, TEP6, TERMS, book_of, client, pool, wish
 
 T0 = 1000.0
+SHARING = Sharing(6, 8)
 GRACE_S = TERMS.grace_s
 
 
@@ -55,3 +63,24 @@ def test_snapshot_holds_leases_until_their_grace_is_over() -> None:
     columns = all_bindings(book.table, T0, grace_s=GRACE_S, tep6=[TEP6])
     assert [address4(a) for a in columns.ipv4] == [FIRST, FIRST + 1]
     assert [address6(words) for words in columns.client6] == [client(1), client(2)]
+
+
+def test_port_sets_are_told_in_changes_and_snapshots() -> None:
+    space = AddressSpace(
+        [pool("192.0.2.0", "192.0.2.0"), Pool.of("s", [(FIRST + 1, FIRST + 1)], sharing=SHARING)]
+    )
+    book = LeaseBook(space, TERMS)
+    leases = [book.grant(dataclasses.replace(wish(n), takes_port_set=True), T0) for n in (1, 2, 3)]
+    changes = changed_bindings(leases, T0, grace_s=GRACE_S, tep6=[TEP6])
+    snapshot = all_bindings(book.table, T0, grace_s=GRACE_S, tep6=[TEP6])
+    for columns in (changes, snapshot):
+        assert [address4(a) for a in columns.ipv4] == [FIRST, FIRST + 1, FIRST + 1]
+        assert columns.psid_offset.tolist() == [0, 6, 6]
+        assert columns.psid_len.tolist() == [0, 8, 8]
+        assert columns.psid.tolist() == [0, 0, 1]
+        assert {name: getattr(columns, name).dtype for name in ("psid_len", "psid")} == {
+            "psid_len": np.uint8,
+            "psid": np.uint16,
+        }
+    removal = changed_bindings([book.release(FIRST + 1, psid=1)], T0, grace_s=GRACE_S, tep6=[TEP6])
+    assert (removal.op.tolist(), removal.psid.tolist()) == ([OP_REMOVE], [1])

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.errors import LeaseError
+from dstmrouter.errors import ConfigError, LeaseError
 from dstmrouter.leases.book import LeaseBook
-from dstmrouter.leases.pool import AddressSpace
+from dstmrouter.leases.pool import AddressSpace, Pool
 from dstmrouter.leases.reservation import Reservation
 from dstmrouter.leases.selector import Selector
+from dstmrouter.leases.sharing import Sharing
 from tests.leases.lending import FIRST, TERMS, client, pool, stored, wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dstmrouter.leases.lease import Lease, LeaseRequest
-    from dstmrouter.leases.pool import Pool
 
 T0 = 1000.0
 ANN = Reservation(ipv4=FIRST + 1, identity="ann")
@@ -129,6 +129,16 @@ def test_a_former_address_comes_back_only_from_a_pool_that_still_fits() -> None:
     assert place(book, wish(1)) == 16
 
 
+def test_a_lease_moves_only_to_where_its_pool_is_for() -> None:
+    lab = Selector(client_prefixes=[IPv6Network("2001:db8::100/120")])
+    book = pools({"selector": lab}, {})
+    lease = book.grant(wish(0x101, identity="ann"), T0)
+    assert place(book, wish(1, hint=0, identity="ann")) == 16
+    assert book.is_current(lease)
+    assert place(book, wish(0x102, hint=0, identity="ann")) == 0
+    assert not book.is_current(lease)
+
+
 def test_the_last_addresses_are_for_known_clients() -> None:
     book = pools({"reserve": 0.5})
     lease = book.grant(wish(1), T0)
@@ -158,3 +168,65 @@ def test_used_percent_leaves_reservations_aside() -> None:
         AddressSpace([pool("192.0.2.1", "192.0.2.1")]), TERMS, reservations=[ANN]
     )
     assert everything.used_percent() == [0.0]
+
+
+def sharing(request: LeaseRequest, psid: int = 0) -> LeaseRequest:
+    return dataclasses.replace(request, takes_port_set=True, hint_psid=psid)
+
+
+def test_port_sets_are_for_those_who_can_do_with_one() -> None:
+    book = pools({"sharing": Sharing(6, 1)}, {})
+    leases = [book.grant(sharing(wish(n)), T0) for n in range(1, 6)]
+    assert [(int(lease.ipv4) - int(FIRST), lease.psid) for lease in leases] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+        (16, 0),
+    ]
+    assert [lease.port_set is None for lease in leases] == [False] * 4 + [True]
+    assert place(book, wish(6)) == 17
+    assert refusal(lambda: book.grant(wish(7), T0)) == "no-address"
+    assert book.used_percent() == [100.0, 100.0]
+
+
+def test_without_a_pool_of_whole_addresses_who_needs_one_gets_none() -> None:
+    book = pools({"sharing": Sharing(6, 1)})
+    assert refusal(lambda: book.grant(wish(1), T0)) == "no-pool"
+    lease = book.grant(sharing(wish(1)), T0)
+    assert refusal(lambda: book.grant(wish(1), T0)) == "port-set"
+    rested(book, book.release(lease.ipv4, client(1)))
+    assert refusal(lambda: book.grant(wish(1), T0)) == "no-pool"
+
+
+def test_a_port_set_is_hinted_at_renewed_moved_and_released() -> None:
+    book = pools({"sharing": Sharing(0, 6)})
+    lease = book.grant(sharing(wish(1, hint=1, identity="ann"), 12), T0)
+    assert (lease.ipv4, lease.psid) == (FIRST + 1, 12)
+    other = book.grant(sharing(wish(2, hint=1), 12), T0)
+    assert other.share == (FIRST, 1)  # PSID 0 has the system ports
+    renewed = book.renew(lease.ipv4, client(1), T0 + 50, lifetime_s=None)
+    assert (renewed.psid, renewed.until) == (12, T0 + 50 + TERMS.default_s)
+    assert book.find(lease.lease_id).share == lease.share
+    moved = book.grant(sharing(wish(3, hint=1, identity="ann"), 12), T0)
+    assert (moved.share, moved.lease_id) == (lease.share, lease.lease_id)
+    assert book.is_current(moved)
+    assert refusal(lambda: book.release(lease.ipv4)) == "no-lease"  # which one?
+    assert book.release(lease.ipv4, client(3)).share == lease.share
+    resting = book.removed(lease.ipv4, lease.lease_id, T0, psid=12)
+    assert resting is not None
+    assert resting.port_set == lease.port_set
+
+
+def test_a_port_set_can_be_reserved_and_held() -> None:
+    space = AddressSpace([Pool.of("p", [(FIRST, FIRST)], sharing=Sharing(6, 1))])
+    ann = Reservation(ipv4=FIRST, psid=1, identity="ann")
+    book = LeaseBook(space, TERMS, reservations=[ann])
+    assert book.grant(sharing(wish(1)), T0).psid == 0
+    assert refusal(lambda: book.grant(sharing(wish(2)), T0)) == "no-address"
+    assert refusal(lambda: book.grant(wish(3, identity="ann"), T0)) == "no-pool"
+    assert book.grant(sharing(wish(3, identity="ann")), T0).psid == 1
+    assert book.hold(FIRST, psid=1).psid == 1
+    assert book.lease_of(client(1)) is not None
+    with pytest.raises(ConfigError, match="in no pool"):
+        LeaseBook(space, TERMS, reservations=[dataclasses.replace(ann, psid=2)])

@@ -9,6 +9,7 @@ import pytest
 from dstmrouter.leases.history import AT, FORGET, OVERDUE_S, Holding, LeaseHistory
 from dstmrouter.leases.state import State
 from dstmrouter.leases.store import StoreError
+from dstmrouter.protocols.granted import PortSet
 from tests.leases.lending import FIRST, client
 from tests.leases.recorded import NOW, Recorded, SharedRecorded
 
@@ -50,7 +51,15 @@ def test_holder_of_a_moment(recorded: Recorded) -> None:
     }
     assert recorded.names(2, 150) == []
     assert recorded.history.holders(FIRST, 150, now=NOW) == [
-        Holding(ipv4=FIRST, client6=client(1), identity="user1", lease_id=1, since=100, until=200)
+        Holding(
+            ipv4=FIRST,
+            port_set=None,
+            client6=client(1),
+            identity="user1",
+            lease_id=1,
+            since=100,
+            until=200,
+        )
     ]
 
 
@@ -74,6 +83,35 @@ def test_a_lease_of_an_address_in_no_pool_ends_with_its_lifetime(recorded: Recor
         (holder,) = recorded.history.holders(FIRST, end - 1, now=now)
         assert lasting.until == holder.until == until
     assert recorded.history.holders(FIRST, end + 1, now=later) == []
+
+
+def test_a_port_names_its_port_set(recorded: Recorded) -> None:
+    """RFC 7597 section 5.1: with a = 6 and k = 8, port 1232 is of PSID 0x34, and 1236 of 0x35."""
+    for number, psid in ((1, 0x34), (2, 0x35), (3, 0x00)):
+        for unix, state in ((100, State.ACTIVE), (200, State.QUARANTINE)):
+            recorded.write(unix, 0, number, state, PortSet(psid_offset=6, psid_len=8, psid=psid))
+    recorded.write(150, 0, 4, State.ACTIVE, PortSet(psid_offset=6, psid_len=8, psid=0x36))
+    at_port = {
+        port: [one.identity for one in recorded.history.holders(FIRST, 160, now=NOW, port=port)]
+        for port in (0, 1023, 1024, 1231, 1232, 1235, 1236, 1240, 64720, 65535)
+    }
+    assert at_port == {
+        0: [],
+        1023: [],
+        1024: ["user3"],
+        1231: [],
+        1232: ["user1"],
+        1235: ["user1"],
+        1236: ["user2"],
+        1240: ["user4"],
+        64720: ["user1"],
+        65535: [],
+    }
+    everybody = recorded.history.holders(FIRST, 160, now=NOW)
+    assert sorted(one.port_set.psid for one in everybody if one.port_set) == [0, 0x34, 0x35, 0x36]
+    assert [one.identity for one in recorded.history.holders(FIRST, 210, now=NOW)] == ["user4"]
+    recorded.holding(1, 5, 100)
+    assert len(recorded.history.holders(FIRST + 1, 160, now=NOW, port=80)) == 1
 
 
 def test_pages_hold_everything_once(recorded: Recorded) -> None:
@@ -114,7 +152,7 @@ def test_what_is_old_is_forgotten_in_batches_and_the_rest_stays(recorded: Record
 def test_look_ups_use_an_index(filed: Recorded) -> None:
     """However many rows there are: what is read is what one address had."""
     for statement in (AT, FORGET):
-        values = {"ipv4": 1, "at": 1.0, "before": 1.0, "limit": 1, "overdue": 1.0}
+        values = {"ipv4": 1, "at": 1.0, "before": 1.0, "limit": 1, "overdue": 1.0, "port": 1}
         assert isinstance(filed.history, LeaseHistory)
         plan = filed.history._db.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
         steps = [step for *_, step in plan if step.startswith(("SCAN", "SEARCH"))]
@@ -126,8 +164,8 @@ def test_a_million_holdings_are_no_burden(filed: Recorded) -> None:
     db = filed.store._db
     db.execute(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) "
-        "INSERT INTO history (ipv4, client6, identity, lease_id, since, until) "
-        "SELECT i % 50000, zeroblob(16), '', i, i * 60, i * 60 + 30 FROM n"
+        "INSERT INTO history "
+        "SELECT NULL, i % 50000, 0, 0, 0, zeroblob(16), '', i, i * 60, i * 60 + 30 FROM n"
     )
     (found,) = filed.history.holders(IPv4Address(49_999), 49_999 * 60 + 15, now=NOW)
     assert found.lease_id == 49_999

@@ -18,33 +18,30 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from dstmrouter.errors import LeaseError
 from dstmrouter.leases.bindings import all_bindings, changed_bindings
-from dstmrouter.leases.book import LeaseBook
-from dstmrouter.leases.pool import AddressSpace
-from dstmrouter.leases.quota import Holdings, Quotas
-from dstmrouter.leases.reservation import Reservation
+from dstmrouter.leases.quota import Holdings
 from dstmrouter.leases.state import BOUND, State
 from dstmrouter.leases.store import LeaseStore
-from tests.leases.lending import FIRST, TEP6, TERMS, client, pool, wish
+from tests.leases.lending import TEP6, TERMS, client, wish
 from tests.leases.routers import Router
+from tests.leases.small_book import PLACES_MAX, QUOTAS, RESERVED, small_book, small_wish
 from tests.leases.told import Told, check_history
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from ipaddress import IPv4Address, IPv6Address
+    from ipaddress import IPv6Address
 
-    from dstmrouter.leases.lease import Lease, LeaseRequest
+    from dstmrouter.leases.lease import Lease, LeaseRequest, Share
 
 Person: TypeAlias = "str | IPv6Address"
 """Who is at the other end: the identity, or for nobody the address."""
 
-ADDRESSES: Final = 3
-RESERVED: Final = 2  # for ann
-QUOTAS: Final = Quotas(per_identity=2, per_64=3)
 CLIENTS = st.integers(1, 4)
-PLACES = st.integers(0, ADDRESSES - 1)
+PLACES = st.integers(0, PLACES_MAX - 1)
 IDENTITIES = st.sampled_from(["", "ann"])
 STEPS_S = st.sampled_from([1.0, 40.0, 131.0, 2000.0])
-REFUSALS: Final = {"no-address", "not-yours", "try-again", "quota-identity", "quota-64"}
+REFUSALS: Final = {
+    "no-address", "not-yours", "port-set", "try-again", "quota-identity", "quota-64"
+}  # fmt: skip
 ROUNDING_S: Final = 1.001  # routers are told whole seconds
 
 
@@ -59,8 +56,8 @@ class Lending(RuleBasedStateMachine):
         self.ahead_s = self.least_ahead_s = 0.0  # by how much the server's wall clock is wrong
         self.boot, self.booted = 1, self.time - 77.0
         self.routers = (Router(), Router())
-        self.promised: dict[IPv6Address, tuple[IPv4Address, float]] = {}  # until, perfect clock
-        self.last_holder: dict[IPv4Address, tuple[Person, set[IPv6Address]]] = {}
+        self.promised: dict[IPv6Address, tuple[Share, float]] = {}  # until, perfect clock
+        self.last_holder: dict[Share, tuple[Person, set[IPv6Address]]] = {}
         self.told: list[Told] = []
         self.clock_was_set = False
 
@@ -72,12 +69,7 @@ class Lending(RuleBasedStateMachine):
             monotonic=lambda: self.now,
             boot=self.boot,
         )
-        self.book = LeaseBook(
-            AddressSpace([pool(str(FIRST), str(FIRST + ADDRESSES - 1))]),
-            TERMS,
-            reservations=[Reservation(ipv4=FIRST + RESERVED, identity="ann")],
-            quotas=QUOTAS,
-        )
+        self.book = small_book()
         assert self.book.restore(self.store.load()) == []
         for router in self.routers:
             self._give_snapshot(router)
@@ -106,29 +98,33 @@ class Lending(RuleBasedStateMachine):
         if not lease.bound:
             return
         person = lease.identity or lease.client6
-        before, _ = self.last_holder.setdefault(lease.ipv4, (person, set()))
+        before, _ = self.last_holder.setdefault(lease.share, (person, set()))
         if before != person:
-            self.last_holder[lease.ipv4] = (person, set())
+            self.last_holder[lease.share] = (person, set())
             for router in self.routers:
-                rested = router.gone_since(lease.ipv4) + TERMS.quarantine_s
+                rested = router.gone_since(lease.share) + TERMS.quarantine_s
                 assert rested <= self.time + ROUNDING_S
-        self.last_holder[lease.ipv4][1].add(lease.client6)
+        self.last_holder[lease.share][1].add(lease.client6)
 
     def promise(self, lease: Lease) -> None:
         """The client is told."""
-        for who, (ipv4, _) in list(self.promised.items()):
-            if ipv4 == lease.ipv4:  # it moved, or its time is over
+        for who, (share, _) in list(self.promised.items()):
+            if share == lease.share:  # it moved, or its time is over
                 del self.promised[who]
-        self.promised[lease.client6] = (lease.ipv4, lease.until + self.booted)
-        self.told.append((self.time, lease.ipv4, lease.client6))
+        self.promised[lease.client6] = (lease.share, lease.until + self.booted)
+        self.told.append((self.time, lease.share, lease.client6))
+
+    def wish(self, number: int, hint: int | None, identity: str = "") -> LeaseRequest:
+        share = None if hint is None else self.book.table.get(hint).share
+        return small_wish(number, share, identity)
 
     def ask(self, way: Callable[[LeaseRequest, float], Lease], request: LeaseRequest) -> None:
-        before = [self.book.table.get(place) for place in range(ADDRESSES)]
+        before = [self.book.table.get(place) for place in range(PLACES_MAX)]
         try:
             lease = way(request, self.now)
         except LeaseError as error:
             assert error.reason in REFUSALS  # noqa: PT017 - nothing else may be refused
-            assert [self.book.table.get(place) for place in range(ADDRESSES)] == before
+            assert [self.book.table.get(place) for place in range(PLACES_MAX)] == before
             free = [row.state is State.FREE for row in before[:RESERVED]]
             assert error.reason != "no-address" or not any(free)  # noqa: PT017
             return
@@ -137,22 +133,23 @@ class Lending(RuleBasedStateMachine):
 
     @rule(number=CLIENTS, hint=st.none() | PLACES, identity=IDENTITIES)
     def grant(self, number: int, hint: int | None, identity: str) -> None:
-        self.ask(self.book.grant, wish(number, hint, identity))
+        self.ask(self.book.grant, self.wish(number, hint, identity))
 
     @rule(number=CLIENTS, hint=st.none() | PLACES, identity=IDENTITIES)
     def offer(self, number: int, hint: int | None, identity: str) -> None:
-        self.ask(self.book.offer, wish(number, hint, identity))
+        self.ask(self.book.offer, self.wish(number, hint, identity))
 
     @rule(number=CLIENTS, place=PLACES)
     def move(self, number: int, place: int) -> None:
         """The holder of an address asks from another client6."""
         row = self.book.table.get(place)
-        self.ask(self.book.grant, wish(number, place, row.identity))
+        self.ask(self.book.grant, self.wish(number, place, row.identity))
 
     @rule(number=CLIENTS, place=PLACES)
     def renew(self, number: int, place: int) -> None:
         try:
-            lease = self.book.renew(FIRST + place, client(number), self.now, lifetime_s=None)
+            ipv4 = self.book.space.address(place)
+            lease = self.book.renew(ipv4, client(number), self.now, lifetime_s=None)
         except LeaseError:
             return
         self.keep([lease])
@@ -161,7 +158,7 @@ class Lending(RuleBasedStateMachine):
     @rule(number=CLIENTS, place=PLACES)
     def release(self, number: int, place: int) -> None:
         try:
-            lease = self.book.release(FIRST + place, client(number))
+            lease = self.book.release(self.book.space.address(place), client(number))
         except LeaseError:
             return
         self.promised.pop(lease.client6, None)
@@ -173,13 +170,13 @@ class Lending(RuleBasedStateMachine):
         held = row.state is State.HELD
         if row.bound:
             self.promised.pop(row.client6, None)
-        self.keep([(self.book.unhold if held else self.book.hold)(row.ipv4)])
+        self.keep([(self.book.unhold if held else self.book.hold)(row.ipv4, psid=row.psid)])
 
     @rule(place=PLACES)
     def routers_acknowledge(self, place: int) -> None:
         row = self.book.table.get(place)
         if all(router.present for router in self.routers):
-            lease = self.book.removed(row.ipv4, row.lease_id, self.now)
+            lease = self.book.removed(row.ipv4, row.lease_id, self.now, psid=row.psid)
             assert (lease is not None) == (row.state is State.REMOVING)
             self.keep([lease] if lease is not None else [])
 
@@ -199,12 +196,12 @@ class Lending(RuleBasedStateMachine):
         row = self.book.table.get(place)
         if row.bound:
             self.promised.pop(row.client6, None)
-            self.keep([self.book.release(row.ipv4)])
+            self.keep([self.book.release(row.ipv4, psid=row.psid)])
         self.routers_acknowledge(place)
         self.time += step_s
         self.keep(self.book.expire(self.now))
         self.keep(self.book.expire(self.now))
-        self.ask(self.book.grant, wish(number, place))
+        self.ask(self.book.grant, self.wish(number, place))
 
     @rule()
     def timer(self) -> None:
@@ -251,22 +248,22 @@ class Lending(RuleBasedStateMachine):
 
     @invariant()
     def promises_are_kept(self) -> None:
-        for who, (ipv4, until) in self.promised.items():
+        for who, (share, until) in self.promised.items():
             if until > self.time + 1e-3:
                 lease = self.book.lease_of(who)
                 assert lease is not None
-                assert lease.ipv4 == ipv4
+                assert lease.share == share
                 assert lease.until + self.booted >= until - 1e-3
 
     @invariant()
     def routers_forward_an_address_for_its_last_holder(self) -> None:
-        for ipv4 in (FIRST + place for place in range(ADDRESSES)):
-            forwarded = {router.forwards(ipv4, self.time) for router in self.routers} - {None}
-            assert not forwarded or forwarded <= self.last_holder[ipv4][1]
+        for share in (self.book.table.get(place).share for place in range(PLACES_MAX)):
+            forwarded = {router.forwards(share, self.time) for router in self.routers} - {None}
+            assert not forwarded or forwarded <= self.last_holder[share][1]
 
     @invariant()
     def one_address_per_client(self) -> None:
-        rows = [self.book.table.get(place) for place in range(ADDRESSES)]
+        rows = [self.book.table.get(place) for place in range(PLACES_MAX)]
         holders = [row.client6 for row in rows if row.state in BOUND]
         assert len(holders) == len(set(holders))
         assert [self.book.lease_of(who) for who in holders] == [row for row in rows if row.bound]
@@ -274,13 +271,14 @@ class Lending(RuleBasedStateMachine):
     @invariant()
     def indexes_are_what_a_recount_finds(self) -> None:
         states = self.book.table.state
-        free = [place for place in range(ADDRESSES) if place in self.book._free]
-        assert free == [place for place in range(RESERVED) if states[place] == State.FREE]
-        assert self.book._free.count(0) == len(free)
+        free = [place for place in range(PLACES_MAX) if place in self.book._free]
+        lent = [place for place in range(PLACES_MAX) if place != RESERVED]
+        assert free == [place for place in lent if states[place] == State.FREE]
+        assert self.book._free.count(0) + self.book._free.count(1) == len(free)
         recount = Holdings(QUOTAS)
         recount.load(self.book.table)
         assert self.book._holdings.counted() == recount.counted()
-        for place in range(ADDRESSES):
+        for place in range(PLACES_MAX):
             row = self.book.table.get(place)
             if row.bound and row.identity:
                 known = self.book.table.slot_of_identity(row.identity)

@@ -28,13 +28,14 @@ def shared(postgres: Postgres) -> Iterator[SharedRecorded]:
 
 def test_look_ups_use_an_index(shared: SharedRecorded) -> None:
     shared.db.execute(
-        "INSERT INTO history (ipv4, client6, identity, lease_id, since, until) "
-        "SELECT i % 500, decode(repeat('00', 16), 'hex'), '', i, i, i + 30 "
+        "INSERT INTO history "
+        "(ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since, until) "
+        "SELECT i % 500, 0, 0, 0, decode(repeat('00', 16), 'hex'), '', i, i, i + 30 "
         "FROM generate_series(1, 20000) AS i"
     )
     shared.db.execute("ANALYZE history")
     for statement in (AT, FORGET):
-        values = {"ipv4": 1, "at": 1.0, "before": 1.0, "limit": 1, "overdue": 1.0}
+        values = {"ipv4": 1, "at": 1.0, "before": 1.0, "limit": 1, "overdue": 1.0, "port": 1}
         plan = [line for (line,) in shared.db.execute(b"EXPLAIN " + statement.encode(), values)]
         assert any("history_of_address" in line or "history_by_end" in line for line in plan), plan
         assert not any("Seq Scan on history" in line for line in plan), plan

@@ -30,8 +30,12 @@ FROM information_schema.triggers
 ORDER BY 1, 2, 3
 """
 ROW_OF_VERSION_1 = """
-INSERT INTO leases (ipv4, client6, identity, state, lease_id, until, written, run, version)
-VALUES (7, decode(repeat('00', 16), 'hex'), 'ann', 2, 3, 1e9, 5e8, 1, nextval('dstm_version'))
+INSERT INTO leases (
+    share, psid_offset, psid_len, client6, identity, state, lease_id, until, written, run, version
+) VALUES (
+    7 * 65536, 0, 0, decode(repeat('00', 16), 'hex'), 'ann', 2, 3, 1e9, 5e8, 1,
+    nextval('dstm_version')
+)
 """
 
 
@@ -72,7 +76,7 @@ def test_a_store_of_version_1_is_brought_up_to_date_and_loses_nothing(
     ).fetchall()
     assert identity == "ann"
     assert now - 60 < since <= now  # when it began is not known: it counts from the upgrade
-    db.execute("UPDATE leases SET state = 4, written = 2e9")
+    db.execute("UPDATE leases SET state = 4, since = NULL, written = 2e9")
     assert db.execute("SELECT ipv4, until FROM history").fetchall() == [(7, 2e9)]
 
 

@@ -12,6 +12,7 @@ from dstmrouter.leases.pgconnect import UnavailableError
 from dstmrouter.leases.pgstore import PostgresStore
 from dstmrouter.leases.state import State
 from dstmrouter.leases.store import StoreError
+from dstmrouter.protocols.granted import PortSet
 from tests.leases.lending import FIRST, book_of, client, wish
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def test_rows_come_back_as_they_were_in_our_time(postgres: Postgres) -> None:
         book.offer(wish(1), now),
         book.hold(FIRST + 1),
     ]
+    ports = [PortSet(psid_offset=6, psid_len=8, psid=psid) for psid in (255, 1)]
+    shared = [dataclasses.replace(rows[0], ipv4=FIRST + 5, port_set=each) for each in ports]
+    rows += shared
 
     async def scenario() -> None:
         await a.write(just(*rows))
@@ -81,9 +85,12 @@ def test_rows_come_back_as_they_were_in_our_time(postgres: Postgres) -> None:
 
     run(scenario(), a, b)
     loaded = PostgresStore(conninfo).load()
-    assert loaded.ipv4.tolist() == [int(FIRST + n) for n in range(3)]
-    assert loaded.identity == ("", "", "änn")
-    assert loaded.state.tolist() == [State.OFFERED, State.HELD, State.ACTIVE]
+    assert loaded.ipv4.tolist() == [int(FIRST + n) for n in (0, 1, 2, 5, 5)]
+    assert loaded.identity == ("", "", *["änn"] * 3)
+    assert loaded.state.tolist() == [State.OFFERED, State.HELD, *[State.ACTIVE] * 3]
+    assert loaded.port_sets.psid_offset.tolist() == [0, 0, 0, 6, 6]
+    assert loaded.port_sets.psid_len.tolist() == [0, 0, 0, 8, 8]
+    assert loaded.port_sets.psid.tolist() == [0, 0, 0, 1, 255]
     assert loaded.client6[0].tobytes() == client(1).packed
     assert loaded.until[2] == pytest.approx(rows[0].until, abs=CLOSE_S)
 
@@ -165,7 +172,7 @@ def test_a_commit_is_heard_and_runs_live_as_long_as_they_listen(postgres: Postgr
                     await asyncio.sleep(0.01)
             await b.write(just(ended[1]))
             left = await b.orphans(hearing, [b.run])
-            assert left == [(ended[0].ipv4, ended[0].lease_id)]
+            assert left == [(ended[0].share, ended[0].lease_id)]
 
     run(scenario(), a, b)
 

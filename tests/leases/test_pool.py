@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dstmrouter.errors import ConfigError
-from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.pool import AddressSpace, Pool, PortSets, whole_addresses
+from dstmrouter.leases.sharing import WHOLE, Sharing
 from tests.leases.lending import pool
 
 
@@ -61,7 +62,9 @@ def test_address_outside_has_no_slot(outside: str) -> None:
         ]
     )
     assert space.slot(IPv4Address(outside)) is None
-    assert space.slots(np.array([int(IPv4Address(outside))], np.uint32)).tolist() == [-1]
+    assert space.slots(
+        np.array([int(IPv4Address(outside))], np.uint32), whole_addresses(1)
+    ).tolist() == [-1]
 
 
 @given(st.lists(RANGES, min_size=1, max_size=6))
@@ -75,7 +78,7 @@ def test_slot_and_address_are_inverse_or_pools_overlap(ranges: list[tuple[int, i
     space = AddressSpace(pools)
     assert space.ipv4.tolist() == every
     assert [space.slot(IPv4Address(a)) for a in every] == list(range(len(every)))
-    assert space.slots(space.ipv4).tolist() == list(range(len(every)))
+    assert space.slots(space.ipv4, whole_addresses(len(every))).tolist() == list(range(len(every)))
 
 
 def test_pool_with_an_address_twice_is_refused() -> None:
@@ -89,3 +92,35 @@ def test_a_slash_8_costs_no_object_per_address() -> None:
     assert space.capacity == 1 << 24
     assert space.slot(IPv4Address("10.1.0.7")) == (1 << 16) + 7
     assert space.ipv4.nbytes == 4 << 24
+
+
+SHARINGS = st.sampled_from([WHOLE, Sharing(6, 1), Sharing(6, 2), Sharing(0, 6)])
+
+
+@given(st.lists(SHARINGS, min_size=1, max_size=4))
+def test_slot_and_port_set_are_inverse(sharings: list[Sharing]) -> None:
+    made = [Pool(f"p{n}", ((100 * n, 100 * n + 2),), sharing=how) for n, how in enumerate(sharings)]
+    space = AddressSpace(made)
+    assert space.capacity == sum(len(each) for each in made)
+    assert [each.addresses for each in made] == [3] * len(made)
+    every = range(space.capacity)
+    shares = [(space.address(slot), int(space.psid[slot])) for slot in every]
+    assert len(set(shares)) == space.capacity
+    assert [space.slot(*share) for share in shares] == list(every)
+    assert space.slots(space.ipv4, space.port_sets(np.array(every))).tolist() == list(every)
+    for slot, (address, psid) in zip(every, shares, strict=True):
+        sharing = made[space.pool_index(slot)].sharing
+        assert space.port_set(slot) == sharing.port_set(psid)
+        assert slot in space.slots_of(address)
+        assert len(space.slots_of(address)) == sharing.sets
+    assert list(space.slots_of(IPv4Address(99))) == []
+    assert space.slot(IPv4Address(1), 64) is None
+
+
+def test_a_port_set_of_another_sharing_has_no_slot() -> None:
+    space = AddressSpace([Pool("p", ((100, 102),), sharing=Sharing(6, 2))])
+    offset = np.array([6, 6, 0, 0, 6], np.uint8)
+    length = np.array([2, 1, 2, 0, 2], np.uint8)
+    psid = np.array([3, 1, 1, 0, 4], np.uint16)
+    addresses = np.full(5, 101, np.uint32)
+    assert space.slots(addresses, PortSets(offset, length, psid)).tolist() == [7, -1, -1, -1, -1]

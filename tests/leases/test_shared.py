@@ -3,23 +3,21 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dstmrouter.binding import address4, address6
 from dstmrouter.errors import LeaseError
-from dstmrouter.leases.pool import AddressSpace
+from dstmrouter.leases.pool import AddressSpace, Pool
 from dstmrouter.leases.quota import Holdings, Quotas
 from dstmrouter.leases.shared import RUN_SHIFT, SharedBook
+from dstmrouter.leases.sharing import Sharing
 from dstmrouter.leases.state import BOUND, State
 from tests.leases.lending import FIRST, TEP6, TERMS, client, pool, stored, wish
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Address
-
-    from dstmrouter.leases.lease import Lease
+    from dstmrouter.leases.lease import Lease, Share
 
 SIZE = 6
 
@@ -34,14 +32,14 @@ class Shelf:
 
     def __init__(self) -> None:
         self.version = 0
-        self.rows: dict[IPv4Address, tuple[int, Lease]] = {}
+        self.rows: dict[Share, tuple[int, Lease]] = {}
 
     def newer(self, seen: int) -> list[Lease]:
         return [row for version, row in self.rows.values() if version > seen]
 
     def put(self, leases: list[Lease]) -> None:
         self.version += 1
-        self.rows |= {lease.ipv4: (self.version, lease) for lease in leases}
+        self.rows |= {lease.share: (self.version, lease) for lease in leases}
 
 
 class Server:
@@ -59,19 +57,19 @@ class Server:
         batch, self.waiting = self.waiting, []
         if away:
             for lease in batch:
-                self.book.withdraw(lease.ipv4)
+                self.book.withdraw(lease.share)
             return batch
         news = self.shelf.newer(self.seen)
         self.seen = self.shelf.version
-        void = {row.ipv4 for row in news}
+        void = {row.share for row in news}
         self.book.adopt(news)
         void.update(self.book.withdraw_broken(batch))
-        kept = {lease.ipv4: lease for lease in batch if lease.ipv4 not in void}
+        kept = {lease.share: lease for lease in batch if lease.share not in void}
         if kept:
             self.shelf.put(list(kept.values()))
             self.seen = self.shelf.version
             self.book.kept(kept.values())
-        return [lease for lease in batch if lease.ipv4 in void]
+        return [lease for lease in batch if lease.share in void]
 
     def grant(self, number: int, hint: int | None = None, identity: str = "") -> Lease:
         lease = self.book.grant(wish(number, hint, identity), 0.0)
@@ -184,9 +182,7 @@ def test_a_removal_that_was_finished_elsewhere_is_told_all_the_same() -> None:
     a.settle()
     [told] = b.book.adopt(a.shelf.newer(b.seen))
     assert told.state is State.REMOVING
-    assert (
-        b.book.table.get(b.book.space.slots(np.array([int(lease.ipv4)], np.uint32))[0]) == resting
-    )
+    assert b.book.table.get(1) == resting
 
 
 def test_addresses_of_no_pool_of_ours_are_left_alone() -> None:
@@ -255,8 +251,8 @@ def check(server: Server, shelf: Shelf, quotas: Quotas) -> None:
     assert server.book.drafts == []
     for slot in range(SIZE):
         row = server.book.table.get(slot)
-        if row.ipv4 in shelf.rows:
-            assert row == shelf.rows[row.ipv4][1]
+        if row.share in shelf.rows:
+            assert row == shelf.rows[row.share][1]
         else:
             assert row.lease_id == 0
         assert (slot in server.book._free) == (row.state is State.FREE)
@@ -276,3 +272,35 @@ def test_a_grant_that_is_being_stored_is_refused_although_it_was_released_alread
     assert b.settle() == [lost]
     assert b.book.drafts == []
     assert [row.client6 for _, row in a.shelf.rows.values()] == [client(1)]
+
+
+def shared_book(run: int, psid_len: int) -> SharedBook:
+    blocks = [(FIRST, FIRST + 1)]
+    space = AddressSpace([Pool.of("shared", blocks, sharing=Sharing(6, psid_len))])
+    return SharedBook(space, TERMS, run=run, tep6=[TEP6])
+
+
+def test_port_sets_are_lent_adopted_and_withdrawn_one_by_one() -> None:
+    a, b = shared_book(1, 2), shared_book(2, 2)
+    taking = [dataclasses.replace(wish(n), takes_port_set=True) for n in range(3)]
+    first, second = (a.grant(each, 0.0) for each in taking[:2])
+    assert first.ipv4 == second.ipv4
+    a.kept([first])
+    assert b.adopt([first]) == [first]
+    a.withdraw(second.share)
+    assert (a.drafts, a.lease_of(client(0)), a.lease_of(client(1))) == ([], first, None)
+    told = b.bindings(0.0, [TEP6])
+    assert (told.psid_len.tolist(), told.psid.tolist()) == ([2], [first.psid])
+    third = b.grant(taking[2], 0.0)
+    assert third.share != first.share
+    assert b.bindings(0.0, [TEP6]).psid.tolist() == [first.psid]  # the draft is not told
+    b.release(first.ipv4, psid=first.psid)
+    assert b.bindings(0.0, [TEP6]).psid.tolist() == [first.psid]
+
+
+def test_what_another_configuration_shares_in_another_way_is_left_alone() -> None:
+    lease = shared_book(1, 3).grant(dataclasses.replace(wish(1), takes_port_set=True), 0.0)
+    other = shared_book(2, 2)
+    assert other.adopt([lease]) == []
+    other.kept([lease])
+    assert other.drafts == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sqlite3
 import subprocess
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from dstmrouter.leases.book import LeaseBook
+from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.sharing import Sharing
 from dstmrouter.leases.state import State
 from dstmrouter.leases.store import LeaseStore, StoreError, this_boot
-from tests.leases.lending import FIRST, book_of, client, wish
+from tests.leases.lending import FIRST, TERMS, book_of, client, wish
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +92,28 @@ def test_the_last_row_of_an_address_counts(tmp_path: Path) -> None:
     store.write([lease, book.release(lease.ipv4)])
     store.close()
     assert restarted(path, wall=0.0).state.tolist() == [State.REMOVING]
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 5, 100])
+def test_port_sets_of_one_address_are_rows_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr("dstmrouter.leases.store.READ_AT_ONCE", rows_at_once)
+    path = tmp_path / "leases.sqlite"
+    space = AddressSpace([Pool.of("s", [(FIRST, FIRST + 1)], sharing=Sharing(6, 2))])
+    book = LeaseBook(space, TERMS)
+    wishes = [dataclasses.replace(wish(n), takes_port_set=True) for n in range(5)]
+    store = LeaseStore(path)
+    store.write([book.grant(each, 0.0) for each in reversed(wishes)])
+    store.close()
+    loaded = restarted(path, wall=0.0)
+    assert loaded.ipv4.tolist() == [int(FIRST)] * 4 + [int(FIRST) + 1]
+    assert [column.tolist() for column in loaded.port_sets] == [[6] * 5, [2] * 5, [0, 1, 2, 3, 0]]
+    after = LeaseBook(space, TERMS)
+    assert after.restore(loaded) == []
+    shares = [after.table.get(slot).share for slot in range(5)]
+    assert shares == [book.table.get(slot).share for slot in range(5)]
+    assert after.lease_of(client(4)) is not None
 
 
 def test_empty_store_loads_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from dstmrouter.leases.lease import Lease
-from dstmrouter.leases.pool import AddressSpace
+from dstmrouter.leases.pool import AddressSpace, whole_addresses
 from dstmrouter.leases.state import State
 from dstmrouter.leases.table import LeaseColumns, LeaseTable
 from tests.leases.lending import client, columns, pool
@@ -98,6 +98,7 @@ def test_a_million_leases_load() -> None:
         lease_id=np.arange(1, n + 1),
         until=np.zeros(n),
         identity=("",) * n,
+        port_sets=whole_addresses(n),
     )
     table.load(stored)
     assert table.slot_of(table.get(n - 1).client6) == n - 1

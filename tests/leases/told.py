@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from ipaddress import IPv4Address, IPv6Address
+    from ipaddress import IPv6Address
     from pathlib import Path
 
-Told: TypeAlias = "tuple[float, IPv4Address, IPv6Address]"
-"""When (Unix time) which address was promised to whom."""
+    from dstmrouter.leases.lease import Share
+
+Told: TypeAlias = "tuple[float, Share, IPv6Address]"
+"""When (Unix time) which share was promised to whom."""
 
 
 def check_history(path: Path, told: Iterable[Told]) -> None:
-    """The history names whoever was promised an address, and never two at the same time."""
+    """The history names whoever was promised a share, and never two at the same time."""
     with closing(sqlite3.connect(path)) as db:
         holdings = db.execute(
-            "SELECT ipv4, client6, since, until FROM history UNION ALL "
-            "SELECT ipv4, client6, since, 1e99 FROM leases WHERE state BETWEEN 1 AND 3"
+            "SELECT ipv4 * 65536 + psid, client6, since, until FROM history UNION ALL "
+            "SELECT share, client6, since, 1e99 FROM leases WHERE since IS NOT NULL"
         ).fetchall()
-    for at, ipv4, client6 in told:
-        names = {row[1] for row in holdings if row[0] == int(ipv4) and row[2] <= at <= row[3]}
+    for at, (ipv4, psid), client6 in told:
+        key = int(ipv4) * 65536 + psid
+        names = {row[1] for row in holdings if row[0] == key and row[2] <= at <= row[3]}
         assert client6.packed in names
     ordered = sorted((row[0], row[2], row[3]) for row in holdings)
-    for (ipv4, _, until), (next_ipv4, since, _) in pairwise(ordered):
-        assert ipv4 != next_ipv4 or until <= since
+    for (share, _, until), (next_share, since, _) in pairwise(ordered):
+        assert share != next_share or until <= since
