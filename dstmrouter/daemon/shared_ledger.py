@@ -15,6 +15,7 @@ the others take it over: PostgreSQL ends its lock, and says so by itself.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -101,25 +102,32 @@ class SharedLedger(AnyLedger):
             backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
 
     async def _follow(self, db: AsyncConnection) -> None:
-        self._live = frozenset()  # what was left behind while nobody listened is found anew
+        look_at = time.monotonic()
         while True:
-            live = frozenset(await self._database.live_runs(db))
-            if live != self._live:
-                await self._inherit(db, live)
+            if time.monotonic() >= look_at:
+                await self._inherit(db)
+                look_at = time.monotonic() + POLL_S
             self._arrived.set()  # an empty batch: look for news
             async for _ in db.notifies(timeout=POLL_S, stop_after=1):
                 pass
 
-    async def _inherit(self, db: AsyncConnection, live: frozenset[int]) -> None:
+    async def _inherit(self, db: AsyncConnection) -> None:
         """Take over the removals that runs which do not live any more have begun."""
-        await self.settle(())  # so that the book and the routers know of them
-        if self.away is not None:
+        live = frozenset(await self._database.live_runs(db))
+        if live != self._live:
+            log.info("servers of the store", runs=sorted(live), this=self._database.run)
+            self._live = live
+        left = [
+            (share, lease_id)
+            for share, lease_id in await self._database.orphans(db, sorted(live))
+            if self._leaving.get(share) != lease_id and self._shared.space.slot(*share) is not None
+        ]
+        if not left:
             return
-        log.info("servers of the store", runs=sorted(live), this=self._database.run)
-        self._live = live
-        for share, lease_id in await self._database.orphans(db, sorted(live)):
-            if self._shared.space.slot(*share) is not None:
-                self.watch_removal(share, lease_id)
+        await self.settle(())  # so that the book and the routers know of them
+        for (ipv4, psid), lease_id in left:
+            if self._shared.is_removing(ipv4, lease_id, psid=psid):
+                self.watch_removal((ipv4, psid), lease_id)
 
     async def _keep(self, batch: Sequence[Waiting]) -> tuple[Sequence[Lease], Sequence[Lease]]:
         self._at_work = batch

@@ -89,7 +89,9 @@ STEPS: Final = (LEASES, HISTORY)
 VERSION: Final = len(STEPS)
 
 
-CLOCK: Final[LiteralString] = "SELECT extract(epoch FROM clock_timestamp())::float8"
+CLOCK: Final[LiteralString] = """
+SELECT extract(epoch FROM clock_timestamp())::float8, last_value FROM dstm_version
+"""
 READ: Final[LiteralString] = """
 SELECT identity, client6, share, state, lease_id, until, written, version, psid_offset, psid_len
 FROM leases ORDER BY share

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import time
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +95,8 @@ class PostgresStore:
         parts: list[list[npt.NDArray[Any]]] = []
         identities: list[str] = []
         with self._once() as db:
-            clock = _clock(db.execute(CLOCK).fetchone())
+            unix, _ = db.execute(CLOCK).fetchone() or (0.0, 0)
+            clock = _Clock(unix, time.monotonic())
             cursor = db.execute(READ)
             while rows := cursor.fetchmany(READ_AT_ONCE):
                 identity, octets, *numbers = zip(*rows, strict=True)
@@ -119,7 +120,9 @@ class PostgresStore:
     async def newer(self) -> list[Lease]:
         """What others stored since `seen`, in the order in which they did."""
         async with self._connected() as db:
-            clock = _clock(await (await db.execute(CLOCK)).fetchone())
+            unix, version = await _one(db, CLOCK)
+            clock = _Clock(unix, time.monotonic())
+            self._check_version(version)
             return self._handed_out(await self._newer(db), clock)
 
     async def write(self, agree: Agree) -> list[Lease]:
@@ -131,10 +134,9 @@ class PostgresStore:
         async with self._connected() as db:
             async with db.transaction():
                 await db.execute(ONE_WRITER)
-                place = await (await db.execute(WHERE_TO_WRITE)).fetchone()
-                assert place is not None
-                version, schema, unix = place
+                version, schema, unix = await _one(db, WHERE_TO_WRITE)
                 clock = _Clock(unix, time.monotonic())
+                self._check_version(version)
                 if schema != VERSION:
                     raise StoreError(f"{self.name}: schema version {schema} by now, not {VERSION}")
                 leases = list(agree(self._handed_out(await self._newer(db), clock)))
@@ -172,6 +174,11 @@ class PostgresStore:
 
     def close(self) -> None:
         """Nothing is left open outside of the event loop."""
+
+    def _check_version(self, version: int) -> None:
+        """Find out that a standby without our last commits has taken over, or a backup."""
+        if version < self.seen:
+            raise StoreError(f"{self.name}: version {version} after {self.seen}: it lost commits")
 
     async def _newer(self, db: AsyncConnection) -> list[tuple[Any, ...]]:
         return await (await db.execute(NEWER, [self.seen])).fetchall()
@@ -229,9 +236,10 @@ class PostgresStore:
             raise
 
 
-def _clock(row: tuple[Any, ...] | None) -> _Clock:
+async def _one(db: AsyncConnection, statement: LiteralString) -> tuple[Any, ...]:
+    row = await (await db.execute(statement)).fetchone()
     assert row is not None
-    return _Clock(row[0], time.monotonic())
+    return row
 
 
 def _lease(clock: _Clock, row: tuple[Any, ...]) -> Lease:

@@ -86,9 +86,10 @@ def test_kill_of_either_amid_requests(postgres: Postgres, victim: int) -> None:
 def test_removals_of_a_killed_server_are_finished_and_its_leases_end(postgres: Postgres) -> None:
     async def scenario(pair: ServerPair) -> None:
         async with pair.running():
-            ended, kept = await pair.grant(0, "2001:db8::1"), await pair.grant(0, "2001:db8::2")
-            assert ended is not None
-            assert kept is not None
+            first = pair.controls[0]
+            ended = (await first.call("lease.grant", client6="2001:db8::1"))["ipv4"]
+            short = await first.call("lease.grant", client6="2001:db8::2", lifetime_s=5)
+            kept = short["ipv4"]
             async with SharingRouter("gw1", POOL, pair.servers[1:]).following() as gw1:
                 await until(lambda: len(gw1.bindings()) == 2, "both bindings")
                 await pair.controls[0].call("lease.release", ipv4=ended)  # nobody acknowledges
@@ -100,7 +101,7 @@ def test_removals_of_a_killed_server_are_finished_and_its_leases_end(postgres: P
                 await until_state(pair.controls[1], kept, "free")
                 assert gw1.bindings() == {}
 
-    lease = "default_s = 6\nmin_s = 1\ngrace_s = 1\nquarantine_s = 1"
+    lease = "default_s = 900\nmin_s = 1\ngrace_s = 1\nquarantine_s = 1"
     bounded(scenario(ServerPair(postgres.database(), lease=lease)))
 
 

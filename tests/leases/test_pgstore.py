@@ -190,6 +190,24 @@ def test_a_server_of_an_older_schema_ends_when_the_store_is_upgraded(postgres: P
     run(scenario(), store)
 
 
+def test_a_database_that_lost_commits_is_not_believed(postgres: Postgres) -> None:
+    conninfo = postgres.database()
+    store = PostgresStore(conninfo)
+    lease = book_of(1).grant(wish(1), 0.0)
+
+    async def scenario() -> None:
+        for _ in range(3):
+            await store.write(just(lease))
+        with psycopg.connect(conninfo, autocommit=True) as db:
+            db.execute("SELECT setval('dstm_version', 1)")
+        with pytest.raises(StoreError, match="version 1 after 3: it lost commits"):
+            await store.newer()
+        with pytest.raises(StoreError, match="version 2 after 3: it lost commits"):
+            await store.write(just(lease))
+
+    run(scenario(), store)
+
+
 def test_rows_that_something_else_changes_are_noticed(postgres: Postgres) -> None:
     conninfo = postgres.database()
     store = PostgresStore(conninfo)
