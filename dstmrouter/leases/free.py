@@ -47,8 +47,9 @@ class FreeSlots:
 
     def oldest(self, pool: int) -> int | None:
         """The slot of `pool` to lend next, the longest free one of its chain; it stays free."""
+        first = self._first_sentinel + pool * self._stripes
         for stripe in self._order:
-            sentinel = self._sentinel(pool, stripe)
+            sentinel = first + stripe
             slot = int(self._next[sentinel])
             if slot != sentinel:
                 return slot
@@ -70,7 +71,7 @@ class FreeSlots:
     def give(self, slot: int, pool: int) -> None:
         """Put a slot at the end of its chain of `pool`: it became free just now."""
         assert slot not in self, f"slot {slot} is free already"
-        sentinel = self._sentinel(pool, slot % self._stripes)
+        sentinel = self._first_sentinel + pool * self._stripes + slot % self._stripes
         last = int(self._prev[sentinel])
         self._next[last] = slot
         self._next[slot] = sentinel
@@ -80,8 +81,9 @@ class FreeSlots:
 
     def give_all(self, slots: npt.NDArray[np.int64], pool: int) -> None:
         """Put taken slots at the end of their chains of `pool`, in their order."""
+        first = self._first_sentinel + pool * self._stripes
         for stripe in self._order:
-            self._append(slots[slots % self._stripes == stripe], self._sentinel(pool, stripe))
+            self._append(slots[slots % self._stripes == stripe], first + stripe)
         self._counts[pool] += len(slots)
 
     def _append(self, slots: npt.NDArray[np.int64], sentinel: int) -> None:
@@ -94,6 +96,3 @@ class FreeSlots:
         self._prev[slots[0]] = last
         self._next[slots[-1]] = sentinel
         self._prev[sentinel] = slots[-1]
-
-    def _sentinel(self, pool: int, stripe: int) -> int:
-        return self._first_sentinel + pool * self._stripes + stripe
