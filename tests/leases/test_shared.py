@@ -1,85 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dstmrouter.binding import address4, address6
 from dstmrouter.errors import LeaseError
 from dstmrouter.leases.pool import AddressSpace, Pool
-from dstmrouter.leases.quota import Holdings, Quotas
+from dstmrouter.leases.quota import Quotas
 from dstmrouter.leases.shared import RUN_SHIFT, SharedBook
 from dstmrouter.leases.sharing import Sharing
-from dstmrouter.leases.state import BOUND, State
-from tests.leases.lending import FIRST, TEP6, TERMS, client, pool, stored, wish
-
-if TYPE_CHECKING:
-    from dstmrouter.leases.lease import Lease, Share
-
-SIZE = 6
-
-
-def book(run: int, quotas: Quotas | None = None) -> SharedBook:
-    space = AddressSpace([pool(str(FIRST), str(FIRST + SIZE - 1))])
-    return SharedBook(space, TERMS, run=run, tep6=[TEP6], quotas=quotas or Quotas())
-
-
-class Shelf:
-    """What the store does, in memory: versions, and what others have not seen yet."""
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.rows: dict[Share, tuple[int, Lease]] = {}
-
-    def newer(self, seen: int) -> list[Lease]:
-        return [row for version, row in self.rows.values() if version > seen]
-
-    def put(self, leases: list[Lease]) -> None:
-        self.version += 1
-        self.rows |= {lease.share: (self.version, lease) for lease in leases}
-
-
-class Server:
-    """A book and the drafts that wait, settled as the ledger does."""
-
-    def __init__(self, shelf: Shelf, run: int, quotas: Quotas | None = None) -> None:
-        self.shelf = shelf
-        self.book = book(run, quotas)
-        self.book.restore(stored(self.book))
-        self.seen = 0
-        self.waiting: list[Lease] = []
-
-    def settle(self, *, away: bool = False) -> list[Lease]:
-        """Store what waits; return what was refused."""
-        batch, self.waiting = self.waiting, []
-        if away:
-            for lease in batch:
-                self.book.withdraw(lease.share)
-            return batch
-        news = self.shelf.newer(self.seen)
-        self.seen = self.shelf.version
-        void = {row.share for row in news}
-        self.book.adopt(news)
-        void.update(self.book.withdraw_broken(batch))
-        kept = {lease.share: lease for lease in batch if lease.share not in void}
-        if kept:
-            self.shelf.put(list(kept.values()))
-            self.seen = self.shelf.version
-            self.book.kept(kept.values())
-        return [lease for lease in batch if lease.share in void]
-
-    def grant(self, number: int, hint: int | None = None, identity: str = "") -> Lease:
-        lease = self.book.grant(wish(number, hint, identity), 0.0)
-        self.waiting.append(lease)
-        return lease
-
-
-def pair(quotas: Quotas | None = None) -> tuple[Server, Server]:
-    shelf = Shelf()
-    return Server(shelf, 1, quotas), Server(shelf, 2, quotas)
+from dstmrouter.leases.state import State
+from tests.leases.lending import FIRST, TEP6, TERMS, client, stored, wish
+from tests.leases.shelf import SIZE, book, pair
 
 
 def test_numbers_of_leases_are_of_the_run() -> None:
@@ -189,78 +122,6 @@ def test_addresses_of_no_pool_of_ours_are_left_alone() -> None:
     a = book(1)
     row = book(2).grant(wish(1), 0.0)
     assert a.adopt([dataclasses.replace(row, ipv4=FIRST - 1)]) == []
-
-
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["grant", "renew", "release", "removed", "hold", "unhold", "expire", "settle", "away"]
-        ),
-        st.integers(0, 1),
-        st.integers(0, 4),
-        st.integers(0, SIZE - 1),
-    ),
-    max_size=40,
-)
-
-
-def act(server: Server, what: str, number: int, place: int, now: float) -> list[Lease]:
-    lending, ipv4 = server.book, FIRST + place
-    if what == "grant":
-        identity = "ann" if number < 2 else ""
-        return [lending.grant(wish(number, place, identity), now)]
-    if what == "renew":
-        return [lending.renew(ipv4, client(number), now, lifetime_s=None)]
-    if what == "release":
-        return [lending.release(ipv4)]
-    if what == "removed":
-        done = lending.removed(ipv4, lending.table.get(place).lease_id, now)
-        return [] if done is None else [done]
-    if what in {"hold", "unhold"}:
-        return [getattr(lending, what)(ipv4)]
-    return lending.expire(now)
-
-
-@given(STEPS)
-def test_whatever_two_servers_do_their_books_agree_and_no_rule_is_broken(
-    steps: list[tuple[str, int, int, int]],
-) -> None:
-    quotas = Quotas(per_identity=2, per_64=4)
-    servers = pair(quotas)
-    shelf = servers[0].shelf
-    for now, (what, which, number, place) in enumerate(steps):
-        server = servers[which]
-        if what in {"settle", "away"}:
-            server.settle(away=what == "away")
-        else:
-            try:
-                server.waiting += act(server, what, number, place, 40.0 * now)
-            except LeaseError:
-                continue
-        bound = [row for _, row in shelf.rows.values() if row.state in BOUND]
-        assert len({row.client6 for row in bound}) == len(bound) <= quotas.per_64
-        assert sum(row.identity == "ann" for row in bound) <= quotas.per_identity
-    for server in (*servers, *servers):
-        server.settle()
-    for server in servers:
-        check(server, shelf, quotas)
-
-
-def check(server: Server, shelf: Shelf, quotas: Quotas) -> None:
-    """The book is as the store, and what it keeps beside its rows is as if counted anew."""
-    assert server.book.drafts == []
-    for slot in range(SIZE):
-        row = server.book.table.get(slot)
-        if row.share in shelf.rows:
-            assert row == shelf.rows[row.share][1]
-        else:
-            assert row.lease_id == 0
-        assert (slot in server.book._free) == (row.state is State.FREE)
-        if row.bound:
-            assert server.book.lease_of(row.client6) == row
-    recount = Holdings(quotas)
-    recount.load(server.book.table)
-    assert server.book._holdings.counted() == recount.counted()
 
 
 def test_a_grant_that_is_being_stored_is_refused_although_it_was_released_already() -> None:
