@@ -70,6 +70,8 @@ def test_kill_of_either_amid_requests(postgres: Postgres, victim: int) -> None:
             assert len(pair.promised) == REQUESTS
             await until(lambda: gw1.bindings() == pair.promised, "all bindings at the router")
             gone = next(iter(early))
+            had = await pair.controls[survivor].call("history.at", ipv4=gone)
+            assert [one["client6"] for one in had["holders"]] == [pair.promised[gone]]
             await pair.controls[survivor].call("lease.release", ipv4=gone)
             del pair.promised[gone]
             await until(lambda: gw1.bindings() == pair.promised, "a removal by the survivor")
