@@ -16,7 +16,7 @@ import numpy as np
 
 from dstmrouter.binding import BindingColumns, full_address_columns
 from dstmrouter.zmqctl import ControlServer, FeedPublisher, LeasePusher
-from dstmrouter.zmqctl.messages import EPOCH_OCTETS
+from dstmrouter.zmqctl.fields import EPOCH_OCTETS
 from perf.gateway import POOL, TEP6
 from perf.packets import client6_of
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from lab import uml
+from tests import postgres as postgresql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Deadlines would make results depend on how busy the machine is; the same examples every time make
 # a failure repeatable. HYPOTHESIS_PROFILE=search looks for new ones.
@@ -36,3 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if reason is not None and item.get_closest_marker(marker) is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[postgresql.Postgres]:
+    """A PostgreSQL for all tests that ask it for a database."""
+    if postgresql.program("postgres") is None:
+        pytest.skip("needs PostgreSQL (tools/setup.sh installs it)")
+    with postgresql.running() as cluster:
+        yield cluster

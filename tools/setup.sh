@@ -39,6 +39,8 @@ missing_packages() {
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates  # pip speaks HTTPS
   [ -e /usr/include/stdio.h ] || echo libc6-dev  # the C compiler only recommends it
   [ -e /usr/include/tirpc/rpc/rpc.h ] || echo libtirpc-dev  # tests compile a client of docs/dstm.x
+  # Its programs are in a directory of their version, outside of PATH.
+  ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || echo postgresql
   [ -e /usr/include/linux/if_xdp.h ] || echo linux-libc-dev  # tests compare our constants with it
 }
 
@@ -65,6 +67,12 @@ if [ -n "$missing" ]; then
     chmod 755 /usr/sbin/policy-rc.d
   fi
   apt-get -qq update
+  case " $missing " in
+    *" postgresql "*)  # tests start their own: no cluster of the system, which would run at once
+      apt-get -qq install -y --no-install-recommends postgresql-common >/dev/null
+      sed -ri 's/^#?(create_main_cluster) .*$/\1 = false/' /etc/postgresql-common/createcluster.conf
+      ;;
+  esac
   # shellcheck disable=SC2086  # a list of words
   apt-get -qq install -y --no-install-recommends $missing >/dev/null
 fi

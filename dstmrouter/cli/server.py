@@ -14,6 +14,7 @@ from dstmrouter.config.legacy_document import load_legacy_server
 from dstmrouter.config.load import load_server
 from dstmrouter.daemon import server
 from dstmrouter.daemon.server_rules import address_space, lease_book
+from dstmrouter.daemon.server_store import check_store
 from dstmrouter.daemon.tsp_server import check_files
 from dstmrouter.errors import ConfigError
 
@@ -83,6 +84,7 @@ def _load(config: Path, conf: Path | None, args: Path | None) -> tuple[Path, Ser
     found = load_server(config) if conf is None else load_legacy_server(conf, args)
     try:
         lease_book(found)
+        check_store(found.store)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return path, found

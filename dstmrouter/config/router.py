@@ -129,6 +129,12 @@ class FeedSource(Section):
     feed: Endpoint
     control: Endpoint
     server_key: CurveKey | None = None
+    store: Name | None = None
+
+    @property
+    def source(self) -> str:
+        """Whose bindings these are: one source for all servers of a store."""
+        return self.server if self.store is None else f"{self.store}@store"
 
     def misfits(self) -> Iterator[Misfit]:
         """A server on the network must prove who it is."""

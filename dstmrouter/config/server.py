@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
-from dstmrouter.config.checks import Misfit, Several, counted, decimal, seconds, whole
+from dstmrouter.config.checks import Misfit, Several, counted, decimal, seconds, text, whole
 from dstmrouter.config.fields import (
     AbsolutePath,
     Endpoint,
@@ -142,6 +142,12 @@ class StoreSection(Section):
     """`[store]`: where leases survive a crash."""
 
     path: AbsolutePath = Path("/var/lib/dstm-server/leases.sqlite")
+    postgresql: Annotated[str, text(r"(?s:.){1,1000}", "a libpq connection string")] | None = None
+
+    def misfits(self) -> Iterator[Misfit]:
+        """Leases have one place."""
+        if self.postgresql is not None and "path" in self.model_fields_set:
+            yield ("path",), "either path or postgresql"
 
 
 class FeedSection(Section):

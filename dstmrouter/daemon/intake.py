@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from dstmrouter.pipeline.store_order import StoreOrder
 from dstmrouter.zmqctl.update import ApplyResult
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from dstmrouter.binding import BindingColumns
     from dstmrouter.pipeline.binding_writer import BindingWriter
     from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.quiescence import Turns
@@ -43,19 +45,22 @@ class Intake:
         self._step = step
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._seen: dict[str, list[npt.NDArray[np.uint32]]] = {}  # slots of open snapshots
+        # Slots of open snapshots, by source and server.
+        self._seen: dict[tuple[str, str], list[npt.NDArray[np.uint32]]] = {}
+        self._orders: dict[str, StoreOrder] = {}  # of sources with several servers
 
     async def apply(self, update: BindingUpdate) -> ApplyResult:
         """Apply an update; return when every worker works with it."""
         async with self._lock:
-            applied, reasons = 0, dict[str, int]()
-            for first in range(0, len(update.columns), self._step):
-                part = update.columns.take(slice(first, first + self._step))
+            columns = self._news(update)
+            applied, reasons = len(update.columns) - len(columns), dict[str, int]()
+            for first in range(0, len(columns), self._step):
+                part = columns.take(slice(first, first + self._step))
                 result = self._writer.apply(update.source, part, self._clock())
                 applied += result.applied
                 for reason, count in result.reasons.items():
                     reasons[reason] = reasons.get(reason, 0) + count
-                if first + self._step < len(update.columns):
+                if first + self._step < len(columns):
                     await self._quiescence()
             if update.replace:
                 self._note_snapshot(update)
@@ -72,14 +77,37 @@ class Intake:
         async with self._lock:
             return self._writer.expire(self._clock())
 
+    def _news(self, update: BindingUpdate) -> BindingColumns:
+        """What another server of the same store has not told us newer things about."""
+        order = self._order(update)
+        if order is None:
+            return update.columns
+        news = order.take(self._table.slot_of(update.columns.ipv4), update.version)
+        return update.columns if len(news) == len(update.columns) else update.columns.take(news)
+
+    def _order(self, update: BindingUpdate) -> StoreOrder | None:
+        if not update.store:
+            return None
+        order = self._orders.get(update.source)
+        if (
+            order is None or order.store_id != update.store
+        ):  # versions of another store mean nothing
+            order = StoreOrder(update.store, len(self._table.slots))
+            self._orders[update.source] = order
+        return order
+
     def _note_snapshot(self, update: BindingUpdate) -> None:
+        key = (update.source, update.server)
         if update.first:
-            self._seen[update.source] = []
-        seen = self._seen.setdefault(update.source, [])
+            self._seen[key] = []
+        seen = self._seen.setdefault(key, [])
         seen.append(self._table.slot_of(update.columns.ipv4))
         if update.last:
+            order = self._order(update)
+            if order is not None:
+                seen.append(order.complete(update.version))
             self._writer.replace(update.source, np.concatenate(seen))
-            del self._seen[update.source]
+            del self._seen[key]
 
     async def _quiescence(self) -> None:
         since = self._turns.snapshot()

@@ -8,8 +8,9 @@ is on disk and, where it gives something, when the required routers forward for 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from dstmrouter.daemon.server_ledger import SupersededError
 from dstmrouter.errors import LeaseError
 from dstmrouter.leases.state import State
 
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from ipaddress import IPv4Address, IPv6Address
 
-    from dstmrouter.daemon.server_ledger import Feed, Ledger
+    from dstmrouter.daemon.server_ledger import AnyLedger, Feed
     from dstmrouter.leases.book import LeaseBook
     from dstmrouter.leases.lease import Lease, LeaseRequest
     from dstmrouter.leases.rate import Throttle
+
+
+DECISIONS: Final = 10  # each sees all that came before: more than a few are bad luck
 
 
 class Lender:
@@ -32,7 +36,7 @@ class Lender:
     def __init__(
         self,
         book: LeaseBook,
-        ledger: Ledger,
+        ledger: AnyLedger,
         feed: Feed,
         *,
         required: Collection[str],
@@ -63,25 +67,29 @@ class Lender:
         by_operator: bool = False,
     ) -> Lease:
         """Extend a lease; its end never moves back."""
-        now = time.monotonic()
         if self._throttle is not None and not by_operator:
-            self._throttle.admit(client6, now, holds=self._book.lease_of(client6) is not None)
-        lease = self._book.renew(ipv4, client6, now, lifetime_s=lifetime_s)
-        return await self._promise(lease, take_back=False)
+            holds = self._book.lease_of(client6) is not None
+            self._throttle.admit(client6, time.monotonic(), holds=holds)
+
+        def decide() -> tuple[Lease, bool]:
+            now = time.monotonic()
+            return self._book.renew(ipv4, client6, now, lifetime_s=lifetime_s), False
+
+        return await self._promise(decide)
 
     async def release(
         self, ipv4: IPv4Address, client6: IPv6Address | None = None, *, psid: int = 0
     ) -> Lease:
         """End a lease or offer; `client6` None is the operator, who may end any."""
-        return await self._settled(self._book.release(ipv4, client6, psid=psid))
+        return await self._settled(lambda: self._book.release(ipv4, client6, psid=psid))
 
     async def hold(self, ipv4: IPv4Address, *, psid: int = 0) -> Lease:
         """Take an address, or a port set of it, away from everybody."""
-        return await self._settled(self._book.hold(ipv4, psid=psid))
+        return await self._settled(lambda: self._book.hold(ipv4, psid=psid))
 
     async def unhold(self, ipv4: IPv4Address, *, psid: int = 0) -> Lease:
         """Let what is held become free again."""
-        return await self._settled(self._book.unhold(ipv4, psid=psid))
+        return await self._settled(lambda: self._book.unhold(ipv4, psid=psid))
 
     async def _lend(
         self,
@@ -95,17 +103,36 @@ class Lender:
         taking = former is not None and former.state is State.OFFERED  # admitted as an offer
         if self._throttle is not None and not (taking or by_operator):
             self._throttle.admit(request.client6, now, holds=former is not None)
-        lease = change(request, now)
-        fresh = former is None or former.lease_id != lease.lease_id
-        return await self._promise(lease, take_back=fresh)
 
-    async def _settled(self, lease: Lease) -> Lease:
-        await self._ledger.settle([lease])
+        def decide() -> tuple[Lease, bool]:
+            former = self._book.extended_by(request)
+            lease = change(request, time.monotonic())
+            return lease, former is None or former.lease_id != lease.lease_id
+
+        return await self._promise(decide)
+
+    async def _settled(self, decide: Callable[[], Lease]) -> Lease:
+        (lease, _), _ = await self._decided(lambda: (decide(), False))
         return lease
 
-    async def _promise(self, lease: Lease, *, take_back: bool) -> Lease:
-        """Return once the lease is durable and forwarded; else take a new one back."""
-        generation = await self._ledger.settle([lease])
+    async def _decided(
+        self, decide: Callable[[], tuple[Lease, bool]]
+    ) -> tuple[tuple[Lease, bool], int]:
+        """Settle what `decide` decides; again, when another server of the store was faster."""
+        for _ in range(DECISIONS):
+            decision = decide()
+            try:
+                return decision, await self._ledger.settle([decision[0]])
+            except SupersededError:
+                continue
+        raise LeaseError("try-again", "other servers lend too fast, try again")
+
+    async def _promise(self, decide: Callable[[], tuple[Lease, bool]]) -> Lease:
+        """Return once the lease is durable and forwarded; else take a new one back.
+
+        `decide` returns the lease, and whether it is a new one.
+        """
+        (lease, take_back), generation = await self._decided(decide)
         missing = await self._feed.wait_acked(generation, self._required, self._ack_timeout_s)
         if missing:
             if take_back and self._book.is_current(lease):

@@ -232,7 +232,7 @@ class Supervisor:
             curve = CurveClient(load_keys(self.config.curve.secret_key_file), feed.server_key)
         return FeedFollower(
             name=self.config.router.name,
-            source=feed.server,
+            source=feed.source,
             feed=feed.feed,
             control=feed.control,
             curve=curve,

@@ -3,7 +3,7 @@
 Three sockets: the feed (PUB) and its control (ROUTER) for routers, and a control of its own for
 operators, because a router has no business granting leases and the two have other peers and keys.
 
-Start: take the store's lock, load, begin a new epoch; every router asks for a snapshot then. End:
+Start: open the store, load, begin a new epoch; every router asks for a snapshot then. End:
 stop listening, finish what is being settled, close the store. A kill at any time is as good.
 """
 
@@ -28,16 +28,13 @@ from dstmrouter.daemon.server_alarms import AlarmWatch
 from dstmrouter.daemon.server_clients import ClientServers
 from dstmrouter.daemon.server_control import LeaseControl
 from dstmrouter.daemon.server_history import HistoryControl
-from dstmrouter.daemon.server_ledger import Ledger
-from dstmrouter.daemon.server_rules import lease_book, request_throttle
+from dstmrouter.daemon.server_rules import request_throttle
+from dstmrouter.daemon.server_store import book_for, ledger_for, open_history, open_store
 from dstmrouter.errors import DstmError
-from dstmrouter.leases.bindings import all_bindings
-from dstmrouter.leases.history import LeaseHistory
-from dstmrouter.leases.state import BOUND, State
-from dstmrouter.leases.store import LeaseStore
+from dstmrouter.leases.state import BOUND
 from dstmrouter.zmqctl.control import ControlServer, Handler
+from dstmrouter.zmqctl.fields import EPOCH_OCTETS
 from dstmrouter.zmqctl.keys import CurveServer, load_keys
-from dstmrouter.zmqctl.messages import EPOCH_OCTETS
 from dstmrouter.zmqctl.publisher import FeedPublisher
 
 if TYPE_CHECKING:
@@ -46,6 +43,7 @@ if TYPE_CHECKING:
     from dstmrouter.binding import BindingColumns
     from dstmrouter.config.model import CurveConfig
     from dstmrouter.config.server import ServerConfig
+    from dstmrouter.daemon.server_store import Store
     from dstmrouter.leases.lease import Lease
 
 log = structlog.get_logger(__name__)
@@ -62,13 +60,13 @@ GARBAGE: Final = 20_000
 class LeaseServer:
     """Everything of one server run; make it inside the event loop, then `run` it once."""
 
-    def __init__(self, config: ServerConfig, store: LeaseStore) -> None:
+    def __init__(self, config: ServerConfig, store: Store) -> None:
         self._config = config
         self._started = time.monotonic()
         self._epoch = os.urandom(EPOCH_OCTETS)
         self._tep6 = config.tep.tep6
         self._store = store
-        self._book = lease_book(config)
+        self._book = book_for(config, store)
         self._alarms = AlarmWatch(self._book)
         self._throttle = request_throttle(config)
         self._superseded = self._restore()
@@ -78,9 +76,7 @@ class LeaseServer:
             undo.callback(self._routers.close)
             self._feed = self._publisher(keys)
             undo.callback(self._feed.close)
-            self._ledger = Ledger(
-                self._book, store, self._feed, tep6=self._tep6, routers=self._removing_routers
-            )
+            self._ledger = ledger_for(self._book, store, self._feed, config, self._removing_routers)
             self._lender = Lender(
                 self._book,
                 self._ledger,
@@ -89,12 +85,12 @@ class LeaseServer:
                 ack_timeout_s=config.feed.ack_timeout_s,
                 throttle=self._throttle,
             )
-            history = LeaseHistory(config.store.path)
+            history = open_history(config.store)
             self._history = HistoryControl(history, keep_days=config.history.keep_days)
             undo.callback(self._history.close)
             self._control = _control(config.control.bind, keys, self._handlers())
             undo.callback(self._control.close)
-            self._clients = ClientServers(config, store.path, self._book, self._lender)
+            self._clients = ClientServers(config, config.store.path, self._book, self._lender)
             undo.callback(self._clients.close)
             self._undo = undo.pop_all()
 
@@ -134,8 +130,9 @@ class LeaseServer:
         async with asyncio.TaskGroup() as tasks:
             settling = (self._ledger.run_settling(), self._feed.run(), self._routers.run())
             settlers = [tasks.create_task(one) for one in settling]
-            await self._resume()
+            await self._ledger.resume(self._superseded)
             changing = (
+                self._ledger.run_following(),
                 self._ledger.run_removal(),
                 self._ledger.run_expiry(),
                 self._alarms.run(),
@@ -155,21 +152,6 @@ class LeaseServer:
             for task in settlers:
                 task.cancel()
 
-    async def _resume(self) -> None:
-        """Go on with removals that the last run did not finish, before anything else changes.
-
-        No snapshot of this run holds them, so acknowledging any is acknowledging the removal.
-        """
-        if self._superseded:
-            log.warning(
-                "leases ended: superseded, or the pool is shared in another way",
-                count=len(self._superseded),
-            )
-            await self._ledger.settle(self._superseded)
-        table = self._book.table
-        slots = table.in_states(frozenset({State.REMOVING})).tolist()
-        self._ledger.await_removal([table.get(slot) for slot in slots])
-
     def _snapshot(self) -> tuple[int, BindingColumns]:
         """Everything routers must have, and the generation it is at least as new as.
 
@@ -177,10 +159,7 @@ class LeaseServer:
         comes as a delta and says the same again; nothing was promised on it before.
         """
         now = time.monotonic()
-        bindings = all_bindings(
-            self._book.table, now, grace_s=self._book.terms.grace_s, tep6=self._tep6
-        )
-        return self._feed.generation, bindings
+        return self._feed.generation, self._book.bindings(now, self._tep6)
 
     def _removing_routers(self) -> frozenset[str]:
         """Routers that may have a binding: the required ones, and all that this run has heard of.
@@ -194,6 +173,8 @@ class LeaseServer:
     def _describe(self) -> dict[str, Any]:
         return {
             "server": self._config.server.name,
+            "store": self._store.name,
+            **self._ledger.describe(),
             "uptime_s": round(time.monotonic() - self._started, 1),
             "epoch": self._epoch.hex(),
             "generation": self._feed.generation,
@@ -235,13 +216,13 @@ async def serve(config: ServerConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     with contextlib.ExitStack() as undo:
-        store = LeaseStore(config.store.path)
+        store = open_store(config.store)
         undo.callback(store.close)
         server = LeaseServer(config, store)
         undo.callback(server.close)
         gc.freeze()  # the leases so far are no garbage
         loop.add_signal_handler(signal.SIGHUP, server.reload)
-        log.info("serving", server=config.server.name, store=str(config.store.path))
+        log.info("serving", server=config.server.name, store=store.name)
         try:
             await server.run(stop)
         except ExceptionGroup as group:  # what a task of the server ended with

@@ -6,17 +6,19 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import structlog
 
 from dstmrouter.daemon.params import Params, address4, bad_request, number, port_set_row, unix_time
+from dstmrouter.errors import LeaseError
 from dstmrouter.leases.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from ipaddress import IPv4Address
 
-    from dstmrouter.leases.history import Holding, LeaseHistory, Page
+    from dstmrouter.leases.history import Holding, Page
     from dstmrouter.zmqctl.control import Handler
 
 T = TypeVar("T")
@@ -29,10 +31,31 @@ FORGET_EVERY_S: Final = 60.0
 DAY_S: Final = 86_400
 
 
+class History(Protocol):
+    """What answers need of a `LeaseHistory` or `PostgresHistory`."""
+
+    def holders(
+        self, ipv4: IPv4Address, at: float, *, now: float, port: int | None = None
+    ) -> list[Holding]:
+        """Who had `ipv4`, or the port set of it that `port` is in, at Unix time `at`."""
+
+    def ended(self, after: int, limit: int) -> Page:
+        """Holdings that have ended, in the order of their end."""
+
+    def lasting(self, after: int, limit: int, *, now: float) -> Page:
+        """Holdings that last, by address."""
+
+    def forget(self, before: float, limit: int) -> int:
+        """Remove at most `limit` of the holdings that ended `before`; return how many."""
+
+    def close(self) -> None:
+        """Close file or connection."""
+
+
 class HistoryControl:
     """The control methods over `history`, of which what ended `keep_days` ago is removed."""
 
-    def __init__(self, history: LeaseHistory, *, keep_days: int) -> None:
+    def __init__(self, history: History, *, keep_days: int) -> None:
         self._history = history
         self._keep_s = keep_days * DAY_S
         self._thread = ThreadPoolExecutor(1, "history")  # one, so one question at a time
@@ -78,7 +101,10 @@ class HistoryControl:
         while True:
             try:
                 gone = await self.forget(time.time())
-            except StoreError as error:  # somebody has the file locked: later
+            except (
+                StoreError,
+                LeaseError,
+            ) as error:  # a locked file, a database that is away: later
                 log.warning("history not forgotten", why=str(error))
             else:
                 if gone:

@@ -10,17 +10,20 @@ nothing is better than one that forgets. The next start reads what is really on 
 
 from __future__ import annotations
 
+import abc
 import asyncio
+import dataclasses
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
+from dstmrouter.errors import LeaseError
 from dstmrouter.leases.bindings import changed_bindings
 from dstmrouter.leases.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from ipaddress import IPv6Address
 
     from dstmrouter.binding import BindingColumns
@@ -49,54 +52,100 @@ class Feed(Protocol):
         """Wait for acknowledgements; return the routers that are missing."""
 
 
-class Ledger:
+class SupersededError(LeaseError):
+    """Another server of the store has changed what a decision rested on: decide again."""
+
+    def __init__(self) -> None:
+        super().__init__("try-again", "another server was faster, try again")
+
+
+@dataclasses.dataclass(slots=True)
+class Waiting:
+    """Changes that wait to be settled, and whoever waits for that."""
+
+    leases: list[Lease]
+    settled: asyncio.Future[int]
+    refusal: LeaseError | None = None
+
+    def finish(self, generation: int) -> None:
+        """Tell that the changes are told to routers as `generation`, or refused."""
+        if self.settled.done():
+            return  # whoever asked has gone
+        if self.refusal is None:
+            self.settled.set_result(generation)
+        else:
+            self.settled.set_exception(self.refusal)
+
+
+class AnyLedger(abc.ABC):
     """Settles changes of `book`; `routers` names those that must have acknowledged a removal."""
 
     def __init__(
         self,
         book: LeaseBook,
-        store: LeaseStore,
         feed: Feed,
         *,
         tep6: Sequence[IPv6Address],
         routers: Callable[[], Collection[str]],
     ) -> None:
         self._book = book
-        self._store = store
         self._feed = feed
         self._tep6 = tep6
         self._routers = routers
-        self._waiting: list[tuple[Sequence[Lease], asyncio.Future[int]]] = []
+        self._waiting: list[Waiting] = []
         self._arrived = asyncio.Event()
         self._leaving: dict[Share, int] = {}  # lease_id of what routers were told to remove
         self._told_to_remove = asyncio.Event()
 
     async def settle(self, leases: Sequence[Lease]) -> int:
         """Make changes durable, tell the routers, and return the generation that tells them."""
-        settled: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append((leases, settled))
+        waiting = Waiting(list(leases), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
         self._arrived.set()
-        return await settled
+        return await waiting.settled
 
     async def drain(self) -> None:
         """Return when everything that was waiting is settled."""
         await self.settle(())
 
     async def run_settling(self) -> None:
-        """Settle what arrives; ends with `StoreError` when the store cannot write."""
+        """Settle what arrives; ends with `StoreError` when the store is not what it should be."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             batch, self._waiting = self._waiting, []
-            leases = [lease for changed, _ in batch for lease in changed]
-            if leases:
-                await asyncio.to_thread(self._store.write, leases)
-            generation = await self._tell(leases)
-            self.await_removal(leases)
-            log.debug("settled", changes=len(leases), generation=generation)
-            for _, settled in batch:
-                if not settled.done():  # else: whoever asked has gone
-                    settled.set_result(generation)
+            own, foreign = await self._keep(batch)
+            generation = await self._tell([*foreign, *own])
+            self.await_removal(own)
+            log.debug("settled", changes=len(own), foreign=len(foreign), generation=generation)
+            for waiting in batch:
+                waiting.finish(generation)
+
+    @abc.abstractmethod
+    async def run_following(self) -> None:
+        """Keep up with other servers of the same store, if there are any."""
+
+    def describe(self) -> dict[str, Any]:
+        """What operators want to know beyond the name of the store, as plain values."""
+        return {}
+
+    async def resume(self, superseded: Sequence[Lease]) -> None:
+        """Begin where the last run ended; `superseded` is what the book could not go on with."""
+        if superseded:
+            log.warning(
+                "leases ended: superseded, or the pool is shared in another way",
+                count=len(superseded),
+            )
+            await self._settled(superseded)
+        self.take_over()
+
+    @abc.abstractmethod
+    def take_over(self) -> None:
+        """Go on with the removals that earlier runs did not finish."""
+
+    @abc.abstractmethod
+    async def _keep(self, batch: Sequence[Waiting]) -> tuple[Sequence[Lease], Sequence[Lease]]:
+        """Make a batch durable; return its changes, and those that other servers have made."""
 
     async def run_expiry(self) -> None:
         """End what is over, when it is over."""
@@ -105,7 +154,8 @@ class Ledger:
             over: list[Lease] = []
             if (due := self._book.next_timer()) is not None and due <= now:
                 over = self._book.expire(now, limit=EXPIRY_BATCH)
-                await self.settle(over)
+                if not await self._settled(over):
+                    over = []  # look again later
             if len(over) < EXPIRY_BATCH:
                 await asyncio.sleep(EXPIRY_POLL_S)
 
@@ -124,7 +174,18 @@ class Ledger:
                     self._book.removed(ipv4, lease_id, now, psid=psid)
                     for (ipv4, psid), lease_id in batch.items()
                 ]
-                await self.settle([lease for lease in ended if lease is not None])
+                if not await self._settled([lease for lease in ended if lease is not None]):
+                    await asyncio.sleep(RETRY_S)
+            self._forget(batch)
+
+    async def _settled(self, leases: Sequence[Lease]) -> bool:
+        """Settle what time has brought; False where another server, or no store, was in the way."""
+        try:
+            await self.settle(leases)
+        except LeaseError as error:
+            log.debug("not settled", reason=error.reason, text=str(error))
+            return False
+        return True
 
     async def _all_acked(self) -> bool:
         routers = self._routers()
@@ -133,23 +194,63 @@ class Ledger:
             return False
         return not await self._feed.wait_acked(self._feed.generation, routers, RETRY_S)
 
-    def await_removal(self, leases: Iterable[Lease]) -> None:
-        """Watch for the acknowledgement of the removals among changes the routers were told.
+    def _forget(self, batch: Mapping[Share, int]) -> None:
+        """Forget removals that ended: acknowledged, run out, or taken back by the holder."""
+        for share, lease_id in batch.items():
+            ipv4, psid = share
+            removing = self._book.is_removing(ipv4, lease_id, psid=psid)
+            if self._leaving[share] == lease_id and not removing:
+                del self._leaving[share]
+        if not self._leaving:
+            self._told_to_remove.clear()
 
-        The next change of an address ends that: it was acknowledged, ran out, or was taken back.
-        """
+    def await_removal(self, leases: Iterable[Lease]) -> None:
+        """Watch for the acknowledgement of the removals among changes the routers were told."""
         for lease in leases:
             if lease.state is State.REMOVING:
-                self._leaving[lease.share] = lease.lease_id
-            else:
-                self._leaving.pop(lease.share, None)
-        if self._leaving:
-            self._told_to_remove.set()
-        else:
-            self._told_to_remove.clear()
+                self.watch_removal(lease.share, lease.lease_id)
+
+    def watch_removal(self, share: Share, lease_id: int) -> None:
+        """Start the quarantine of `share` when routers have acknowledged everything up to now."""
+        self._leaving[share] = lease_id
+        self._told_to_remove.set()
 
     async def _tell(self, leases: Sequence[Lease]) -> int:
         grace_s = self._book.terms.grace_s
         now = time.monotonic()
         changes = changed_bindings(leases, now, grace_s=grace_s, tep6=self._tep6)
         return await self._feed.publish(changes) if len(changes) else self._feed.generation
+
+
+class Ledger(AnyLedger):
+    """Settles changes of `book` in a file that is this server's alone."""
+
+    def __init__(
+        self,
+        book: LeaseBook,
+        store: LeaseStore,
+        feed: Feed,
+        *,
+        tep6: Sequence[IPv6Address],
+        routers: Callable[[], Collection[str]],
+    ) -> None:
+        super().__init__(book, feed, tep6=tep6, routers=routers)
+        self._store = store
+
+    async def run_following(self) -> None:
+        """Do nothing: the file has a lock."""
+
+    def take_over(self) -> None:
+        """As `AnyLedger.take_over`.
+
+        No snapshot of this run holds them, so acknowledging any is acknowledging the removal.
+        """
+        table = self._book.table
+        slots = table.in_states(frozenset({State.REMOVING})).tolist()
+        self.await_removal([table.get(slot) for slot in slots])
+
+    async def _keep(self, batch: Sequence[Waiting]) -> tuple[Sequence[Lease], Sequence[Lease]]:
+        leases = [lease for waiting in batch for lease in waiting.leases]
+        if leases:
+            await asyncio.to_thread(self._store.write, leases)
+        return leases, ()

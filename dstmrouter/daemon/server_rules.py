@@ -11,6 +11,7 @@ from dstmrouter.leases.quota import Quotas
 from dstmrouter.leases.rate import Rate, Throttle
 from dstmrouter.leases.reservation import Reservation
 from dstmrouter.leases.selector import Selector
+from dstmrouter.leases.shared import SharedBook
 from dstmrouter.leases.sharing import Sharing
 
 if TYPE_CHECKING:
@@ -36,8 +37,11 @@ def _pool(pool: ServerPool, *never: tuple[Any, Any]) -> Pool:
     )
 
 
-def lease_book(config: ServerConfig) -> LeaseBook:
-    """An empty book by all rules of the configuration; ConfigError when they do not fit."""
+def lease_book(config: ServerConfig, *, run: int | None = None) -> LeaseBook:
+    """An empty book by all rules of the configuration; ConfigError when they do not fit.
+
+    `run` is the number of this run of the servers that share a store, None for one that does not.
+    """
     reservations = [
         Reservation(
             ipv4=one.ipv4,
@@ -47,13 +51,15 @@ def lease_book(config: ServerConfig) -> LeaseBook:
         )
         for one in config.reservation
     ]
-    return LeaseBook(
-        address_space(config),
-        lease_terms(config),
-        tep6=config.tep.tep6,
-        reservations=reservations,
-        quotas=Quotas(**config.quota.model_dump()),
-    )
+    rules: dict[str, Any] = {
+        "tep6": config.tep.tep6,
+        "reservations": reservations,
+        "quotas": Quotas(**config.quota.model_dump()),
+    }
+    space, terms = address_space(config), lease_terms(config)
+    if run is None:
+        return LeaseBook(space, terms, **rules)
+    return SharedBook(space, terms, run=run, **rules)
 
 
 def request_throttle(config: ServerConfig) -> Throttle:

@@ -17,9 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dstmrouter.errors import LeaseError
+from dstmrouter.leases.bindings import all_bindings
 from dstmrouter.leases.choice import Choice
 from dstmrouter.leases.free import FreeSlots
-from dstmrouter.leases.lease import FIRST_LEASE_ID, IDENTITY_LIMIT, Lease, LeaseRequest, LeaseTerms
+from dstmrouter.leases.lease import (
+    FIRST_LEASE_ID,
+    Lease,
+    LeaseRequest,
+    LeaseTerms,
+    check_request,
+)
 from dstmrouter.leases.quota import NO_LIMITS, Holdings, Quotas
 from dstmrouter.leases.recut import recut_leases
 from dstmrouter.leases.reservation import Reservations
@@ -28,9 +35,10 @@ from dstmrouter.leases.table import LeaseColumns, LeaseTable
 from dstmrouter.leases.times import routers_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from ipaddress import IPv4Address, IPv6Address
 
+    from dstmrouter.binding import BindingColumns
     from dstmrouter.leases.pool import AddressSpace, Slots
     from dstmrouter.leases.reservation import Reservation
 
@@ -49,13 +57,14 @@ class LeaseBook:
         tep6: Iterable[IPv6Address] = (),
         reservations: Iterable[Reservation] = (),
         quotas: Quotas = NO_LIMITS,
+        free: FreeSlots | None = None,
     ) -> None:
         self.space = space
         self.terms = terms
         self.table = LeaseTable(space)
         self._tep6 = frozenset(tep6)
         self._reservations = Reservations(reservations, space)
-        self._free = FreeSlots(space.bounds)
+        self._free = FreeSlots(space.bounds) if free is None else free
         self._holdings = Holdings(quotas)
         self._choice = Choice(
             self.table,
@@ -127,10 +136,10 @@ class LeaseBook:
         None when the address went on without waiting, because the routers' expiry has passed or its
         holder has it back.
         """
+        if not self.is_removing(ipv4, lease_id, psid=psid):
+            return None
         slot = self._slot(ipv4, psid)
         lease = self.table.get(slot)
-        if lease.lease_id != lease_id or lease.state is not State.REMOVING:
-            return None
         state = step(lease.state, Input.REMOVED)
         until = now + self.terms.quarantine_s
         return self._write(slot, dataclasses.replace(lease, state=state, until=until))
@@ -187,12 +196,21 @@ class LeaseBook:
         same = held.lease_id == lease.lease_id and held.client6 == lease.client6
         return held.bound and same
 
+    def is_removing(self, ipv4: IPv4Address, lease_id: int, *, psid: int = 0) -> bool:
+        """Whether this lease has ended but routers may still have it."""
+        lease = self.table.get(self._slot(ipv4, psid))
+        return lease.lease_id == lease_id and lease.state is State.REMOVING
+
     def used_percent(self) -> list[float]:
         """How much of each pool cannot be lent now, reserved addresses left aside."""
         return [
             100 * (1 - self._free.count(pool) / size) if size else 0.0
             for pool, size in enumerate(self._choice.lendable)
         ]
+
+    def bindings(self, now: float, tep6: Sequence[IPv6Address]) -> BindingColumns:
+        """Everything a router must have at `now`."""
+        return all_bindings(self.table, now, grace_s=self.terms.grace_s, tep6=tep6)
 
     def _free_in_order(self, slots: Slots) -> None:
         """Let the `slots` that are not reserved be lent, the first ones first."""
@@ -201,7 +219,7 @@ class LeaseBook:
             self._free.give_all(slots[(slots >= bounds.start) & (slots < bounds.stop)], pool)
 
     def _lend(self, request: LeaseRequest, happened: Input, until: float) -> Lease:
-        self._check_request(request)
+        check_request(request, self._tep6)
         slot = self._choice.slot_for(request)
         old = self.table.get(slot)
         self._holdings.check(request.client6, request.identity, old)
@@ -218,22 +236,6 @@ class LeaseBook:
         )
         self._last_lease_id = max(self._last_lease_id, lease.lease_id)
         return self._write(slot, lease)
-
-    def _check_request(self, request: LeaseRequest) -> None:
-        client6 = request.client6
-        refused = (
-            client6.is_link_local
-            or client6.is_multicast
-            or client6.is_unspecified
-            or client6.is_loopback
-            or client6.scope_id is not None
-            or client6.ipv4_mapped is not None
-            or client6 in self._tep6  # a tunnel from us to us, RFC 2473 section 6.3
-        )
-        if refused:
-            raise LeaseError("bad-client6", f"{client6} cannot be the end of a tunnel")
-        if len(request.identity) > IDENTITY_LIMIT:
-            raise LeaseError("bad-identity", f"an identity has at most {IDENTITY_LIMIT} characters")
 
     def _slot(self, ipv4: IPv4Address, psid: int) -> int:
         slot = self.space.slot(ipv4, psid)
@@ -271,6 +273,12 @@ class LeaseBook:
 
     def _write(self, slot: int, lease: Lease) -> Lease:
         """The only effect: replace one row and keep chains and timer in step with it."""
+        self._account(slot, lease)
+        self.table.put(slot, lease)
+        return lease
+
+    def _account(self, slot: int, lease: Lease) -> None:
+        """Chains, counts and timer as they must be when `lease` is the row of `slot`."""
         was_free = slot in self._free
         is_free = lease.state is State.FREE and slot not in self._reservations
         if was_free and not is_free:
@@ -279,7 +287,5 @@ class LeaseBook:
             self._free.give(slot, self.space.pool_index(slot))
         if self._holdings.counting:
             self._holdings.change(self.table.get(slot), lease)
-        self.table.put(slot, lease)
         if lease.state in TIMED and (self._next_due is None or lease.until < self._next_due):
             self._next_due = lease.until
-        return lease

@@ -97,16 +97,16 @@ class LeaseHistory:
         """
         values = {"ipv4": int(ipv4), "at": at, "port": port, "overdue": now - OVERDUE_S}
         rows = self._run(AT, **values).fetchall()
-        return [_holding(*row) for row in rows]
+        return [holding(*row) for row in rows]
 
     def ended(self, after: int, limit: int) -> Page:
         """Holdings that have ended, in the order of their end; begin with `after` 0."""
-        return _page(self._run(ENDED, after=after, limit=limit).fetchall(), limit)
+        return page(self._run(ENDED, after=after, limit=limit).fetchall(), limit)
 
     def lasting(self, after: int, limit: int, *, now: float) -> Page:
         """Holdings that last, by address; begin with `after` -1."""
         rows = self._run(LASTING, after=after, limit=limit, overdue=now - OVERDUE_S).fetchall()
-        return _page(rows, limit)
+        return page(rows, limit)
 
     def forget(self, before: float, limit: int) -> int:
         """Remove at most `limit` of the holdings that ended `before`; return how many."""
@@ -119,12 +119,14 @@ class LeaseHistory:
             raise StoreError(f"{self._path}: {error}") from None
 
 
-def _page(rows: list[tuple[Any, ...]], limit: int) -> Page:
+def page(rows: list[tuple[Any, ...]], limit: int) -> Page:
+    """Rows of at most `limit`, each behind the key that asks for what follows it."""
     after = int(rows[-1][0]) if len(rows) == limit else None
-    return Page([_holding(*row[1:]) for row in rows], after)
+    return Page([holding(*row[1:]) for row in rows], after)
 
 
-def _holding(*row: Any) -> Holding:
+def holding(*row: Any) -> Holding:
+    """A holding from its columns as stores keep them."""
     ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since, until = row
     ports = PortSet(psid_offset=psid_offset, psid_len=psid_len, psid=psid) if psid_len else None
     return Holding(

@@ -8,9 +8,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from dstmrouter.errors import LeaseError
 from dstmrouter.leases.state import BOUND, State
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from ipaddress import IPv4Address, IPv6Address
 
     from dstmrouter.protocols.granted import PortSet
@@ -81,3 +83,31 @@ class Lease:
     def bound(self) -> bool:
         """Whether routers should forward for it."""
         return self.state in BOUND
+
+
+def check_request(request: LeaseRequest, tep6: Collection[IPv6Address]) -> None:
+    """Refuse what nobody can be lent: `tep6` are the routers' own addresses."""
+    client6 = request.client6
+    refused = (
+        client6.is_link_local
+        or client6.is_multicast
+        or client6.is_unspecified
+        or client6.is_loopback
+        or client6.scope_id is not None
+        or client6.ipv4_mapped is not None
+        or client6 in tep6  # a tunnel from us to us, RFC 2473 section 6.3
+    )
+    if refused:
+        raise LeaseError("bad-client6", f"{client6} cannot be the end of a tunnel")
+    if len(request.identity) > IDENTITY_LIMIT:
+        raise LeaseError("bad-identity", f"an identity has at most {IDENTITY_LIMIT} characters")
+    if not _is_text(request.identity):
+        raise LeaseError("bad-identity", f"{request.identity!a} is no text")
+
+
+def _is_text(identity: str) -> bool:
+    """Whether every store can keep it: no NUL (PostgreSQL), no half characters (UTF-8)."""
+    try:
+        return "\0" not in identity and identity.encode() is not None
+    except UnicodeEncodeError:
+        return False

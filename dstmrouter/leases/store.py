@@ -71,6 +71,7 @@ class LeaseStore:
         boot: int | None = None,
     ) -> None:
         self.path = path
+        self.name = str(path)
         self._boot = this_boot() if boot is None else boot
         self._wall = wall
         self._monotonic = monotonic

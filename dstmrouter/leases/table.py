@@ -101,6 +101,19 @@ class LeaseTable:
         else:
             self._identity.pop(slot, None)
 
+    def adopt(self, slot: int, lease: Lease) -> None:
+        """Replace the row of `slot` by one that came about elsewhere, whatever was between them.
+
+        Unlike `put`, this makes its holder a former one too, unless that has another address now.
+        """
+        self.put(slot, lease)
+        if lease.bound or not lease.lease_id:
+            return
+        if not self._is_elsewhere(slot, self.slot_of(lease.client6)):
+            self._slot_of[lease.client6.packed] = slot
+        if lease.identity and not self._is_elsewhere(slot, self.slot_of_identity(lease.identity)):
+            self._slot_of_identity[lease.identity] = slot
+
     def slot_of(self, client6: IPv6Address) -> int | None:
         """The slot that `client6` holds, or else held last and nobody since."""
         return self._slot_of.get(client6.packed)
@@ -145,6 +158,9 @@ class LeaseTable:
             if stored.identity[row]
         }
         return self._index(slots)
+
+    def _is_elsewhere(self, slot: int, other: int | None) -> bool:
+        return other is not None and other != slot and bool(IS_BOUND[self.state[other]])
 
     def _index(self, slots: Slots) -> Slots:
         bound = IS_BOUND[self.state[slots]]

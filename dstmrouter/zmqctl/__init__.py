@@ -10,6 +10,7 @@ from dstmrouter.zmqctl.keys import CurveClient, CurveServer, KeyPair, load_keys,
 from dstmrouter.zmqctl.publisher import FeedPublisher
 from dstmrouter.zmqctl.pusher import Binding, LeasePusher, PushResult
 from dstmrouter.zmqctl.roster import RouterState
+from dstmrouter.zmqctl.snapshots import StoreStamp
 from dstmrouter.zmqctl.subscriber import FeedFollower
 from dstmrouter.zmqctl.update import Apply, ApplyResult, BindingUpdate
 
@@ -31,6 +32,7 @@ __all__ = [
     "PushResult",
     "RefusedError",
     "RouterState",
+    "StoreStamp",
     "load_keys",
     "write_keys",
 ]

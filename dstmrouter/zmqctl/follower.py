@@ -44,11 +44,13 @@ class Phase(enum.Enum):
 class Follower:
     """Feed `source` as `router` follows it; every method takes the present time in seconds.
 
+    `server` tells feeds of one source apart.
+
     Put in what arrives (`on_feed`, `on_control`); take out `messages(now)` to send and
     `next_update(now)` to apply, one at a time, and report each with `applied` or `failed`.
     """
 
-    def __init__(self, *, router: str, source: str, now: float) -> None:
+    def __init__(self, *, router: str, source: str, now: float, server: str = "") -> None:
         self.counters: collections.Counter[str] = collections.Counter()
         self.phase = Phase.SEEKING
         self.epoch = b""  # of the server's present run, as the feed says
@@ -60,6 +62,7 @@ class Follower:
         self.heard_at: float | None = None
         self._router = router
         self._source = source
+        self._server = server
         self._started_at = now
         self._alive_at = now
         self._fetch: SnapshotFetch | None = None
@@ -150,6 +153,9 @@ class Follower:
             generation=part.generation,
             first=part.part == 0,
             last=part.part + 1 == part.parts,
+            server=self._server,
+            store=part.store,
+            version=part.version,
         )
 
     def _from_deltas(self) -> BindingUpdate | None:
@@ -174,6 +180,9 @@ class Follower:
             columns=join_in_order([delta.bindings for delta in taken]),
             epoch=taken[-1].epoch,
             generation=taken[-1].generation,
+            server=self._server,
+            store=taken[-1].store,
+            version=taken[-1].version,  # what is in an older one only has not changed since
         )
 
     def applied(self, result: ApplyResult) -> None:

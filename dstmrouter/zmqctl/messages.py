@@ -3,14 +3,12 @@
 Every message is a frozen dataclass; the type of each field carries its check, so encoding and
 decoding follow from one definition. `decode` takes any bytes and either returns a
 message whose values are all in range or raises DecodeError. Keys that version 1 does not know are
-ignored: a newer peer may add some.
+ignored, a newer peer may add some; what it added has a default and is left out where it has that.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, ClassVar, Final, TypeAlias, get_type_hints
 
@@ -19,79 +17,32 @@ import numpy as np
 
 from dstmrouter.binding import BindingColumns
 from dstmrouter.errors import DecodeError
-from dstmrouter.zmqctl.columns import pack_columns, unpack_columns
+from dstmrouter.zmqctl.columns import pack_columns
+from dstmrouter.zmqctl.fields import (
+    EPOCH_OCTETS,
+    Bindings,
+    Check,
+    Count,
+    Counts,
+    Epoch,
+    Flag,
+    Id,
+    Line,
+    Map,
+    Name,
+    Part,
+    Parts,
+    StoreId,
+    Word,
+    number,
+    octets,
+)
 
 VERSION: Final = 1
 MESSAGE_MAX: Final = (
     2_359_296  # octets: 65,536 rows of 30 octets, 255 tep6, names; sockets enforce it
 )
 ITEMS_MAX: Final = 4_096  # entries of one list or map, at any depth
-EPOCH_OCTETS: Final = 16
-
-Check: TypeAlias = Callable[[Any], Any]
-"""Returns the value as the message holds it; raises DecodeError without the field's name."""
-
-
-def _number(low: int, high: int) -> Check:
-    def check(value: object) -> int:
-        if type(value) is not int or not low <= value <= high:
-            raise DecodeError(f"expected a number from {low} to {high}")
-        return value
-
-    return check
-
-
-def _octets(low: int, high: int) -> Check:
-    def check(value: object) -> bytes:
-        if not isinstance(value, bytes) or not low <= len(value) <= high:
-            raise DecodeError(f"expected {low} to {high} octets")
-        return value
-
-    return check
-
-
-def _text(pattern: str) -> Check:
-    matches = re.compile(pattern, re.ASCII).fullmatch
-
-    def check(value: object) -> str:
-        if not isinstance(value, str) or matches(value) is None:
-            raise DecodeError(f"expected text that matches {pattern}")
-        return value
-
-    return check
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise DecodeError("expected true or false")
-    return value
-
-
-def _map(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise DecodeError("expected a map with text keys")
-    return value
-
-
-def _counts(value: object) -> dict[str, int]:
-    counts = _map(value)
-    if not all(type(count) is int and 0 <= count < 2**63 for count in counts.values()):
-        raise DecodeError("expected a map of counts")
-    return counts
-
-
-Count = Annotated[int, _number(0, 2**63 - 1)]
-Id = Annotated[int, _number(0, 2**53 - 1)]  # exact in languages whose only number is a double
-Epoch = Annotated[bytes, _octets(EPOCH_OCTETS, EPOCH_OCTETS)]
-Name = Annotated[str, _text(r"[\w.:@-]{1,64}")]
-Word = Annotated[str, _text(r"[\w.-]{1,64}")]
-Line = Annotated[str, _text(r"(?s:.){0,2000}")]
-Part = Annotated[int, _number(0, 2**16 - 1)]
-Parts = Annotated[int, _number(1, 2**16)]
-Flag = Annotated[bool, _flag]
-Map = Annotated[dict[str, Any], _map]
-Counts = Annotated[dict[str, int], _counts]
-Bindings = Annotated[BindingColumns, unpack_columns]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,17 +81,22 @@ class Heartbeat:
     TYPE: ClassVar = "heartbeat"
     epoch: Epoch
     generation: Count
-    interval_ms: Annotated[int, _number(10, 3_600_000)]
+    interval_ms: Annotated[int, number(10, 3_600_000)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """Feed: the changes that make `generation` out of `generation - 1`."""
+    """Feed: the changes that make `generation` out of `generation - 1`.
+
+    `store` and `version`, of servers that share a store: the version at which the changes are true.
+    """
 
     TYPE: ClassVar = "delta"
     epoch: Epoch
-    generation: Annotated[int, _number(1, 2**63 - 1)]
+    generation: Annotated[int, number(1, 2**63 - 1)]
     bindings: Bindings
+    store: StoreId = b""
+    version: Count = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +119,10 @@ class SnapshotPart:
     generation: Count
     part: Part
     parts: Parts
-    age_s: Annotated[int, _number(0, 2**31)]
+    age_s: Annotated[int, number(0, 2**31)]
     bindings: Bindings
+    store: StoreId = b""
+    version: Count = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +131,7 @@ class Alive:
 
     TYPE: ClassVar = "alive"
     router: Name
-    epoch: Annotated[bytes, _octets(0, EPOCH_OCTETS)]
+    epoch: Annotated[bytes, octets(0, EPOCH_OCTETS)]
     generation: Count
     rows: Count
     refused: Count
@@ -228,6 +186,13 @@ _CLASSES: Final[dict[str, type[Message]]] = {
                  Push, Pushed)
 }  # fmt: skip
 
+_OPTIONAL: Final = {
+    kind: frozenset(
+        field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING
+    )
+    for kind in _CLASSES.values()
+}
+
 _CHECKS: Final[dict[type[Message], dict[str, Check]]] = {
     kind: {
         name: hint.__metadata__[0]
@@ -243,6 +208,8 @@ def encode(message: Message) -> bytes:
     body: dict[str, Any] = {"v": VERSION, "type": message.TYPE}
     for field in dataclasses.fields(message):
         value = getattr(message, field.name)
+        if field.name in _OPTIONAL[type(message)] and value == field.default:
+            continue
         body[field.name] = pack_columns(value) if isinstance(value, BindingColumns) else value
     packed = msgpack.packb(body, default=_plain)
     assert isinstance(packed, bytes)
@@ -260,6 +227,8 @@ def decode(octets: bytes) -> Message:
     values: dict[str, Any] = {}
     for name, check in _CHECKS[kind].items():
         if name not in body:
+            if name in _OPTIONAL[kind]:
+                continue
             raise DecodeError(f"{kind.TYPE}: {name} is missing")
         try:
             values[name] = check(body[name])

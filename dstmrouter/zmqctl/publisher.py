@@ -23,7 +23,7 @@ from dstmrouter.zmqctl.columns import split_rows
 from dstmrouter.zmqctl.endpoint import bind, close_bound
 from dstmrouter.zmqctl.messages import Ack, Alive, Delta, Heartbeat, SnapshotRequest, encode
 from dstmrouter.zmqctl.roster import RouterRoster, RouterState
-from dstmrouter.zmqctl.snapshots import MAKE_INTERVAL_S, SnapshotShelf
+from dstmrouter.zmqctl.snapshots import MAKE_INTERVAL_S, UNSHARED, SnapshotShelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dstmrouter.zmqctl.control import ControlServer
     from dstmrouter.zmqctl.keys import CurveServer
     from dstmrouter.zmqctl.peer import Peer
+    from dstmrouter.zmqctl.snapshots import StoreStamp
 
 DELTA_ROWS: Final = 4_096  # changes of one generation at most: 123 kB
 QUEUE_MAX: Final = 1_000  # messages waiting for one router: 123 MB at the very most, shared by all
@@ -65,6 +66,7 @@ class FeedPublisher:
         self.counters: collections.Counter[str] = collections.Counter()
         self._heartbeat_s = heartbeat_s
         self._control = control
+        self._stamp = UNSHARED
         self._shelf = SnapshotShelf(epoch, snapshot)
         self._roster = RouterRoster(epoch)
         self._late: dict[Peer, SnapshotRequest] = {}
@@ -85,12 +87,24 @@ class FeedPublisher:
         control.listen(Ack, self._on_ack)
         control.listen(Alive, self._on_alive)
 
+    def share(self, stamp: StoreStamp) -> None:
+        """Stamp everything from now on; before the first message."""
+        self._stamp = self._shelf.stamp = stamp
+
     async def publish(self, changes: BindingColumns) -> int:
         """Send `changes` (any number) to all routers; returns the generation that has them all."""
         deltas = []
         for part in split_rows(changes, DELTA_ROWS):
             self.generation += 1
-            deltas.append(Delta(epoch=self.epoch, generation=self.generation, bindings=part))
+            deltas.append(
+                Delta(
+                    epoch=self.epoch,
+                    generation=self.generation,
+                    bindings=part,
+                    store=self._stamp.store,
+                    version=self._stamp.version(),
+                )
+            )
         last = self.generation
         for delta in deltas:
             await self._socket.send(encode(delta), zmq.NOBLOCK, copy=False)

@@ -22,18 +22,34 @@ SHARED_S: Final = 2.0  # age up to which a new request gets an existing snapshot
 MAKE_INTERVAL_S: Final = 0.1  # making one stops the event loop for some 50 ms per million leases
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoreStamp:
+    """The id of a store that several servers share, and the version of it that this one has seen.
+
+    What a server publishes or has in a snapshot is true at that version.
+    """
+
+    store: bytes
+    version: Callable[[], int]
+
+
+UNSHARED: Final = StoreStamp(b"", int)
+
+
 @dataclasses.dataclass(slots=True)
 class _Snapshot:
     generation: int
     parts: list[BindingColumns]
     made_at: float
     used_at: float
+    version: int
 
 
 class SnapshotShelf:
     """Answers requests for parts; `make` returns the present generation and all its bindings."""
 
     def __init__(self, epoch: bytes, make: Callable[[], tuple[int, BindingColumns]]) -> None:
+        self.stamp = UNSHARED
         self._epoch = epoch
         self._make = make
         self._kept: list[_Snapshot] = []  # oldest first
@@ -55,6 +71,8 @@ class SnapshotShelf:
             parts=len(snapshot.parts),
             age_s=int(now - snapshot.made_at),
             bindings=snapshot.parts[request.part],
+            store=self.stamp.store,
+            version=snapshot.version,
         )
 
     def too_soon(self, request: SnapshotRequest, now: float) -> bool:
@@ -74,7 +92,8 @@ class SnapshotShelf:
             return None
         generation, bindings = self._make()
         self._made_at = now
-        made = _Snapshot(generation, split_rows(bindings, ROWS_MAX), now, now)
+        parts = split_rows(bindings, ROWS_MAX)
+        made = _Snapshot(generation, parts, now, now, self.stamp.version())
         # one snapshot per generation, or its parts could come from two
         others = [kept for kept in self._kept if kept.generation != generation]
         self._kept = [*others[-(KEPT_MAX - 1) :], made]

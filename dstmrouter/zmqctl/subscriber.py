@@ -38,6 +38,8 @@ _log = structlog.get_logger(__name__)
 class FeedFollower:
     """Keeps the bindings of `source` in step with one server, whichever side restarts.
 
+    Servers that share a store are one source, with a feed each.
+
     `name` is the router's (with CURVE, the name the server gave our key). `apply` is called with
     one update at a time; a DstmError of it leads to a new snapshot. Raises ConfigError for an
     endpoint that is not allowed.
@@ -59,8 +61,8 @@ class FeedFollower:
         self._endpoints = {"feed": feed, "control": control}
         self._curve = curve
         self._apply = apply
-        self._follower = Follower(router=name, source=source, now=time.monotonic())
-        self._log = _log.bind(source=source)
+        self._follower = Follower(router=name, source=source, server=feed, now=time.monotonic())
+        self._log = _log.bind(source=source, feed=feed)
         self._changed = (asyncio.Event(), asyncio.Event())  # for the sender, for the applier
 
     async def run(self) -> None:

@@ -27,6 +27,9 @@ class BindingUpdate:
     generation: int
     first: bool = True
     last: bool = True
+    server: str = ""  # which of the servers of this source
+    store: bytes = b""  # id of the store that servers of this source share; empty: they share none
+    version: int = 0  # of that store, at which the columns are true
 
     def __post_init__(self) -> None:
         assert self.replace or (self.first and self.last), "only snapshots come in parts"

@@ -119,3 +119,15 @@ def test_the_files_of_enst_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_args_alone_are_no_configuration() -> None:
     shown = dstm_server("run", "--args", "/nonexistent")
     assert (shown.returncode, shown.stderr) == (2, "--args: expected --rpcdstmd-conf as well\n")
+
+
+def test_password_in_the_configuration_is_refused_and_not_repeated(config: Path) -> None:
+    text = config.read_text().replace(
+        "[tep]", '[store]\npostgresql = "host=db password=hunter2"\n[tep]', 1
+    )
+    config.write_text(text)
+    for command in ("run", "check-config"):
+        shown = dstm_server(command, "--config", str(config))
+        assert (shown.returncode, shown.stdout) == (2, "")
+        assert shown.stderr.startswith(f"{config}: [store] postgresql: expected")
+        assert "hunter2" not in shown.stderr

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.config.load import load_router
-from dstmrouter.config.router import PortConfig
+from dstmrouter.config.router import FeedSource, PortConfig
 from tests.config.documents import KEY, ROUTER, edited, problems
 
 if TYPE_CHECKING:
@@ -85,3 +85,12 @@ def test_the_kernel_keeps_tagged_traffic_on_its_own_interface() -> None:
     assert addressed(None, None) == "eth0"
     assert addressed(7, None) == "eth0.7"
     assert addressed(7, "isp") == "isp"
+
+
+def test_servers_of_one_store_are_one_source() -> None:
+    def source(server: str, store: str | None) -> str:
+        feed = f"ipc:///{server}"
+        return FeedSource(server=server, feed=feed, control=f"{feed}c", store=store).source
+
+    assert source("a", "leases") == source("b", "leases")
+    assert len({source("a", None), source("b", None), source("x", "a"), source("x", "b")}) == 4

@@ -76,6 +76,12 @@ PREFIX = 'prefix = "203.0.113.0/24"'
         ),
         (
             "[tep]",
+            '[store]\npath = "/a"\npostgresql = "dbname=d"\n[tep]',
+            '[store] path = "/a": expected either path or postgresql',
+        ),
+        ("[tep]", '[store]\npostgresql = ""\n[tep]', "[store] postgresql"),
+        (
+            "[tep]",
             '[control]\nbind = "tcp://*:5703"\n[tep]',
             "curve is missing: expected a [curve] section with secret_key_file, "
             "because of tcp://*:5703",

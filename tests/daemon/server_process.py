@@ -35,7 +35,7 @@ prefix = "192.0.2.0/24"
 tep6 = ["2001:db8:f::1"]
 tep4 = "192.0.2.1"
 [store]
-path = "{home}/leases.sqlite"
+{store}
 [feed]
 {sockets}
 heartbeat_s = 0.2
@@ -53,11 +53,17 @@ def config_text(
     feed: str = "",
     endpoints: Endpoints | None = None,
     curve: str = "",
+    postgresql: str | None = None,
 ) -> str:
     """A server.toml for a server in `home`; `endpoints` are feed and feed control."""
+    store = (
+        f'path = "{home}/leases.sqlite"' if postgresql is None else f'postgresql = "{postgresql}"'
+    )
     bind, control = endpoints or local_endpoints(home)
     sockets = f'bind = "{bind}"\ncontrol = "{control}"'
-    return CONFIG.format(home=home, lease=lease, feed=feed, sockets=sockets, curve=curve)
+    return CONFIG.format(
+        home=home, lease=lease, feed=feed, sockets=sockets, curve=curve, store=store
+    )
 
 
 def local_endpoints(home: Path) -> Endpoints:
@@ -82,14 +88,24 @@ class ServerProcess:
         feed: str = "",
         endpoints: Endpoints | None = None,
         curve: str = "",
+        postgresql: str | None = None,
+        pool: str = "192.0.2.0/24",
     ) -> None:
         # Not pytest's directory: the path of an ipc socket has 107 octets at most.
         self._directory = tempfile.TemporaryDirectory(prefix="dstm")
         self.home = Path(self._directory.name)
         self.config = self.home / "server.toml"
         self.endpoints = endpoints or local_endpoints(self.home)
-        text = config_text(self.home, lease=lease, feed=feed, endpoints=endpoints, curve=curve)
-        self.config.write_text(text.replace("{home}", str(self.home)))
+        text = config_text(
+            self.home,
+            lease=lease,
+            feed=feed,
+            endpoints=endpoints,
+            curve=curve,
+            postgresql=postgresql,
+        )
+        text = text.replace("{home}", str(self.home)).replace("192.0.2.0/24", pool)
+        self.config.write_text(text)
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:

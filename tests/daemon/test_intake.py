@@ -43,7 +43,14 @@ def columns(*octets: int, lifetime_s: int = 60) -> BindingColumns:
 
 
 def update(
-    *octets: int, replace: bool = False, first: bool = True, last: bool = True, source: str = "s"
+    *octets: int,
+    replace: bool = False,
+    first: bool = True,
+    last: bool = True,
+    source: str = "s",
+    server: str = "",
+    version: int = 0,
+    store: bytes = b"",
 ) -> BindingUpdate:
     return BindingUpdate(
         source=source,
@@ -53,7 +60,16 @@ def update(
         generation=1,
         first=first,
         last=last,
+        server=server,
+        store=store or (b"db" if version else b""),
+        version=version,
     )
+
+
+def removal(*octets: int, version: int, server: str) -> BindingUpdate:
+    made = update(*octets, version=version, server=server)
+    made.columns.op[:] = OP_REMOVE
+    return made
 
 
 @pytest.fixture
@@ -108,6 +124,43 @@ def test_abandoned_snapshot_removes_nothing(table: Table) -> None:
 def test_empty_snapshot_removes_all_of_the_source(table: Table) -> None:
     apply(table, update(1, 2), update(3, source="other"), update(replace=True))
     assert table.bound() == [3]
+
+
+def test_a_server_that_lags_brings_back_nothing_that_the_other_removed(table: Table) -> None:
+    apply(table, update(1, 2, replace=True, version=5, server="a"))
+    apply(table, removal(1, version=7, server="a"), update(1, 3, version=6, server="b"))
+    assert table.bound() == [2, 3]
+    apply(table, update(1, 2, 3, replace=True, version=6, server="b"))
+    assert table.bound() == [2, 3]
+    apply(table, removal(1, version=7, server="b"), update(1, version=8, server="b"))
+    assert table.bound() == [1, 2, 3]
+
+
+def test_an_old_snapshot_removes_nothing_that_was_put_since(table: Table) -> None:
+    apply(table, update(1, replace=True, version=5, server="a"), update(2, version=9, server="a"))
+    [result] = apply(table, update(1, replace=True, version=8, server="b"))
+    assert (result.applied, result.refused, result.rows) == (1, 0, 2)
+    [result] = apply(table, update(replace=True, version=4, server="b"))
+    assert table.bound() == [1, 2]
+    apply(table, update(replace=True, version=10, server="b"))
+    assert table.bound() == []
+
+
+def test_snapshots_of_two_servers_at_the_same_time_do_not_mix(table: Table) -> None:
+    apply(table, update(9, replace=True, version=1, server="a"))
+    apply(
+        table,
+        update(1, 2, replace=True, last=False, version=5, server="a"),
+        update(1, 2, 3, replace=True, version=5, server="b"),
+        update(3, replace=True, first=False, version=5, server="a"),
+    )
+    assert table.bound() == [1, 2, 3]
+
+
+def test_versions_of_a_store_that_was_made_anew_count_from_its_start(table: Table) -> None:
+    apply(table, update(1, 2, replace=True, version=5000, server="a"))
+    apply(table, update(2, replace=True, version=3, server="a", store=b"new"))
+    assert table.bound() == [2]
 
 
 def test_acknowledged_only_when_every_worker_has_passed(table: Table) -> None:

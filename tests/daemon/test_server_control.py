@@ -105,6 +105,7 @@ def test_status_says_what_the_server_is() -> None:
             status = await ctl.call("status")
             assert len(bytes.fromhex(status.pop("epoch"))) == 16
             assert status.pop("uptime_s") >= 0
+            assert status.pop("store").endswith("/leases.sqlite")
             assert [pool["free"] for pool in status.pop("pools")] == [255]
             assert status == {
                 "server": "leases1",

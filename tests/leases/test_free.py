@@ -64,3 +64,26 @@ def test_taking_twice_and_giving_twice_are_our_mistakes() -> None:
     free.take(2, 0)
     with pytest.raises(AssertionError, match="slot 2 is not free"):
         free.take(2, 0)
+
+
+@given(st.lists(st.integers(0, SLOTS - 1), max_size=60), st.integers(0, 2))
+def test_stripes_are_lists_of_their_own_and_the_own_one_is_first(
+    toggled: list[int], own: int
+) -> None:
+    free = FreeSlots(BOUNDS, stripes=3, own=own)
+    lists: dict[tuple[int, int], list[int]] = {(p, s): [] for p in range(2) for s in range(3)}
+    free.give_all(np.arange(2), 0)
+    for slot in (0, 1):
+        lists[0, slot].append(slot)
+    for slot in toggled:
+        chain = lists[pool_of(slot), slot % 3]
+        if slot in chain:
+            chain.remove(slot)
+            free.take(slot, pool_of(slot))
+        else:
+            chain.append(slot)
+            free.give(slot, pool_of(slot))
+        for pool in range(2):
+            chains = [lists[pool, (own + step) % 3] for step in range(3)]
+            assert free.count(pool) == sum(map(len, chains))
+            assert free.oldest(pool) == next((chain[0] for chain in chains if chain), None)

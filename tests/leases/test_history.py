@@ -7,61 +7,32 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.leases.history import AT, FORGET, OVERDUE_S, Holding, LeaseHistory
-from dstmrouter.leases.lease import Lease
 from dstmrouter.leases.state import State
-from dstmrouter.leases.store import LeaseStore, StoreError
+from dstmrouter.leases.store import StoreError
 from dstmrouter.protocols.granted import PortSet
 from tests.leases.lending import FIRST, client
+from tests.leases.recorded import NOW, Recorded, SharedRecorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-NOW = 1000.0
-
-
-class Recorded:
-    """A store in which a test writes holdings, and their history."""
-
-    def __init__(self, path: Path) -> None:
-        self.unix = 0.0
-        self.store = LeaseStore(path, wall=lambda: self.unix, monotonic=lambda: 0.0, boot=1)
-        self.history = LeaseHistory(path)
-
-    def write(
-        self, unix: float, place: int, number: int, state: State, ports: PortSet | None = None
-    ) -> None:
-        self.unix = unix
-        self.store.write(
-            [
-                Lease(
-                    lease_id=number,
-                    ipv4=FIRST + place,
-                    client6=client(number),
-                    identity=f"user{number}",
-                    state=state,
-                    until=1e12,  # never by itself
-                    port_set=ports,
-                )
-            ]
-        )
-
-    def holding(self, place: int, number: int, since: float, until: float | None = None) -> None:
-        self.write(since, place, number, State.ACTIVE)
-        if until is not None:
-            self.write(until, place, number, State.QUARANTINE)
-
-    def names(self, place: int, at: float) -> list[str]:
-        return [one.identity for one in self.history.holders(FIRST + place, at, now=NOW)]
-
 
 @pytest.fixture
-def recorded(tmp_path: Path) -> Iterator[Recorded]:
+def filed(tmp_path: Path) -> Iterator[Recorded]:
     made = Recorded(tmp_path / "leases.sqlite")
     yield made
-    made.history.close()
-    made.history.close()
-    made.store.close()
+    made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Recorded]:
+    if request.param == "sqlite":
+        made = Recorded(tmp_path / "leases.sqlite")
+    else:
+        made = SharedRecorded(request.getfixturevalue("postgres").database())
+    yield made
+    made.close()
 
 
 def test_holder_of_a_moment(recorded: Recorded) -> None:
@@ -178,27 +149,28 @@ def test_what_is_old_is_forgotten_in_batches_and_the_rest_stays(recorded: Record
     assert recorded.names(1, 20) == ["user9"]
 
 
-def test_look_ups_use_an_index(recorded: Recorded) -> None:
+def test_look_ups_use_an_index(filed: Recorded) -> None:
     """However many rows there are: what is read is what one address had."""
     for statement in (AT, FORGET):
         values = {"ipv4": 1, "at": 1.0, "before": 1.0, "limit": 1, "overdue": 1.0, "port": 1}
-        plan = recorded.history._db.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+        assert isinstance(filed.history, LeaseHistory)
+        plan = filed.history._db.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
         steps = [step for *_, step in plan if step.startswith(("SCAN", "SEARCH"))]
         assert steps
         assert all(step.startswith("SEARCH") for step in steps), steps
 
 
-def test_a_million_holdings_are_no_burden(recorded: Recorded) -> None:
-    db = recorded.store._db
+def test_a_million_holdings_are_no_burden(filed: Recorded) -> None:
+    db = filed.store._db
     db.execute(
         "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999999) "
         "INSERT INTO history "
         "SELECT NULL, i % 50000, 0, 0, 0, zeroblob(16), '', i, i * 60, i * 60 + 30 FROM n"
     )
-    (found,) = recorded.history.holders(IPv4Address(49_999), 49_999 * 60 + 15, now=NOW)
+    (found,) = filed.history.holders(IPv4Address(49_999), 49_999 * 60 + 15, now=NOW)
     assert found.lease_id == 49_999
-    assert recorded.history.forget(1e9, 1000) == 1000
-    assert len(recorded.history.ended(500_000, 1000).holdings) == 1000
+    assert filed.history.forget(1e9, 1000) == 1000
+    assert len(filed.history.ended(500_000, 1000).holdings) == 1000
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

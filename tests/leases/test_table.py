@@ -103,3 +103,15 @@ def test_a_million_leases_load() -> None:
     table.load(stored)
     assert table.slot_of(table.get(n - 1).client6) == n - 1
     assert table.is_bound(n - 1)
+
+
+def test_an_adopted_row_makes_its_holder_a_former_one() -> None:
+    table = table_of(3)
+    table.put(0, row(table, 0, 7, State.ACTIVE, lease_id=1))
+    table.adopt(0, row(table, 0, 8, State.QUARANTINE, lease_id=2))
+    assert (table.slot_of(client(7)), table.slot_of(client(8))) == (None, 0)
+    table.adopt(1, row(table, 1, 8, State.ACTIVE, lease_id=3))
+    table.adopt(2, row(table, 2, 8, State.REMOVING, lease_id=4))
+    assert table.slot_of(client(8)) == 1
+    table.adopt(1, row(table, 1, 0, State.FREE, lease_id=0))
+    assert table.slot_of(client(8)) is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -233,3 +234,13 @@ def test_snapshot_lifetimes_count_from_when_it_was_made() -> None:
     update = one.next_update()
     assert update is not None
     assert update.columns.lifetime_s.tolist() == [80]
+
+
+def test_updates_say_at_which_version_of_a_shared_store_they_are_true() -> None:
+    one = following()
+    for generation, version in ((8, 40), (9, 42)):
+        change = dataclasses.replace(delta(generation), store=b"db", version=version)
+        one.on_feed(change, 1.0)
+    update = one.next_update()
+    assert update is not None
+    assert (update.generation, update.store, update.version) == (9, b"db", 42)

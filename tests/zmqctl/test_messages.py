@@ -14,8 +14,8 @@ from dstmrouter.binding import BindingColumns
 from dstmrouter.errors import DecodeError
 from dstmrouter.zmqctl import messages
 from dstmrouter.zmqctl.columns import ROWS_MAX, TEP6_MAX
+from dstmrouter.zmqctl.fields import EPOCH_OCTETS
 from dstmrouter.zmqctl.messages import (
-    EPOCH_OCTETS,
     MESSAGE_MAX,
     Ack,
     Alive,
@@ -41,6 +41,7 @@ SAMPLES: list[Message] = [
     Failure(id=1, reason="no-address", text="pool is empty"),
     Heartbeat(epoch=EPOCH, generation=7, interval_ms=5000),
     Delta(epoch=EPOCH, generation=8, bindings=puts(0, 3)),
+    Delta(epoch=EPOCH, generation=9, bindings=puts(0, 3), store=bytes(16), version=12),
     SnapshotRequest(router="r1", epoch=EPOCH, generation=7, part=0),
     SnapshotPart(epoch=EPOCH, generation=7, part=0, parts=2, age_s=0, bindings=puts(0, 5)),
     Alive(router="r1", epoch=b"", generation=0, rows=0, refused=0),
@@ -73,7 +74,7 @@ def test_samples_have_every_type() -> None:
 @pytest.mark.parametrize("message", SAMPLES, ids=lambda message: message.TYPE)
 def test_each_field_is_required(message: Message) -> None:
     body = msgpack.unpackb(encode(message))
-    for name in set(body) - {"v", "type"}:
+    for name in set(body) - {"v", "type"} - messages._OPTIONAL[type(message)]:
         with pytest.raises(DecodeError, match=f"{message.TYPE}: {name} is missing"):
             decode(msgpack.packb({key: value for key, value in body.items() if key != name}))
 
@@ -85,6 +86,11 @@ def test_wrong_value_is_named(message: Message, wrong: object) -> None:
     for name in set(body) - {"v", "type", "text"}:
         with pytest.raises(DecodeError, match=name):
             decode(msgpack.packb(body | {name: wrong}))
+
+
+def test_what_is_as_by_default_is_left_out() -> None:
+    body = msgpack.unpackb(encode(Delta(epoch=EPOCH, generation=8, bindings=puts(0, 3))))
+    assert set(body) == {"v", "type", "epoch", "generation", "bindings"}
 
 
 def test_unknown_keys_are_ignored() -> None:

@@ -7,7 +7,7 @@ import zmq
 import zmq.asyncio
 
 from dstmrouter.errors import ConfigError
-from dstmrouter.zmqctl import ControlServer, FeedPublisher
+from dstmrouter.zmqctl import ControlServer, FeedPublisher, StoreStamp
 from dstmrouter.zmqctl.endpoint import connect
 from dstmrouter.zmqctl.messages import (
     Ack,
@@ -63,6 +63,21 @@ def test_heartbeats_go_on(tmp_path: Path) -> None:
             with subscriber(server.publisher.endpoint) as feed:
                 beats = [await receive(feed) for _ in range(5)]
         assert {type(beat) for beat in beats} == {Heartbeat}
+
+    run(scenario())
+
+
+def test_changes_of_a_shared_store_say_at_which_version_they_are_true(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        server = server_in(tmp_path)
+        server.publisher.share(StoreStamp(b"db", lambda: 12))
+        async with running(server):
+            with subscriber(server.publisher.endpoint) as feed:
+                await receive(feed)
+                await server.change(puts(0, 1))
+                delta = await receive(feed)
+                assert isinstance(delta, Delta)
+                assert (delta.store, delta.version) == (b"db", 12)
 
     run(scenario())
 

@@ -6,7 +6,14 @@ import numpy as np
 
 from dstmrouter.zmqctl.columns import ROWS_MAX
 from dstmrouter.zmqctl.messages import SnapshotPart, SnapshotRequest
-from dstmrouter.zmqctl.snapshots import KEPT_MAX, KEPT_S, MAKE_INTERVAL_S, SHARED_S, SnapshotShelf
+from dstmrouter.zmqctl.snapshots import (
+    KEPT_MAX,
+    KEPT_S,
+    MAKE_INTERVAL_S,
+    SHARED_S,
+    SnapshotShelf,
+    StoreStamp,
+)
 from tests.zmqctl.samples import puts
 
 if TYPE_CHECKING:
@@ -49,6 +56,15 @@ def test_nothing_is_one_empty_part() -> None:
     part = Source(rows=0).ask(0, 7, 0.0)
     assert part is not None
     assert (part.parts, len(part.bindings)) == (1, 0)
+
+
+def test_a_snapshot_keeps_the_version_at_which_it_was_made() -> None:
+    source, versions = Source(rows=ROWS_MAX + 1), iter((30, 31))
+    source.shelf.stamp = StoreStamp(b"db", lambda: next(versions))
+    parts = [source.ask(0, 7, 0.0), source.ask(1, 7, 1.0), source.ask(0, 7, SHARED_S)]
+    assert [(part.store, part.version) for part in parts if part] == [(b"db", 30)] * 3
+    assert (later := source.ask(0, 7, SHARED_S + 1)) is not None
+    assert later.version == 31
 
 
 def test_routers_that_ask_at_the_same_time_share_one() -> None:

@@ -1,0 +1,106 @@
+"""A real PostgreSQL for tests: own directory, a unix socket and no port, ended by its pid."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import psycopg
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEADLINE_S: Final = 30.0
+SETTINGS: Final = ("listen_addresses=", "fsync=off", "max_connections=40", "shared_buffers=16MB")
+"""`fsync=off`: processes are killed here, not machines."""
+
+
+def program(name: str) -> str | None:
+    """The path of a program of PostgreSQL; Debian keeps those of each version apart."""
+    versions = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(versions[-1]) if versions else shutil.which(name)
+
+
+class Postgres:
+    """One cluster with one database per `database()`; `start` again after `kill`."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._data = home / "data"
+        self._databases = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        # PostgreSQL refuses to run as root.
+        self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        if os.geteuid() == 0:
+            shutil.chown(home, "postgres")
+        options = ["-D", str(self._data), "-A", "trust", "-U", "dstm", "-N", "-E", "UTF8"]
+        self._popen("initdb", *options, "--locale=C.UTF-8").communicate(timeout=DEADLINE_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start, and return when it takes connections."""
+        settings = [word for setting in SETTINGS for word in ("-c", setting)]
+        place = ["-D", str(self._data), "-k", str(self.home)]
+        self._process = self._popen("postgres", *place, *settings)
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                psycopg.connect(self.conninfo("postgres")).close()
+            except psycopg.OperationalError:
+                assert self._process.poll() is None, "PostgreSQL ended"
+                assert time.monotonic() < deadline, "PostgreSQL does not start"
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self) -> None:
+        """End it without a word to its clients (SIGQUIT: immediate shutdown)."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(DEADLINE_S)
+
+    def conninfo(self, database: str) -> str:
+        return f"host={self.home} user=dstm dbname={database}"
+
+    def database(self) -> str:
+        """Make an empty database; its conninfo."""
+        self._databases += 1
+        name = f"test{self._databases}"
+        with psycopg.connect(self.conninfo("postgres"), autocommit=True) as db:
+            db.execute(f"CREATE DATABASE {name}".encode())
+        return self.conninfo(name)
+
+    def _popen(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        found = program(name)
+        assert found is not None
+        return subprocess.Popen(
+            [found, *arguments],
+            user=self._user if os.geteuid() == 0 else None,
+            group=self._user if os.geteuid() == 0 else None,
+            extra_groups=[] if os.geteuid() == 0 else None,
+            cwd=self.home,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Postgres]:
+    """A cluster in a directory that goes with it; the path of its socket must be short."""
+    with tempfile.TemporaryDirectory(prefix="dstmpg") as home, Postgres(Path(home)) as postgres:
+        yield postgres
