@@ -13,6 +13,7 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Final, Protocol
 
+from dstmrouter.daemon.answers import open_datagrams
 from dstmrouter.errors import DecodeError, DstmError
 from dstmrouter.protocols.oncrpc import (
     Accepted,
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from ipaddress import IPv6Address
     from pathlib import Path
 
+    from dstmrouter.daemon.answers import Answers
+
 FIRST_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 8.0
-WAITING_MAX: Final = 64  # datagrams that nobody has looked at yet; further ones are dropped
 READ_LEN: Final = 4096
 
 
@@ -131,31 +133,15 @@ async def _stream(
             await ends[1].wait_closed()
 
 
-class DatagramTransport(asyncio.DatagramProtocol):
+class DatagramTransport:
     """Calls over a connected UDP socket, one at a time."""
 
-    def __init__(self) -> None:
-        self._arrived: asyncio.Queue[bytes | OSError] = asyncio.Queue(WAITING_MAX)
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
-        """Keep the way out."""
+    def __init__(self, transport: asyncio.DatagramTransport, answers: Answers) -> None:
         self._transport = transport
-
-    def datagram_received(self, data: bytes, _: object) -> None:
-        """Keep what came for `exchange`, as long as there is room."""
-        with contextlib.suppress(asyncio.QueueFull):
-            self._arrived.put_nowait(data)
-
-    def error_received(self, error: Exception) -> None:
-        """Keep what an ICMP error said, as datagrams."""
-        if isinstance(error, OSError):
-            with contextlib.suppress(asyncio.QueueFull):
-                self._arrived.put_nowait(error)
+        self._answers = answers
 
     async def exchange(self, call: bytes, xid: int) -> Reply:
         """Send a call until its reply is there."""
-        assert self._transport is not None, "asyncio calls connection_made first"
         for wait_s in waits():
             self._transport.sendto(call)
             with contextlib.suppress(TimeoutError):
@@ -166,9 +152,7 @@ class DatagramTransport(asyncio.DatagramProtocol):
     async def _reply(self, xid: int) -> Reply:
         """The reply to `xid`; anybody who can forge a source address may send others."""
         while True:
-            arrived = await self._arrived.get()
-            if isinstance(arrived, OSError):
-                raise arrived
+            arrived = await self._answers.next()
             with contextlib.suppress(DecodeError):
                 reply = decode_reply(arrived)
                 if reply.xid == xid:
@@ -188,13 +172,8 @@ async def datagrams_to(
     server: str, port: int, source: IPv6Address | None = None
 ) -> AsyncIterator[DatagramTransport]:
     """A connected UDP socket over IPv6, from `source`; OSError if there is none."""
-    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-        DatagramTransport,
-        local_addr=None if source is None else (str(source), 0),
-        remote_addr=(server, port),
-        family=socket.AF_INET6,
-    )
+    transport, answers = await open_datagrams(server, port, source)
     try:
-        yield protocol
+        yield DatagramTransport(transport, answers)
     finally:
         transport.close()

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
+from dstmrouter.daemon.answers import open_datagrams
 from dstmrouter.daemon.lease_source import SourceError
 from dstmrouter.errors import DecodeError
 from dstmrouter.protocols.tsp_datagram import Datagram, Retransmission
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
     from ipaddress import IPv6Address
+
+    from dstmrouter.daemon.answers import Answers
 
 CONNECT_S: Final = 10.0
 ANSWER_S: Final = 30.0  # a server may wait for its routers before it answers
@@ -109,28 +112,10 @@ class StreamTransport:
                 await self._writer.wait_closed()
 
 
-class _Answers(asyncio.DatagramProtocol):
-    """Keeps what comes for whoever waits; an error of the network, too."""
-
-    def __init__(self) -> None:
-        self.arrived: asyncio.Queue[bytes | OSError] = asyncio.Queue(64)
-
-    def datagram_received(self, data: bytes, _address: object) -> None:
-        """Keep an answer; more than can be waited for are dropped."""
-        with contextlib.suppress(asyncio.QueueFull):
-            self.arrived.put_nowait(data)
-
-    def error_received(self, error: Exception) -> None:
-        """Keep what ICMPv6 said, such as that nobody listens."""
-        if isinstance(error, OSError):
-            with contextlib.suppress(asyncio.QueueFull):
-                self.arrived.put_nowait(error)
-
-
 class DatagramTransport:
     """UDP: one message, one answer, sent again until the answer comes."""
 
-    def __init__(self, transport: asyncio.DatagramTransport, answers: _Answers) -> None:
+    def __init__(self, transport: asyncio.DatagramTransport, answers: Answers) -> None:
         self._transport = transport
         self._answers = answers
         self._waiting: deque[bytes] = deque()
@@ -141,12 +126,7 @@ class DatagramTransport:
     async def connect(cls, host: str, port: int, client6: IPv6Address) -> DatagramTransport:
         """Open a socket at `client6`; nothing is sent yet."""
         try:
-            transport, answers = await asyncio.get_running_loop().create_datagram_endpoint(
-                _Answers,
-                local_addr=(str(client6), 0),
-                remote_addr=(host, port),
-                family=socket.AF_INET6,
-            )
+            transport, answers = await open_datagrams(host, port, client6)
         except OSError as error:
             raise SourceError(f"no connection: {error}") from None
         return cls(transport, answers)
@@ -187,13 +167,13 @@ class DatagramTransport:
 
     async def _answer(self, wait_s: float) -> bytes | None:
         """The answer to the last message; what answers others is left aside."""
-        with contextlib.suppress(TimeoutError, DecodeError):
+        try:
             async with asyncio.timeout(wait_s):
                 while True:
-                    arrived = await self._answers.arrived.get()
-                    if isinstance(arrived, OSError):
-                        raise SourceError(f"no answer: {arrived}") from None
-                    found = Datagram.decode(arrived)
+                    found = Datagram.decode(await self._answers.next())
                     if found.sequence == self._sequence & 0x0FFFFFFF:
                         return found.payload
-        return None
+        except (TimeoutError, DecodeError):
+            return None
+        except OSError as error:
+            raise SourceError(f"no answer: {error}") from None

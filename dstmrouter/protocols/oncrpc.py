@@ -25,7 +25,6 @@ from dstmrouter.protocols.rpc_auth import (
 from dstmrouter.protocols.xdr import Reader, Writer
 
 RPC_VERSION: Final = 2
-NULL_PROCEDURE: Final = 0  # every program has it, section 12.1
 
 
 class MessageType(IntEnum):

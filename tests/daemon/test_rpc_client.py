@@ -220,14 +220,5 @@ def test_a_port_where_nobody_listens(connect: Any) -> None:
         asyncio.run(scenario())
 
 
-def test_a_flood_of_datagrams_is_bounded() -> None:
-    flood = [b"noise"] * 1000
-    transport = rpc_client.DatagramTransport()
-    for octets in flood:
-        transport.datagram_received(octets, None)
-    transport.error_received(OSError("refused"))
-    assert transport._arrived.qsize() == rpc_client.WAITING_MAX
-
-
 def test_waits_double_up_to_a_limit() -> None:
     assert list(itertools.islice(waits(), 6)) == [1, 2, 4, 8, 8, 8]

@@ -113,6 +113,9 @@ def test_limits_come_before_tls_and_a_bad_handshake_is_counted(tmp_path: Path) -
     async def scenario(server: Echo) -> None:
         reader, writer = await asyncio.open_connection("::1", server.port, ssl=trusting)
         assert await server.talk(writer, reader) == b"hello\n"
+        long = bytes(10 * stream_listener.TLS_BUFFER) + b"\n"
+        writer.write(long)
+        assert await reader.readexactly(len(long)) == long
         _, refused = await server.connect()
         await until(lambda: server.counts[StreamTally.REFUSED_TOTAL], "the refusal")
         assert len(asked) == 1
