@@ -7,6 +7,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+import zmq
+import zmq.asyncio
 from hypothesis import HealthCheck, settings
 
 from lab import uml
@@ -41,6 +43,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if reason is not None and item.get_closest_marker(marker) is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def zmq_threads() -> None:
+    """Start the I/O threads of the shared contexts here, in the namespace that all tests share.
+
+    ZeroMQ starts them with the first socket, and they stay in the network namespace of that moment:
+    after a test that was the first and had entered one of its own, no tcp:// would be reached.
+    """
+    zmq.Context.instance().socket(zmq.PAIR).close()
+    zmq.asyncio.Context.instance().socket(zmq.PAIR).close()
 
 
 @pytest.fixture(scope="session")
