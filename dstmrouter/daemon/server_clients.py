@@ -44,6 +44,7 @@ class ClientServers:
         if config is None:
             return None
         tunnel = Tunnel(tep6=tep.tep6[0], tep4=tep.tep4, mtu=config.mtu)
+        key_file.parent.mkdir(parents=True, exist_ok=True)  # PostgreSQL keeps nothing there
         handles = LeaseHandles(load_key(key_file))
         return RpcServer(config, book, lender, tunnel=tunnel, handles=handles)
 
