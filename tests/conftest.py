@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +35,12 @@ def why_no_netns() -> str | None:
         return "needs root"
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     return f"needs {', '.join(missing)} (tools/setup.sh installs them)" if missing else None
+
+
+def pytest_configure() -> None:
+    """Take SIGINT, which background jobs of a shell ignore, and so would what tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
