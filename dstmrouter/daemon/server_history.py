@@ -6,7 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
 
@@ -16,9 +16,8 @@ from dstmrouter.leases.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from ipaddress import IPv4Address
 
-    from dstmrouter.leases.history import Holding, Page
+    from dstmrouter.leases.history import History, Holding, Page
     from dstmrouter.zmqctl.control import Handler
 
 T = TypeVar("T")
@@ -29,27 +28,6 @@ FORGET_BATCH: Final = 1000  # holdings in one transaction: a lease waits 10 ms f
 FORGET_PAUSE_S: Final = 0.05
 FORGET_EVERY_S: Final = 60.0
 DAY_S: Final = 86_400
-
-
-class History(Protocol):
-    """What answers need of a `LeaseHistory` or `PostgresHistory`."""
-
-    def holders(
-        self, ipv4: IPv4Address, at: float, *, now: float, port: int | None = None
-    ) -> list[Holding]:
-        """Who had `ipv4`, or the port set of it that `port` is in, at Unix time `at`."""
-
-    def ended(self, after: int, limit: int) -> Page:
-        """Holdings that have ended, in the order of their end."""
-
-    def lasting(self, after: int, limit: int, *, now: float) -> Page:
-        """Holdings that last, by address."""
-
-    def forget(self, before: float, limit: int) -> int:
-        """Remove at most `limit` of the holdings that ended `before`; return how many."""
-
-    def close(self) -> None:
-        """Close file or connection."""
 
 
 class HistoryControl:

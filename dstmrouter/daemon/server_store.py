@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from dstmrouter.config.server import ServerConfig, StoreSection
-    from dstmrouter.daemon.server_history import History
     from dstmrouter.leases.book import LeaseBook
+    from dstmrouter.leases.history import History
     from dstmrouter.zmqctl import FeedPublisher
 
 Store: TypeAlias = "LeaseStore | PostgresStore"

@@ -6,10 +6,11 @@ writers in WAL mode). What is written and when, `leases.schema` says.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import sqlite3
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, LiteralString
 
 from dstmrouter.leases.store import StoreError
 from dstmrouter.protocols.granted import PortSet
@@ -17,13 +18,15 @@ from dstmrouter.protocols.granted import PortSet
 if TYPE_CHECKING:
     from pathlib import Path
 
-COLUMNS: Final = "ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since"
+COLUMNS: Final[LiteralString] = (
+    "ipv4, psid_offset, psid_len, psid, client6, identity, lease_id, since"
+)
 # RFC 7597 section 5.1: without A the port belongs to nobody, else k bits of it are the PSID.
-HAS_PORT: Final = """(:port IS NULL OR psid_len = 0 OR (
+HAS_PORT: Final[LiteralString] = """(:port IS NULL OR psid_len = 0 OR (
     (psid_offset = 0 OR :port >> (16 - psid_offset) > 0)
     AND (:port >> (16 - psid_offset - psid_len)) & ((1 << psid_len) - 1) = psid
 ))"""
-AT: Final = f"""
+AT: Final[LiteralString] = f"""
 SELECT {COLUMNS}, until FROM history
 WHERE ipv4 = :ipv4 AND since <= :at AND until > :at AND {HAS_PORT}
 UNION ALL
@@ -32,14 +35,14 @@ WHERE share BETWEEN :ipv4 * 65536 AND :ipv4 * 65536 + 65535 AND since <= :at
     AND (until > :at OR until >= :overdue) AND {HAS_PORT}
 ORDER BY since
 """  # noqa: S608 - constants
-ENDED: Final = f"""
+ENDED: Final[LiteralString] = f"""
 SELECT id, {COLUMNS}, until FROM history WHERE id > :after ORDER BY id LIMIT :limit
 """  # noqa: S608 - constants
-LASTING: Final = f"""
+LASTING: Final[LiteralString] = f"""
 SELECT share, {COLUMNS}, iif(until < :overdue, until, NULL) FROM leases
 WHERE share > :after AND since IS NOT NULL ORDER BY share LIMIT :limit
 """  # noqa: S608 - constants
-FORGET: Final = """
+FORGET: Final[LiteralString] = """
 DELETE FROM history WHERE id IN (
     SELECT id FROM history WHERE until < :before ORDER BY until LIMIT :limit
 )
@@ -73,11 +76,55 @@ class Page:
     after: int | None
 
 
-class LeaseHistory:
-    """The history in the file at `path`, which a `LeaseStore` has made; StoreError if it cannot.
+class History(abc.ABC):
+    """The questions, whatever keeps the answers; the statements have named values.
 
     Any thread may use it, but not two at the same time.
     """
+
+    AT: ClassVar[LiteralString]  # ipv4, at, port, overdue
+    ENDED: ClassVar[LiteralString]  # after, limit
+    LASTING: ClassVar[LiteralString]  # after, limit, overdue
+    FORGET: ClassVar[LiteralString]  # before, limit
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close the file or connection; a second call does nothing."""
+
+    def holders(
+        self, ipv4: IPv4Address, at: float, *, now: float, port: int | None = None
+    ) -> list[Holding]:
+        """Who had `ipv4`, or the port set of it that `port` is in, at Unix time `at`.
+
+        For one port it is more than one holder only where clocks were set back.
+        """
+        values = {"ipv4": int(ipv4), "at": at, "port": port, "overdue": now - OVERDUE_S}
+        rows = self._run(self.AT, **values).fetchall()
+        return [holding(*row) for row in rows]
+
+    def ended(self, after: int, limit: int) -> Page:
+        """Holdings that have ended, in the order of their end; begin with `after` 0."""
+        return page(self._run(self.ENDED, after=after, limit=limit).fetchall(), limit)
+
+    def lasting(self, after: int, limit: int, *, now: float) -> Page:
+        """Holdings that last, by address; begin with `after` -1."""
+        rows = self._run(self.LASTING, after=after, limit=limit, overdue=now - OVERDUE_S).fetchall()
+        return page(rows, limit)
+
+    def forget(self, before: float, limit: int) -> int:
+        """Remove at most `limit` of the holdings that ended `before`; return how many."""
+        gone: int = self._run(self.FORGET, before=before, limit=limit).rowcount
+        return gone
+
+    @abc.abstractmethod
+    def _run(self, statement: LiteralString, **values: float | None) -> Any:
+        """Carry out a statement; the cursor."""
+
+
+class LeaseHistory(History):
+    """The history in the file at `path`, which a `LeaseStore` has made; StoreError if it cannot."""
+
+    AT, ENDED, LASTING, FORGET = AT, ENDED, LASTING, FORGET
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -88,31 +135,7 @@ class LeaseHistory:
         """Close the file; a second call does nothing."""
         self._db.close()
 
-    def holders(
-        self, ipv4: IPv4Address, at: float, *, now: float, port: int | None = None
-    ) -> list[Holding]:
-        """Who had `ipv4`, or the port set of it that `port` is in, at Unix time `at`.
-
-        For one port it is more than one holder only where clocks were set back.
-        """
-        values = {"ipv4": int(ipv4), "at": at, "port": port, "overdue": now - OVERDUE_S}
-        rows = self._run(AT, **values).fetchall()
-        return [holding(*row) for row in rows]
-
-    def ended(self, after: int, limit: int) -> Page:
-        """Holdings that have ended, in the order of their end; begin with `after` 0."""
-        return page(self._run(ENDED, after=after, limit=limit).fetchall(), limit)
-
-    def lasting(self, after: int, limit: int, *, now: float) -> Page:
-        """Holdings that last, by address; begin with `after` -1."""
-        rows = self._run(LASTING, after=after, limit=limit, overdue=now - OVERDUE_S).fetchall()
-        return page(rows, limit)
-
-    def forget(self, before: float, limit: int) -> int:
-        """Remove at most `limit` of the holdings that ended `before`; return how many."""
-        return self._run(FORGET, before=before, limit=limit).rowcount
-
-    def _run(self, statement: str, **values: float | None) -> sqlite3.Cursor:
+    def _run(self, statement: LiteralString, **values: float | None) -> sqlite3.Cursor:
         try:
             return self._db.execute(statement, values)
         except sqlite3.Error as error:

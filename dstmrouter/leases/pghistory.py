@@ -6,17 +6,12 @@ needed; UnavailableError when the database is away.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, LiteralString
+from typing import Any, Final, LiteralString
 
 import psycopg
 
-from dstmrouter.leases.history import OVERDUE_S, Page, holding, page
+from dstmrouter.leases.history import History
 from dstmrouter.leases.pgconnect import checked_conninfo, unavailable
-
-if TYPE_CHECKING:
-    from ipaddress import IPv4Address
-
-    from dstmrouter.leases.history import Holding
 
 # RFC 7597 section 5.1: without A the port belongs to nobody, else k bits of it are the PSID.
 AT: Final[LiteralString] = """
@@ -54,11 +49,10 @@ DELETE FROM history WHERE id IN (
 """  # SKIP LOCKED: two servers forget at the same time
 
 
-class PostgresHistory:
-    """The history in the database of `conninfo`, which a `PostgresStore` has made.
+class PostgresHistory(History):
+    """The history in the database of `conninfo`, which a `PostgresStore` has made."""
 
-    Any thread may use it, but not two at the same time.
-    """
+    AT, ENDED, LASTING, FORGET = AT, ENDED, LASTING, FORGET
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = checked_conninfo(conninfo)
@@ -69,27 +63,6 @@ class PostgresHistory:
         db, self._db = self._db, None
         if db is not None:
             db.close()
-
-    def holders(
-        self, ipv4: IPv4Address, at: float, *, now: float, port: int | None = None
-    ) -> list[Holding]:
-        """Who had `ipv4`, or the port set of it that `port` is in, at Unix time `at`."""
-        values = {"ipv4": int(ipv4), "at": at, "port": port, "overdue": now - OVERDUE_S}
-        rows = self._run(AT, **values).fetchall()
-        return [holding(*row) for row in rows]
-
-    def ended(self, after: int, limit: int) -> Page:
-        """Holdings that have ended, in the order of their end; begin with `after` 0."""
-        return page(self._run(ENDED, after=after, limit=limit).fetchall(), limit)
-
-    def lasting(self, after: int, limit: int, *, now: float) -> Page:
-        """Holdings that last, by address; begin with `after` -1."""
-        rows = self._run(LASTING, after=after, limit=limit, overdue=now - OVERDUE_S).fetchall()
-        return page(rows, limit)
-
-    def forget(self, before: float, limit: int) -> int:
-        """Remove at most `limit` of the holdings that ended `before`; return how many."""
-        return self._run(FORGET, before=before, limit=limit).rowcount
 
     def _run(
         self, statement: LiteralString, **values: float | None

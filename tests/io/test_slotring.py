@@ -37,10 +37,13 @@ class Kernel:
         return sent
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("n", [0, 1, 3, 7, 8, 9, 20])
-def test_what_is_submitted_is_sent_in_order_through_many_turns(n: int) -> None:
+def test_what_is_submitted_is_sent_in_order_through_many_turns(n: int, compiled: bool) -> None:
     memory = bytearray(SLOTS * SLOT_SIZE)
     kernel, ring = Kernel(memory), SlotRing(memory, SLOT_SIZE, PACKETS)
+    if compiled:
+        ring.use_compiled()
     for turn in range(20):
         given = descs(turn, n)
         accepted = ring.submit(given)

@@ -42,7 +42,6 @@ ETHERTYPE_IPV6: Final = _wire(ether.ETHERTYPE_IPV6)
 _ETHERTYPE_VLAN: Final = _wire(ether.ETHERTYPE_VLAN)
 _TYPE_AT: Final = U(ether.TYPES_AT)
 _TYPE_LEN: Final = U(2)
-_TAG_LEN: Final = U(4)
 _VID: Final = U(ether.VID_MASK)
 _UNTAGGED: Final = U(ether.HEADER_LEN)
 _TAGGED: Final = U(ether.TAGGED_LEN)
@@ -67,7 +66,7 @@ OCTET: Final = U(0xFF)
 HALF: Final = U(0xFFFFFFFF)
 _PAIR: Final = U(0xFFFF)
 _MAC: Final = U(0xFFFFFFFFFFFF)
-_4, _12, _15, _16, _24, _32, _44, _48, _56 = (U(n) for n in (4, 12, 15, 16, 24, 32, 44, 48, 56))
+_4, _15, _16, _24, _32, _44, _48, _56 = (U(n) for n in (4, 15, 16, 24, 32, 44, 48, 56))
 _TTL_STEP: Final = U(0x0100)  # what the header's sum loses with one TTL
 
 
