@@ -5,6 +5,9 @@
 Frames lie in frame memory as AF_XDP leaves them. A run walks over all frames in bursts, as a worker
 does; before each run the frames are laid out afresh, because forwarding changes them. Only the
 walk is timed. Nothing is sent: what a port costs is measured by `perf.wire`.
+
+"unbound" is a flood from all over the Internet to addresses that nobody holds, with ICMP errors on
+and their default limits: 1,000 host unreachable a second are made, and the others counted.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dstmrouter.binding import full_address_columns
+from dstmrouter.binding import LIFETIME_FOREVER, full_address_columns
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.umem import XDP_PACKET_HEADROOM, Umem
@@ -28,7 +31,7 @@ from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from perf.figures import Figure, show
-from perf.packets import client6_of, decap_frames, encap_frames
+from perf.packets import client6_of, decap_frames, encap_frames, scatter_sources
 
 if TYPE_CHECKING:
     from dstmrouter.daemon.engine import Steps
@@ -40,6 +43,8 @@ TEP6: Final = IPv6Address("2001:db8:ffff::1")
 RULES: Final = TunnelRules(tep6=(TEP6,), tep4=IPv4Address("192.0.2.1"))
 BURSTS: Final = (1, 16, 64, 256, 1024)
 BINDINGS: Final = (1, 65_536, 1_000_000)
+SPARE: Final = 1024  # frames for packets that the pipeline makes
+UNBOUND: Final = "unbound"
 
 
 class Work(NamedTuple):
@@ -55,14 +60,14 @@ class Work(NamedTuple):
 WORKS: Final = tuple(
     Work(name, engine)
     for engine in (CompiledForwarder.engine, Forwarder.engine)
-    for name in ("encap", "decap")
+    for name in ("encap", "decap", UNBOUND)
 )
 
 
 def build(bindings: int) -> Tables:
     """Tables with `bindings` leases, a default route by port 0, all clients behind port 1."""
     ipv4 = np.uint32(int(POOL.network_address)) + np.arange(bindings, dtype=np.uint32)
-    columns = full_address_columns(ipv4, client6_of(ipv4), lifetime_s=3600, tep6=[TEP6])
+    columns = full_address_columns(ipv4, client6_of(ipv4), lifetime_s=LIFETIME_FOREVER, tep6=[TEP6])
     sides = [
         Side(
             read=None,
@@ -79,27 +84,33 @@ class Bench:
     """One kind of work on one set of frames."""
 
     def __init__(self, tables: Tables, work: Work, bindings: int, inner_len: int) -> None:
-        self._umem = Umem(FRAMES)
+        self._umem = Umem(FRAMES + SPARE)
+        self._umem.pool.take(FRAMES)  # the first ones, which the packets lie in
         memory = self._umem.memory
         self._forwarder: Steps = Forwarder(FrameMemory(memory), tables, RULES, self._umem.pool)
         if work.engine == CompiledForwarder.engine:
             self._forwarder = CompiledForwarder(memory, tables, RULES, self._forwarder)
         self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
         rng = np.random.default_rng(7)
-        held = rng.integers(0, bindings, FRAMES, dtype=np.uint32)
-        ipv4 = np.uint32(int(POOL.network_address)) + held
-        encap = work.name == "encap"
+        encap = work.name != "decap"
+        unbound = work.name == UNBOUND
+        self._expected = Verdict.ENCAPSULATED if encap else Verdict.DECAPSULATED
+        if unbound:
+            self._expected = Verdict.DROP_NO_BINDING
+        held = (bindings, POOL.num_addresses) if unbound else (0, bindings)
+        ipv4 = np.uint32(int(POOL.network_address)) + rng.integers(*held, FRAMES, dtype=np.uint32)
         make = encap_frames if encap else decap_frames
         self._packets = make(ipv4, TEP6, inner_len, rng)
+        if unbound:
+            scatter_sources(self._packets, rng)
         self._port = 0 if encap else 1
-        self._expected = Verdict.ENCAPSULATED if encap else Verdict.DECAPSULATED
         order = rng.permutation(FRAMES).astype(np.intp)  # as frames come out of a busy pool
         self._at = order * self._umem.chunk_size + XDP_PACKET_HEADROOM
         self._length = np.full(FRAMES, self._packets.shape[1], np.int64)
 
     def lay_out(self) -> None:
         """Put the packets into the frames as they arrive."""
-        frames = self._umem.octets.reshape(FRAMES, -1)
+        frames = self._umem.octets.reshape(FRAMES + SPARE, -1)[:FRAMES]
         end = XDP_PACKET_HEADROOM + self._packets.shape[1]
         frames[:, XDP_PACKET_HEADROOM:end] = self._packets
 
@@ -112,8 +123,11 @@ class Bench:
         for first in range(0, frames, burst):
             at = self._at[first : first + burst]
             length = self._length[first : first + burst]
-            outcome = self._forwarder.process(at, length, self._port, 1)
+            outcome = self._forwarder.process(at, length, self._port, int(time.monotonic()))
             self._counters.count(0, outcome.verdicts, length)
+            for made in outcome.made:
+                self._counters.count(0, made.verdicts, made.length)
+                self._umem.pool.give(made.at.astype(np.uint64))
         elapsed = time.process_time_ns() - start
         done = int(self._counters.totals()[0, self._expected]) - before
         assert done == frames, f"{done} of {frames} packets forwarded"

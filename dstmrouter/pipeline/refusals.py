@@ -106,7 +106,7 @@ class Refusals:
         now_s: int,
         outcome: Outcome,
     ) -> None:
-        for verdict in np.unique(verdicts).tolist():
+        for verdict in np.flatnonzero(np.bincount(verdicts)).tolist():
             rows = np.flatnonzero(verdicts == verdict)
             errors = _ERRORS[verdict]
             if all(self._errors.exhausted(each, now_s, clients=clients) for each in errors):

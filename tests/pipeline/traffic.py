@@ -37,7 +37,9 @@ def payloads(draw: st.DrawFn) -> tuple[int, bytes]:
         data = draw(st.binary(max_size=20))
         message = packets.echo(kind, code=draw(st.sampled_from([0, 0, 0, 1])), data=data)
         return 1, message[: draw(st.sampled_from([len(message), len(message), 7]))]
-    size = draw(st.sampled_from([0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1400, 1440, 1441]))
+    size = draw(
+        st.sampled_from([0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1400, 1440, 1441, 1441])
+    )
     ports = draw(st.binary(min_size=4, max_size=4))
     return protocol, (ports + bytes(size))[:size]
 
@@ -111,21 +113,18 @@ def tunnel_packets(draw: st.DrawFn) -> bytes:
 @st.composite
 def icmpv6_errors(draw: st.DrawFn) -> bytes:
     """ICMPv6 errors about tunnel packets; most of them about some that we may have sent."""
-    number = draw(st.sampled_from([1, 1, 1, 1, 2, 3, 4, 5, 9]))
+    number = draw(st.sampled_from([1] * 9 + [2, 3, 4, 5, 9]))
     inner = draw(ipv4_packets(draw(st.sampled_from([packets.FAR, *_OURS]))))
-    if draw(st.integers(0, 7)):
+    if draw(st.sampled_from([True] * 9 + [False])):
         inner = inner[:16] + worlds.leased(number).packed + inner[20:]
-    tep6 = [worlds.TEP6, worlds.TEP6_B, worlds.TEP6_C][number % 3 if number < 4 else 0]
-    tep6 = draw(st.sampled_from([worlds.TEP6] * 3 + [tep6, worlds.CLIENTS6[8]]))
-    follows, octets = draw(
-        st.sampled_from([(4, b"")] * 6 + [(60, packets.OPTIONS)] * 2)
-        | _extensions(4)
-        | st.sampled_from([0, 1, 8, 0xFFF8]).map(
-            lambda offset: (44, struct.pack("!BBHI", 4, 0, offset, 77))
-        )
-    )
+    tep6 = {2: worlds.TEP6_B, 3: worlds.TEP6_C}.get(number, worlds.TEP6)
+    tep6 = draw(st.sampled_from([tep6] * 20 + [worlds.TEP6, worlds.CLIENTS6[8]]))
+    pieces = [struct.pack("!BBHI", 4, 0, offset, 77) for offset in (0, 1, 1, 8, 0xFFF8)]
+    plain = [(4, b"")] * 9 + [(60, packets.OPTIONS)] * 3 + [(44, piece) for piece in pieces]
+    odd = draw(st.sampled_from([False] * 7 + [True]))
+    follows, octets = draw(_extensions(4) if odd else st.sampled_from(plain))
     quoted = packets.ipv6(octets + inner, tep6, worlds.CLIENTS6[number], next_header=follows)
-    size = draw(st.sampled_from([len(quoted)] * 6 + [39, 40, 47, 48, 67, 68, 69, 75, 76, 1232]))
+    size = draw(st.sampled_from([len(quoted)] * 40 + [39, 40, 47, 48, 67, 68, 69, 75, 76, 1232]))
     kind, code = draw(
         st.sampled_from([(2, 0)] * 3 + [(1, 0), (1, 3), (1, 5), (3, 0), (3, 1), (4, 0), (4, 1)])
     )
