@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -46,6 +47,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         run_program(program(), "dstm-x", ["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"dstm-x {__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["dstm-router", "dstm-server", "dstm-client", "dstmctl"])
+def test_installed_programs_start(name: str) -> None:
+    words = [str(Path(sys.executable).with_name(name)), "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{name} {__version__}\n")
 
 
 @pytest.mark.parametrize(
