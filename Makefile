@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.complete
 PERF := pipeline bindings leases wire
 COVERAGE_MIN := 85
+# Half as many tests again as there are cores: most of the time many wait for timers and programs.
+JOBS := $(shell echo $$(($$(nproc) + ($$(nproc) + 1) / 2)))
+# Byte code that was not kept would be made at every start of a program, and tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test lint perf venv clean
 
@@ -32,7 +36,7 @@ lint: $(READY)
 
 test: lint
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses=auto --dist=loadfile --durations=10
+	$(BIN)/coverage run -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder --durations=10
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --fail-under=$(COVERAGE_MIN)
 
