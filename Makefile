@@ -10,7 +10,7 @@ JOBS := $(shell echo $$(($$(nproc) + ($$(nproc) + 1) / 2)))
 # Byte code that was not kept would be made at every start of a program, and tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test lint perf venv clean
+.PHONY: help demo test lint collected perf venv clean
 
 help:
 	@echo "make demo    an IPv6-only host leases an IPv4 address and uses it, in namespaces"
@@ -34,7 +34,12 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+# Reading all tests makes byte code of them; that is done once, while the types are checked.
+collected: $(READY)
+	$(BIN)/pytest --collect-only --quiet --quiet >/dev/null || true  # tests will say what is wrong
+
+test: $(READY)
+	$(MAKE) --no-print-directory --jobs=2 lint collected
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder --durations=10
 	$(BIN)/coverage combine --quiet

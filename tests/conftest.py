@@ -32,6 +32,7 @@ LONG = (
     "tests/netns/test_router.py",
     "tests/lab/test_demo.py",
     "tests/perf/test_scripts.py",
+    "tests/pipeline/test_forward.py",
     "tests/daemon/test_server_pair.py",
     "tests/netns/test_faults.py",
     "tests/daemon/test_client_ip6tnl.py",
@@ -40,8 +41,14 @@ LONG = (
     "tests/netns/test_kill.py",
     "tests/daemon/test_client.py",
     "tests/daemon/test_client_daemon.py",
+    "tests/daemon/test_server_restart.py",
+    "tests/daemon/test_tsp_server.py",
+    "tests/daemon/test_server.py",
+    "tests/netns/test_interop_tsp.py",
+    "tests/netns/test_legacy.py",
     "tests/leases/test_lending.py",
     "tests/leases/test_shared_steps.py",
+    "tests/protocols/test_lifecycle_promises.py",
 )
 PROGRAMS = ("ip", "ping", "ethtool", "curl")
 
