@@ -95,13 +95,15 @@ class BindingTable:
         self.slots = np.ndarray(blocks * BLOCK + set_slots, np.uint32, buffer, int(at[1]))
         self.first_set_slot = blocks * BLOCK
         self.rows: npt.NDArray[np.void] = np.ndarray(rows, ROW, buffer, int(at[2]))
+        self.shared: npt.NDArray[np.uint32]  # how many addresses are, shape (1,)
+        self.shared = np.ndarray(1, np.uint32, buffer, int(at[3]))
         self._opaque_rows = self.rows.view(f"V{ROW_SIZE}")
 
     @staticmethod
-    def sizes(blocks: int, rows: int, set_slots: int = 0) -> tuple[int, int, int]:
-        """Octets of directory, slots (of addresses and port sets) and rows."""
+    def sizes(blocks: int, rows: int, set_slots: int = 0) -> tuple[int, int, int, int]:
+        """Octets of directory, slots (of addresses and port sets), rows and `shared`."""
         slots = -(-(blocks * BLOCK + set_slots) // 8) * 8  # rows hold 64-bit words
-        return DIRECTORY_ENTRIES * 4, slots * 4, rows * ROW_SIZE
+        return DIRECTORY_ENTRIES * 4, slots * 4, rows * ROW_SIZE, 4
 
     def lay_out(self, pools: Sequence[IPv4Network], tep4: int | None) -> None:
         """Make every pool address UNBOUND and tep4 LOCAL, in zeroed memory.

@@ -23,6 +23,7 @@ def _table(size: int, verdicts: Mapping[int, Verdict]) -> npt.NDArray[np.uint8]:
 
 
 _NO_KEY: Final[dict[int, Verdict]] = {
+    RowKind.SHARED: Verdict.DROP_NO_PORT,
     RowKind.NO_PORT: Verdict.DROP_NO_PORT,
     RowKind.DAMAGED: Verdict.DROP_ICMP_DAMAGED,
     RowKind.LATER_PIECE: Verdict.DROP_FRAGMENT_SHARED,

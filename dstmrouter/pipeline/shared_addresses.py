@@ -96,6 +96,7 @@ class SharedAddresses:
         shared["kind"] = RowKind.SHARED
         self._table.rows[rows[:done]] = shared
         self._table.slots[wishes.slots[:done]] = rows[:done]  # publish
+        self._table.shared[0] += done
         return done
 
     def joined(self, slots: npt.NDArray[np.uint32]) -> None:
@@ -118,6 +119,7 @@ class SharedAddresses:
         rows = self._table.rows[numbers]
         shared = np.flatnonzero(rows["kind"] == RowKind.SHARED)
         self._table.slots[slots[shared]] = RowKind.UNBOUND
+        self._table.shared[0] -= len(shared)
         bases, orders = rows["base"][shared].tolist(), rows["psid_len"][shared].tolist()
         self._spare.retire(numbers[shared], list(zip(bases, orders, strict=True)))
 
