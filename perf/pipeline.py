@@ -7,7 +7,8 @@ does; before each run the frames are laid out afresh, because forwarding changes
 walk is timed. Nothing is sent: what a port costs is measured by `perf.wire`.
 
 "unbound" is a flood from all over the Internet to addresses that nobody holds, with ICMP errors on
-and their default limits: 1,000 host unreachable a second are made, and the others counted.
+and their default limits: 1,000 host unreachable a second are made, and the others counted. "One
+source" has 10 a second, and the limit of the prefix to be asked about each packet.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dstmrouter.binding import LIFETIME_FOREVER, full_address_columns
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.umem import XDP_PACKET_HEADROOM, Umem
@@ -31,7 +31,8 @@ from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from perf.figures import Figure, show
-from perf.packets import client6_of, decap_frames, encap_frames, scatter_sources
+from perf.holdings import Holdings
+from perf.packets import decap_frames, encap_frames, scatter_sources
 
 if TYPE_CHECKING:
     from dstmrouter.daemon.engine import Steps
@@ -44,7 +45,9 @@ RULES: Final = TunnelRules(tep6=(TEP6,), tep4=IPv4Address("192.0.2.1"))
 BURSTS: Final = (1, 16, 64, 256, 1024)
 BINDINGS: Final = (1, 65_536, 1_000_000)
 SPARE: Final = 1024  # frames for packets that the pipeline makes
+SETS: Final = ", port sets"
 UNBOUND: Final = "unbound"
+ONE_SOURCE: Final = UNBOUND + ", one source"
 
 
 class Work(NamedTuple):
@@ -53,6 +56,11 @@ class Work(NamedTuple):
     name: str
     engine: str = CompiledForwarder.engine
 
+    @property
+    def sets(self) -> bool:
+        """Whether clients have port sets of addresses."""
+        return self.name.endswith(SETS)
+
     def __str__(self) -> str:
         return self.name if self.engine == CompiledForwarder.engine else f"{self.name}, numpy alone"
 
@@ -60,14 +68,12 @@ class Work(NamedTuple):
 WORKS: Final = tuple(
     Work(name, engine)
     for engine in (CompiledForwarder.engine, Forwarder.engine)
-    for name in ("encap", "decap", UNBOUND)
+    for name in ("encap", "decap", "encap" + SETS, "decap" + SETS, UNBOUND, ONE_SOURCE)
 )
 
 
-def build(bindings: int) -> Tables:
-    """Tables with `bindings` leases, a default route by port 0, all clients behind port 1."""
-    ipv4 = np.uint32(int(POOL.network_address)) + np.arange(bindings, dtype=np.uint32)
-    columns = full_address_columns(ipv4, client6_of(ipv4), lifetime_s=LIFETIME_FOREVER, tep6=[TEP6])
+def build(holdings: Holdings) -> Tables:
+    """Tables with leases, a default route by port 0, all clients behind port 1."""
     sides = [
         Side(
             read=None,
@@ -77,13 +83,13 @@ def build(bindings: int) -> Tables:
         )
         for port in (0, 1)
     ]
-    return build_tables(RULES, [POOL], columns, sides)
+    return build_tables(RULES, [POOL], holdings.columns(TEP6), sides)
 
 
 class Bench:
     """One kind of work on one set of frames."""
 
-    def __init__(self, tables: Tables, work: Work, bindings: int, inner_len: int) -> None:
+    def __init__(self, tables: Tables, work: Work, holdings: Holdings, inner_len: int) -> None:
         self._umem = Umem(FRAMES + SPARE)
         self._umem.pool.take(FRAMES)  # the first ones, which the packets lie in
         memory = self._umem.memory
@@ -92,21 +98,29 @@ class Bench:
             self._forwarder = CompiledForwarder(memory, tables, RULES, self._forwarder)
         self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
         rng = np.random.default_rng(7)
-        encap = work.name != "decap"
-        unbound = work.name == UNBOUND
-        self._expected = Verdict.ENCAPSULATED if encap else Verdict.DECAPSULATED
+        unbound = work.name.startswith(UNBOUND)
+        numbers = (holdings.count, POOL.num_addresses) if unbound else (0, holdings.count)
+        clients = rng.integers(*numbers, FRAMES, dtype=np.uint32)
+        ipv4, ports = holdings.ipv4(clients), holdings.ports(clients, rng)
+        decap = work.name.startswith("decap")
+        if decap:
+            client6 = holdings.client6(clients)
+            self._packets = decap_frames(ipv4, ports, client6, TEP6, inner_len, rng)
+        else:
+            self._packets = encap_frames(ipv4, ports, inner_len, rng)
+        if work.name == UNBOUND:
+            scatter_sources(self._packets, rng)
+        self._expected = Verdict.DECAPSULATED if decap else Verdict.ENCAPSULATED
         if unbound:
             self._expected = Verdict.DROP_NO_BINDING
-        held = (bindings, POOL.num_addresses) if unbound else (0, bindings)
-        ipv4 = np.uint32(int(POOL.network_address)) + rng.integers(*held, FRAMES, dtype=np.uint32)
-        make = encap_frames if encap else decap_frames
-        self._packets = make(ipv4, TEP6, inner_len, rng)
-        if unbound:
-            scatter_sources(self._packets, rng)
-        self._port = 0 if encap else 1
+        self._port = 1 if decap else 0
+        self._started = time.monotonic()
         order = rng.permutation(FRAMES).astype(np.intp)  # as frames come out of a busy pool
         self._at = order * self._umem.chunk_size + XDP_PACKET_HEADROOM
         self._length = np.full(FRAMES, self._packets.shape[1], np.int64)
+
+    def _clock(self) -> int:
+        return int(time.monotonic() - self._started)
 
     def lay_out(self) -> None:
         """Put the packets into the frames as they arrive."""
@@ -123,7 +137,7 @@ class Bench:
         for first in range(0, frames, burst):
             at = self._at[first : first + burst]
             length = self._length[first : first + burst]
-            outcome = self._forwarder.process(at, length, self._port, int(time.monotonic()))
+            outcome = self._forwarder.process(at, length, self._port, self._clock())
             self._counters.count(0, outcome.verdicts, length)
             for made in outcome.made:
                 self._counters.count(0, made.verdicts, made.length)
@@ -140,8 +154,11 @@ def measure(
     """All figures; the works take turns, so that a slow moment of the machine hits both."""
     figures = []
     for leases in bindings:
-        tables = build(leases)
-        benches = {work: Bench(tables, work, leases, inner_len) for work in works}
+        holdings = {sets: Holdings(POOL, leases, sets=sets) for sets in (False, True)}
+        tables = {sets: build(held) for sets, held in holdings.items()}
+        benches = {
+            work: Bench(tables[work.sets], work, holdings[work.sets], inner_len) for work in works
+        }
         for burst in BURSTS:
             times: dict[Work, list[float]] = {work: [] for work in works}
             for bench in benches.values():
