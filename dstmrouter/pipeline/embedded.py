@@ -90,7 +90,7 @@ class EmbeddedReader:
         end: npt.NDArray[np.int64],
         next_header: npt.NDArray[np.uint8],
     ) -> Mask:
-        """Go on behind the fragment header of first pieces; which packets are later pieces."""
+        """Go on behind fragment headers; which packets are later pieces."""
         later = np.zeros(len(at), np.bool_)
         is_piece = (next_header == ipv6.NEXT_FRAGMENT) & (skip + ipv6.FRAGMENT_LEN <= end)
         rows = np.flatnonzero(is_piece)

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class IcmpSteps:
-    """What sends errors, for the steps here and for others that have a reason to send one."""
+    """What sends errors, for the steps here and for others that have a reason to send one.
+
+    `errors4` and `errors6` are None where the rules want none.
+    """
 
     def __init__(self, around: Surroundings) -> None:
         memory, rules = around.memory, around.rules
@@ -29,7 +32,7 @@ class IcmpSteps:
         self.reread = Rereader(memory, outer, around.vlans)
         self.own = OwnPackets(around)
         self.errors4 = None if rules.tep4 is None else Errors4(memory, rules, self.own)
-        self.errors6 = Errors6(memory, rules, self.own)
+        self.errors6 = Errors6(memory, rules, self.own) if rules.icmp.generate_icmpv6 else None
         self._embedded = EmbeddedReader(memory, outer, around.port_sets)
 
     def steps(self) -> list[Step]:
@@ -39,6 +42,6 @@ class IcmpSteps:
         steps: list[Step] = [Relay(self._around, self.reread, self._embedded, relaying)]
         if self.errors4 is not None and icmp.generate_icmpv4:
             steps.append(Refusals(self._around, self.reread, self.errors4))
-        if icmp.access_prefixes:
+        if self.errors6 is not None and icmp.access_prefixes:
             steps.append(Spoofers(icmp, self.reread, self.errors6))
         return steps
