@@ -18,11 +18,13 @@ from dstmrouter.daemon.dti_link import BACKENDS
 from dstmrouter.dti.state import RUN_DIR
 from dstmrouter.dti.tunnel import MTU_DEFAULT, Tunnel, check_name
 from dstmrouter.errors import ConfigError
+from dstmrouter.protocols.granted import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
+FOR_STATIC: Final = "--client4, --client6, --tep6 and --port-set are for --static"
 OWN_OPTIONS: Final = frozenset({"--help", "--version"})
 
 
@@ -52,8 +54,17 @@ def _prefix(text: str) -> IPv4Network:
     return IPv4Network("0.0.0.0/0" if text == "default" else text)
 
 
+def _port_set_of(text: str) -> PortSet:
+    offset, length, psid = (int(word) for word in text.split("/"))
+    ports = PortSet(psid_offset=offset, psid_len=length, psid=psid)
+    if ports.fault is not None:
+        raise ValueError(ports.fault)
+    return ports
+
+
 _ipv4 = _address(IPv4Address, "IPv4 address")
 _ipv6 = _address(IPv6Address, "IPv6 address")
+_port_set = _address(_port_set_of, "port-set like 6/8/52: bits of offset, bits of PSID, PSID")
 _route = _address(_prefix, "prefix like 192.0.2.0/24 without host bits, or `default`")
 
 Client4 = Annotated[IPv4Address | None, typer.Option(parser=_ipv4, help="the leased IPv4 address")]
@@ -65,6 +76,15 @@ Tep6 = Annotated[
 ]
 Tep4 = Annotated[
     IPv4Address | None, typer.Option(parser=_ipv4, help="the gateway's IPv4 address, as the peer")
+]
+Ports = Annotated[
+    PortSet | None,
+    typer.Option(
+        "--port-set",
+        parser=_port_set,
+        metavar="OFFSET/LENGTH/PSID",
+        help="the share of client4's ports that is ours (RFC 7597); the rest is translated to it",
+    ),
 ]
 Config = Annotated[
     Path | None,
@@ -111,6 +131,7 @@ def run(
     client6: Client6 = None,
     tep6: Tep6 = None,
     tep4: Tep4 = None,
+    port_set: Ports = None,
     interface: Interface = None,
     dti_name: Name = "dti0",
     backend: Backend = "auto",
@@ -123,11 +144,9 @@ def run(
     """Lease an address as a file says, or make the tunnel that options say (`--static`)."""
     check_only = ctx.command.name == "check-config"
     if not static:
-        if client4 or client6 or tep6:
-            raise ConfigError("--client4, --client6 and --tep6 are for --static")
+        _refuse(FOR_STATIC, client4, client6, tep6, port_set)
         return lease_as_configured(config, args, check_only=check_only, verbose=verbose)
-    if config is not None or args is not None:
-        raise ConfigError("--static takes its lease from options, not from a file")
+    _refuse("--static takes its lease from options, not from a file", config, args)
     if client4 is None or client6 is None or tep6 is None:
         raise ConfigError("--static: expected --client4, --client6 and --tep6 as well")
     tunnel = Tunnel(
@@ -140,8 +159,15 @@ def run(
         mtu=mtu,
         encap_limit=encap_limit,
         routes=tuple(dict.fromkeys(route or ())),
+        port_set=port_set,
     )
     return _run_static(tunnel, backend, run_dir, check_only=check_only, verbose=verbose)
+
+
+def _refuse(why: str, *given: object) -> None:
+    """Refuse options of the other way to have a lease."""
+    if any(option is not None for option in given):
+        raise ConfigError(why)
 
 
 def _run_static(
