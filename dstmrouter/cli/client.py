@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Type
 
 import typer
 
-from dstmrouter.cli.client_lease import DEFAULT_CONFIG, lease_as_configured
+from dstmrouter.cli.client_lease import DEFAULT_CONFIG, Start, lease_as_configured
 from dstmrouter.cli.client_view import show_status
 from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.daemon import client
-from dstmrouter.daemon.dti_link import BACKENDS
+from dstmrouter.daemon.dti_link import BACKENDS, load_for
 from dstmrouter.dti.state import RUN_DIR
 from dstmrouter.dti.tunnel import MTU_DEFAULT, Tunnel, check_name
 from dstmrouter.errors import ConfigError
@@ -22,6 +22,8 @@ from dstmrouter.protocols.granted import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from dstmrouter.dti.tunnel import Kind
 
 T = TypeVar("T")
 FOR_STATIC: Final = "--client4, --client6, --tep6 and --port-set are for --static"
@@ -114,6 +116,9 @@ Routes = Annotated[
 EncapLimit = Annotated[
     bool, typer.Option("--encap-limit", help="ip6tnl: send the encapsulation limit option")
 ]
+Load = Annotated[
+    bool, typer.Option("--load", "-load", help="load ip6_tunnel first, if this kernel has it")
+]
 RunDir = Annotated[Path, typer.Option(help="where running clients keep state and counters")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="log every step")]
@@ -123,7 +128,6 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="log every step")
 @app.command("check-config", help="Check what `run` would be told, and say what it would do.")
 def run(
     ctx: typer.Context,
-    *,
     config: Config = None,
     args: LegacyArgs = None,
     static: Static = False,
@@ -139,13 +143,14 @@ def run(
     route: Routes = None,
     encap_limit: EncapLimit = False,
     run_dir: RunDir = RUN_DIR,
+    load: Load = False,
     verbose: Verbose = False,
 ) -> None:
     """Lease an address as a file says, or make the tunnel that options say (`--static`)."""
-    check_only = ctx.command.name == "check-config"
+    start = Start(check_only=ctx.command.name == "check-config", verbose=verbose, load=load)
     if not static:
         _refuse(FOR_STATIC, client4, client6, tep6, port_set)
-        return lease_as_configured(config, args, check_only=check_only, verbose=verbose)
+        return lease_as_configured(config, args, start)
     _refuse("--static takes its lease from options, not from a file", config, args)
     if client4 is None or client6 is None or tep6 is None:
         raise ConfigError("--static: expected --client4, --client6 and --tep6 as well")
@@ -161,7 +166,7 @@ def run(
         routes=tuple(dict.fromkeys(route or ())),
         port_set=port_set,
     )
-    return _run_static(tunnel, backend, run_dir, check_only=check_only, verbose=verbose)
+    return _run_static(tunnel, BACKENDS[backend], run_dir, start)
 
 
 def _refuse(why: str, *given: object) -> None:
@@ -170,15 +175,15 @@ def _refuse(why: str, *given: object) -> None:
         raise ConfigError(why)
 
 
-def _run_static(
-    tunnel: Tunnel, backend: str, run_dir: Path, *, check_only: bool, verbose: bool
-) -> None:
-    log_to_stderr("debug" if verbose else "info", "console")
-    if check_only:
-        for step in client.rehearse(tunnel, BACKENDS[backend], run_dir):
+def _run_static(tunnel: Tunnel, kinds: Sequence[Kind], run_dir: Path, start: Start) -> None:
+    log_to_stderr("debug" if start.verbose else "info", "console")
+    if start.check_only:
+        for step in client.rehearse(tunnel, kinds, run_dir):
             typer.echo(step)
-    else:
-        client.run(tunnel, BACKENDS[backend], run_dir)
+        return
+    if start.load:
+        load_for(kinds)
+    client.run(tunnel, kinds, run_dir)
 
 
 @app.command()

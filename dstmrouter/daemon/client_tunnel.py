@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from dstmrouter.daemon.client_carrying import Carrying, Waiting
-from dstmrouter.daemon.dti_link import BACKENDS, bring_up, former_ends, remove
+from dstmrouter.daemon.dti_link import bring_up, former_ends, kinds_of, remove
 from dstmrouter.dti import killswitch, nat
 from dstmrouter.dti.counters import Counters
 from dstmrouter.dti.host import Host
@@ -58,7 +58,7 @@ class ClientTunnel:
         self._run_dir = run_dir
         self._on_demand = on_demand
         self._on_lost = on_lost
-        self._kinds = (Kind.TUN,) if on_demand else BACKENDS[config.backend]
+        self._kinds = kinds_of(config.backend, on_demand=on_demand is not None)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._undo = AsyncExitStack()
         self._tunnel: Tunnel | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from dstmrouter.dti import nat
+from dstmrouter.dti.module import MODULE, load_module
 from dstmrouter.dti.plan import CreateLink, DeleteLink, Ends, is_ours, plan, refusals
 from dstmrouter.dti.state import Claim, State, this_netns
 from dstmrouter.dti.tunnel import Kind, Tunnel
@@ -22,6 +23,11 @@ log = structlog.get_logger()
 
 AUTO: Final = (Kind.IP6TNL, Kind.TUN)  # the kernel's own tunnel first: it is faster
 BACKENDS: Final = {"auto": AUTO, "tun": (Kind.TUN,), "ip6tnl": (Kind.IP6TNL,)}
+
+
+def kinds_of(backend: str, *, on_demand: bool) -> tuple[Kind, ...]:
+    """What may carry the packets, the best first; only a TUN device can keep packets that wait."""
+    return (Kind.TUN,) if on_demand else BACKENDS[backend]
 
 
 def bring_up(host: Host, tunnel: Tunnel, kinds: Sequence[Kind], claim: Claim) -> Kind:
@@ -50,6 +56,17 @@ def bring_up(host: Host, tunnel: Tunnel, kinds: Sequence[Kind], claim: Claim) ->
                 nat.remove(tunnel.name)  # of another lease
             return kind
     raise AssertionError("no backends")
+
+
+def load_for(kinds: Sequence[Kind]) -> None:
+    """Load the module of the kernel's tunnel if `kinds` has it, or log why that is not possible."""
+    if Kind.IP6TNL not in kinds:
+        log.info("no kernel module is needed", backend=str(kinds[0]))
+    elif (why := load_module()) is None:
+        log.info("kernel module is loaded", module=MODULE)
+    else:
+        instead = "none" if kinds[-1] is Kind.IP6TNL else str(kinds[-1])
+        log.warning("no kernel module", module=MODULE, reason=why, instead=instead)
 
 
 def make_plan(host: Host, tunnel: Tunnel, kind: Kind, former: Ends | None) -> list[Any]:
