@@ -3,7 +3,7 @@
     chunks() -> [octets]          messages to send, one datagram each over UDP
     receive_data(data)            buffer what came
     next_event() -> Event | None  None: more octets are needed
-    create / accept / delete      ask, once `Ready` or an answer has come
+    create / accept / delete / info    ask, once `Ready` or an answer has come
 
 A server that says no, or something that is no TSP, is an event too, and the last one.
 """
@@ -140,6 +140,10 @@ class ClientSession:
     def delete(self, tunnel: Tunnel) -> None:
         """Give the tunnel back."""
         self._ask(tunnel)
+
+    def info(self) -> None:
+        """Ask what the server knows of our tunnel."""
+        self._ask(Tunnel(action=Action.INFO))
 
     def accept(self) -> None:
         """Take what was offered; a server says nothing to that."""
