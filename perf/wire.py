@@ -230,6 +230,7 @@ def main() -> None:
     )
     parser.add_argument("--io", choices=[*MODES], help="only these ports (default: all)")
     parser.add_argument("--alone", action="store_true", help="without testpmd")
+    parser.add_argument("--no-search", action="store_true", help="no search for the no-loss rate")
     parser.add_argument("--quick", action="store_true", help="one short run, no search, no testpmd")
     args = parser.parse_args()
     settle_in()
@@ -240,7 +241,7 @@ def main() -> None:
         bindings=args.bindings,
         ios=tuple(MODES) if args.io is None else (args.io,),
         rivals=not (args.alone or args.quick),
-        search=not args.quick,
+        search=not (args.quick or args.no_search),
     )
     if not testpmd.installed():
         print("dpdk-testpmd is not installed: no comparison", file=sys.stderr)

@@ -144,7 +144,7 @@ def replay(
     umem = Umem(FRAMES)
     tables = build_tables(rules, pools, bindings, sides)
     counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
-    forwarder = Forwarder(FrameMemory(umem.memory), tables, rules)
+    forwarder = Forwarder(FrameMemory(umem.memory), tables, rules, umem.pool)
     ports = [
         PcapPort(umem, f"port{number}", read=side.read, write=side.write)
         for number, side in enumerate(sides)
