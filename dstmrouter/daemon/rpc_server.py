@@ -62,7 +62,7 @@ class RpcServer:
     ) -> None:
         self._config = config
         self._counts: collections.Counter[Tally] = collections.Counter()
-        self._replies = ReplyCache(at_work=config.calls, per_source=config.per_source)
+        self._replies = ReplyCache(at_work=config.calls, per_source=config.per_64)
         procedures = LeaseProcedures(
             book,
             lender,
@@ -82,7 +82,7 @@ class RpcServer:
             streams = self._bind_all(undo)
             self._undo = undo.pop_all()
         self.tcp_port: int = streams[0].getsockname()[1]
-        admission = Admission(total=config.connections, per_source=config.per_source)
+        admission = Admission(total=config.connections, per_source=config.per_64)
         self.registration = self._registration()
         self._listener = StreamListener(
             streams, self._serve_connection, admission=admission, counts=self._counts

@@ -61,7 +61,7 @@ class TspServer:
         )
         self._admission = Admission(
             total=section.sessions,
-            per_source=section.sessions_per_64,
+            per_source=section.per_64,
             rate=Rate(per_s=section.requests_per_s, burst=section.burst),
         )
         self._attempts = self._mechanisms(section.mechanisms, None)
