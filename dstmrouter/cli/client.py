@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Type
 
 import typer
 
-from dstmrouter.cli.client_lease import DEFAULT_CONFIG, Start, lease_as_configured
 from dstmrouter.cli.client_view import show_status
 from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FOR_STATIC: Final = "--client4, --client6, --tep6 and --port-set are for --static"
 OWN_OPTIONS: Final = frozenset({"--help", "--version"})
+DEFAULT_CONFIG: Final = Path("/etc/dstm/client.toml")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How to start, wherever the lease comes from."""
+
+    check_only: bool
+    verbose: bool
+    load: bool  # the kernel module of the tunnel
 
 
 app = typer.Typer(
@@ -150,7 +160,7 @@ def run(
     start = Start(check_only=ctx.command.name == "check-config", verbose=verbose, load=load)
     if not static:
         _refuse(FOR_STATIC, client4, client6, tep6, port_set)
-        return lease_as_configured(config, args, start)
+        return _run_leased(config, args, start)
     _refuse("--static takes its lease from options, not from a file", config, args)
     if client4 is None or client6 is None or tep6 is None:
         raise ConfigError("--static: expected --client4, --client6 and --tep6 as well")
@@ -173,6 +183,14 @@ def _refuse(why: str, *given: object) -> None:
     """Refuse options of the other way to have a lease."""
     if any(option is not None for option in given):
         raise ConfigError(why)
+
+
+def _run_leased(config: Path | None, args: Path | None, start: Start) -> None:
+    from dstmrouter.cli.client_lease import lease_as_configured  # what static ones do without
+
+    if config is not None and args is not None:
+        raise ConfigError("expected --config or --args, not both")
+    lease_as_configured(config or DEFAULT_CONFIG, args, start)
 
 
 def _run_static(tunnel: Tunnel, kinds: Sequence[Kind], run_dir: Path, start: Start) -> None:

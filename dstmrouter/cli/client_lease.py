@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,30 +13,22 @@ from dstmrouter.config.load import load_client
 from dstmrouter.daemon import client_daemon
 from dstmrouter.daemon.client_sources import Sources
 from dstmrouter.daemon.dti_link import kinds_of, load_for
-from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dstmrouter.cli.client import Start
     from dstmrouter.config.client import ClientConfig, ClientSection
 
-DEFAULT_CONFIG: Final = Path("/etc/dstm/client.toml")
 
+def lease_as_configured(file: Path, args: Path | None, start: Start) -> None:
+    """Lease until told to stop; or only check the file, and those that it names.
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """How to start, wherever the lease comes from."""
-
-    check_only: bool
-    verbose: bool
-    load: bool  # the kernel module of the tunnel
-
-
-def lease_as_configured(file: Path | None, args: Path | None, start: Start) -> None:
-    """Lease until told to stop; or only check the file, and those that it names."""
-    if file is not None and args is not None:
-        raise ConfigError("expected --config or --args, not both")
-    config = load_client(file or DEFAULT_CONFIG) if args is None else load_legacy_client(args)
+    `args` is ENST's file, which stands for `file`.
+    """
+    config = load_client(file) if args is None else load_legacy_client(args)
     if start.check_only:
-        _describe(args or file or DEFAULT_CONFIG, config)
+        _describe(args or file, config)
         return
     _log_as(config.client, verbose=start.verbose)
     if start.load:
