@@ -1,7 +1,7 @@
 """A client with a share of an address: its packets as they leave, and the answers to them.
 
-The gateway is a mirrored client, which knows no port sets; `dstm-router` drops shared addresses so
-far. What counts is seen where the tunnel ends: every packet that came out of it.
+The gateway is a mirrored client, which knows no port sets. What counts is seen where the tunnel
+ends: every packet that came out of it. `tests/netns/test_shared_address.py` has a real router.
 """
 
 from __future__ import annotations
