@@ -102,6 +102,7 @@ def test_the_module_is_loaded_when_asked_for(foreign_kernel: tuple[Uml, Namespac
     start_in_uml(uml, "-load", before="export MODPROBE_OPTIONS='-d /run/root'\n")
     assert "kernel module is loaded" in uml.run("cat /run/log")
     assert [link["linkinfo"]["info_kind"] for link in uml_facts(uml)] == ["ip6tnl"]
+    uml.run(in_uml("down"), timeout_s=60)
 
 
 @pytest.mark.uml
