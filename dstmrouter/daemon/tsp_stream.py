@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from dstmrouter.daemon.stream_listener import PeerDroppedError
+from dstmrouter.daemon.stream_connection import PeerDroppedError
 from dstmrouter.protocols.tsp_state import Ending
 from dstmrouter.protocols.tsp_status import Status
 from dstmrouter.protocols.tsp_xml import CLOSING
@@ -14,7 +14,7 @@ from dstmrouter.protocols.tsp_xml import CLOSING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dstmrouter.daemon.stream_listener import Connection
+    from dstmrouter.daemon.stream_connection import Connection
     from dstmrouter.daemon.tsp_desk import Desk
     from dstmrouter.protocols.tsp_session import Session
     from dstmrouter.protocols.tsp_xml import Tunnel
