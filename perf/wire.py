@@ -74,8 +74,9 @@ class Ways:
         }
         address = np.array([int(POOL.network_address)], np.uint32)
         rng = np.random.default_rng(7)
-        encap = encap_frames(address, TEP6, options.size, rng)
-        decap = decap_frames(address, TEP6, options.size, rng)
+        port = np.array([4711], np.uint16)
+        encap = encap_frames(address, port, options.size, rng)
+        decap = decap_frames(address, port, client6_of(address), TEP6, options.size, rng)
         many = options.bindings
         to4 = Generator(gateway.far4, "far4", _addressed(encap, "port4"), encap_variation(), many)
         to6 = Generator(gateway.far6, "far6", _addressed(decap, "port6"), decap_variation(), many)
@@ -230,6 +231,7 @@ def main() -> None:
     )
     parser.add_argument("--io", choices=[*MODES], help="only these ports (default: all)")
     parser.add_argument("--alone", action="store_true", help="without testpmd")
+    parser.add_argument("--no-search", action="store_true", help="no search for the no-loss rate")
     parser.add_argument("--quick", action="store_true", help="one short run, no search, no testpmd")
     args = parser.parse_args()
     settle_in()
@@ -240,7 +242,7 @@ def main() -> None:
         bindings=args.bindings,
         ios=tuple(MODES) if args.io is None else (args.io,),
         rivals=not (args.alone or args.quick),
-        search=not args.quick,
+        search=not (args.quick or args.no_search),
     )
     if not testpmd.installed():
         print("dpdk-testpmd is not installed: no comparison", file=sys.stderr)

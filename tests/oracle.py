@@ -12,8 +12,10 @@ import struct
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Final
 
+from tests import oracle_ports
+
 if TYPE_CHECKING:
-    from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, World
+    from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, SharedSpec, World
 
 NOT_ECT, ECT1, ECT0, CE = 0b00, 0b01, 0b10, 0b11
 
@@ -123,7 +125,7 @@ def _require(condition: object, verdict: str) -> None:
 
 
 def _forward(world: World, frame: bytes, port: PortSpec, now_s: int) -> Fate:
-    ethertype, packet = _link(frame, port.vlan)
+    ethertype, packet = link(frame, port.vlan)
     if ethertype == 0x0800:
         return _tunnel(world, _v4(packet), now_s, "ENCAPSULATED")
     inner, verdict = _decapsulated(world, packet, now_s)
@@ -136,7 +138,7 @@ def _forward(world: World, frame: bytes, port: PortSpec, now_s: int) -> Fate:
     return _routed(world, inner, verdict)
 
 
-def _link(frame: bytes, vlan: int | None) -> tuple[int, bytes]:
+def link(frame: bytes, vlan: int | None) -> tuple[int, bytes]:
     _require(len(frame) >= 14, "DROP_NOT_IP")
     ethertype, packet, vid = int.from_bytes(frame[12:14], "big"), frame[14:], 0
     if ethertype == 0x8100:
@@ -170,10 +172,7 @@ def _decapsulated(world: World, octets: bytes, now_s: int) -> tuple[_V4, str]:
     src, dst = IPv6Address(octets[8:24]), IPv6Address(octets[24:40])
     _require(dst in world.rules.tep6, "DROP_NOT_TEP6")
     inner = _v4(_behind_options(next_header, octets[40 : 40 + payload_len]))
-    holder = world.bindings.get(inner.src)
-    _require(holder is None or not holder.shared, "DROP_SHARED_ADDRESS")
-    _require(holder is not None and holder.expires > now_s, "DROP_SPOOF_ADDRESS")
-    _require(holder is not None and holder.client6 == src, "DROP_SPOOF_CLIENT")
+    _check_source(world, inner, src, now_s)
     outer_class = (octets[0] & 15) << 4 | octets[1] >> 4
     tos = inner.octets[1]
     ecn, unusual = ECN_AT_EXIT[tos & 3, outer_class & 3]
@@ -184,8 +183,29 @@ def _decapsulated(world: World, octets: bytes, now_s: int) -> tuple[_V4, str]:
     return inner, "DECAPSULATED_ECN_ODD" if unusual else "DECAPSULATED"
 
 
+def _check_source(world: World, inner: _V4, src: IPv6Address, now_s: int) -> None:
+    """R12."""
+    if inner.src in world.shared:
+        holder = _sharer(world.shared[inner.src], inner, towards_client=False)
+        right = holder is not None and holder.expires > now_s and holder.client6 == src
+        _require(right, "DROP_SPOOF_PORT")
+        return
+    holder = world.bindings.get(inner.src)
+    _require(holder is not None and holder.expires > now_s, "DROP_SPOOF_ADDRESS")
+    _require(holder is not None and holder.client6 == src, "DROP_SPOOF_CLIENT")
+
+
 def _behind_options(next_header: int, rest: bytes) -> bytes:
-    """R11: at most four options headers; hop-by-hop options only in front (RFC 8200 4.1)."""
+    """R11."""
+    next_header, rest = skip_options(next_header, rest)
+    _require(next_header != 44, "DROP_OUTER_FRAGMENT")
+    _require(next_header != 58, "DROP_ICMPV6")
+    _require(next_header == 4, "DROP_NOT_TUNNEL")
+    return rest
+
+
+def skip_options(next_header: int, rest: bytes) -> tuple[int, bytes]:
+    """At most four options headers; hop-by-hop options only in front (RFC 8200 4.1)."""
     for number in range(4):
         if next_header not in ({0, 60} if number == 0 else {60}):
             break
@@ -193,10 +213,7 @@ def _behind_options(next_header: int, rest: bytes) -> bytes:
         octets = 8 + rest[1] * 8
         _require(octets <= len(rest), "DROP_NOT_TUNNEL")
         next_header, rest = rest[0], rest[octets:]
-    _require(next_header != 44, "DROP_OUTER_FRAGMENT")
-    _require(next_header != 58, "DROP_ICMPV6")
-    _require(next_header == 4, "DROP_NOT_TUNNEL")
-    return rest
+    return next_header, rest
 
 
 def _is_echo_request(packet: _V4) -> bool:
@@ -222,7 +239,7 @@ def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = 
     rules = world.rules
     if not own:
         _count_down(packet)
-    binding = _binding(world, packet.dst, now_s)
+    binding = _binding(world, packet, now_s)
     if len(packet.octets) > rules.path_mtu - 40:
         raise DroppedError("DROP_TOO_BIG" if packet.dont_fragment else "DROP_FRAGMENT_OUTER")
     hop = _hop(world, binding.hop)
@@ -236,15 +253,25 @@ def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = 
     return Fate(verdict, hop.port, _ethernet(world, hop, 0x86DD) + outer + inner)
 
 
-def _binding(world: World, dst: IPv4Address, now_s: int) -> BindingSpec:
+def _binding(world: World, packet: _V4, now_s: int) -> BindingSpec:
+    dst = packet.dst
     _require(dst != world.rules.tep4, "DROP_LOCAL")
     _require(any(dst in pool for pool in world.pools), "DROP_NOT_POOL")
     binding = world.bindings.get(dst)
+    if dst in world.shared:
+        binding = _sharer(world.shared[dst], packet, towards_client=True)
     if binding is None:
         raise DroppedError("DROP_NO_BINDING")
-    _require(not binding.shared, "DROP_SHARED_ADDRESS")
     _require(binding.expires > now_s, "DROP_NO_BINDING")
     return binding
+
+
+def _sharer(shared: SharedSpec, packet: _V4, *, towards_client: bool) -> BindingSpec | None:
+    """R2, R25, R27."""
+    key = oracle_ports.key(bytes(packet.octets), towards_client=towards_client)
+    if isinstance(key, str):
+        raise DroppedError(key)
+    return oracle_ports.holder(shared, key)
 
 
 def _count_down(packet: _V4) -> None:
@@ -253,9 +280,21 @@ def _count_down(packet: _V4) -> None:
     packet.octets[8] -= 1
 
 
-def _routed(world: World, packet: _V4, verdict: str) -> Fate:
-    """R15."""
-    _count_down(packet)
+def originate(world: World, packet: bytes, now_s: int, verdict: str) -> Fate | None:
+    """What becomes of a packet of our own; None if it has no way."""
+    own = _V4(bytearray(packet))
+    try:
+        if own.dst == world.rules.tep4 or any(own.dst in pool for pool in world.pools):
+            return _tunnel(world, own, now_s, verdict, own=True)
+        return _routed(world, own, verdict, own=True)
+    except DroppedError:
+        return None
+
+
+def _routed(world: World, packet: _V4, verdict: str, *, own: bool = False) -> Fate:
+    """R15; the TTL of our own packets stays."""
+    if not own:
+        _count_down(packet)
     nets = [net for net in world.routes if packet.dst in net]
     _require(nets, "DROP_UNREACHABLE")
     hop = _hop(world, world.routes[max(nets, key=lambda net: net.prefixlen)])

@@ -1,7 +1,6 @@
 """The sending half of a packet_mmap port: from UMEM frames into the kernel's slots.
 
-Measured with 64-octet packets, bursts of 1,024, over veth: 200 ns a packet to copy, 1,400 ns in the
-kernel's send.
+Measured with 64-octet packets over veth: nine tenths of the time is the kernel's send.
 """
 
 from __future__ import annotations
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 # What send(2) answers when the device's queue is full, and when the interface is down or gone. The
 # packets wait in their slots, and `transmit` takes no more when all slots are full.
 _CONGESTED: Final = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
+# A device may also refuse a packet for good (too long for the other end of a veth pair), with the
+# same answer. It would keep all others waiting.
+_REFUSALS_MAX: Final = 3
 _DOWN: Final = frozenset({errno.ENETDOWN, errno.ENXIO, errno.ENODEV})
 
 
@@ -35,10 +37,12 @@ class PacketSender:
     """A sending socket, its ring, and the frames that have been copied into it (`sent`)."""
 
     def __init__(self, socket: PacketSocket, ring: mmap.mmap, umem: Umem) -> None:
-        self.counters = dict.fromkeys(("tx_full", "tx_too_long", "tx_congested", "tx_down"), 0)
+        names = ("tx_full", "tx_too_long", "tx_congested", "tx_refused", "tx_down")
+        self.counters = dict.fromkeys(names, 0)
         self._socket = socket
         self._slots = SlotRing(ring, umem.chunk_size, umem.memory)
         self._sent: list[Addrs] = []
+        self._refused = -1, 0  # slot, how often
         self._requested = False  # there are slots that the kernel has not worked on
 
     @classmethod
@@ -50,6 +54,7 @@ class PacketSender:
         with ExitStack() as undo:
             socket = PacketSocket(interface)
             undo.callback(socket.close)
+            socket.set(uapi.PACKET_VNET_HDR, 1)
             socket.set(uapi.PACKET_QDISC_BYPASS, 1)
             socket.set(uapi.PACKET_LOSS, 1)  # drop what the device refuses, go on with the rest
             # All slots at once, each with the kernel's book-keeping.
@@ -87,6 +92,7 @@ class PacketSender:
         refusal = self._socket.send_requested()
         if refusal in _CONGESTED:
             self.counters["tx_congested"] += 1
+            self._note_refusal()
         elif refusal in _DOWN:
             self.counters["tx_down"] += 1
         elif refusal:
@@ -95,6 +101,16 @@ class PacketSender:
             )
         else:
             self._requested = False
+
+    def _note_refusal(self) -> None:
+        """Give up a packet that the device refuses again and again."""
+        slot = self._slots.first_requested()
+        last, times = self._refused
+        times = times + 1 if slot == last else 1
+        self._refused = slot, times % _REFUSALS_MAX
+        if times == _REFUSALS_MAX:
+            self._slots.void(slot)
+            self.counters["tx_refused"] += 1
 
     def reclaim(self) -> Addrs:
         """Take back the frames whose packets have been copied."""

@@ -47,8 +47,6 @@ TP_STATUS_VLAN_TPID_VALID: Final = 1 << 6
 TP_STATUS_AVAILABLE: Final = 0
 TP_STATUS_SEND_REQUEST: Final = 1 << 0
 
-TPACKET_ALIGNMENT: Final = 16
-
 # struct tpacket_req: block_size, block_nr, frame_size, frame_nr
 TPACKET_REQ: Final = struct.Struct("=4I")
 # struct tpacket_req3: the same, then retire_blk_tov (ms), sizeof_priv, feature_req_word
@@ -90,9 +88,9 @@ PACKET: Final = np.dtype(
 assert PACKET.itemsize == 48
 
 SLOT: Final = np.dtype(
-    [  # struct tpacket2_hdr; a packet to send follows at once
+    [  # struct tpacket2_hdr, then struct virtio_net_hdr; a packet to send follows at once
         ("status", "<u4"),
-        ("len", "<u4"),
+        ("len", "<u4"),  # octets of the packet and of its virtio_net_hdr
         ("snaplen", "<u4"),
         ("mac", "<u2"),
         ("net", "<u2"),
@@ -101,10 +99,16 @@ SLOT: Final = np.dtype(
         ("vlan_tci", "<u2"),
         ("vlan_tpid", "<u2"),
         ("padding", "V4"),
+        ("flags", "u1"),
+        ("gso_type", "u1"),
+        ("hdr_len", "<u2"),  # octets of the packet that the kernel copies
+        ("gso_size", "<u2"),
+        ("csum_start", "<u2"),
+        ("csum_offset", "<u2"),
     ]
 )
-assert SLOT.itemsize == 32
-assert SLOT.itemsize % TPACKET_ALIGNMENT == 0
+assert SLOT.itemsize == 42
+VNET_HDR_LEN: Final = 10
 
 # struct virtio_net_hdr (virtio_net.h), right before the Ethernet header with PACKET_VNET_HDR:
 # flags, gso_type, hdr_len, gso_size, csum_start (octets from the Ethernet header), csum_offset

@@ -3,8 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dstmrouter.io.slotring import SlotRing
-from dstmrouter.io.uapi_packet import SLOT, TP_STATUS_AVAILABLE, TP_STATUS_SEND_REQUEST
+from dstmrouter.io.slotring import COPIED_MAX, SlotRing
+from dstmrouter.io.uapi_packet import (
+    SLOT,
+    TP_STATUS_AVAILABLE,
+    TP_STATUS_SEND_REQUEST,
+    VNET_HDR_LEN,
+)
 from dstmrouter.io.umem import DESC, Descs
 
 SLOT_SIZE = 2048
@@ -16,6 +21,7 @@ def descs(first: int, n: int) -> Descs:
     made = np.zeros(n, DESC)
     made["addr"] = np.arange(first, first + n) * 7
     made["len"] = 60 + np.arange(first, first + n)
+    made["len"][5::6] = 300
     return made
 
 
@@ -30,8 +36,10 @@ class Kernel:
     def send(self, limit: int = SLOTS) -> list[bytes]:
         sent: list[bytes] = []
         while len(sent) < limit and self.slots["status"][self.next] == TP_STATUS_SEND_REQUEST:
-            start = self.next * SLOT_SIZE + SLOT.itemsize
-            sent.append(bytes(self.memory[start : start + int(self.slots["len"][self.next])]))
+            slot, start = self.slots[self.next], self.next * SLOT_SIZE + SLOT.itemsize
+            length = int(slot["len"]) - VNET_HDR_LEN
+            assert int(slot["hdr_len"]) == (length if length <= COPIED_MAX else 0)
+            sent.append(bytes(self.memory[start : start + length]))
             self.slots["status"][self.next] = TP_STATUS_AVAILABLE
             self.next = (self.next + 1) % SLOTS
         return sent
@@ -63,7 +71,7 @@ def test_a_full_ring_takes_what_has_become_free() -> None:
     assert ring.submit(descs(8, 5)) == 0
     assert len(kernel.send(2)) == 2
     assert ring.submit(descs(8, 5)) == 2
-    assert [len(p) for p in kernel.send()] == [60 + i for i in range(2, 10)]
+    assert [len(p) for p in kernel.send()] == [62, 63, 64, 65, 66, 67, 68, 69]
 
 
 def test_slots_that_become_free_out_of_order_wait_for_the_first() -> None:

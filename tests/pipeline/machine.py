@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.binding import Words6
-    from dstmrouter.pipeline.outcome import Outcome
+    from dstmrouter.pipeline.outcome import Made, Outcome
     from tests.pipeline.worlds import BindingSpec, World
 
 CHUNK: Final = 2048
@@ -43,20 +43,30 @@ HEADROOM: Final = 256  # what the kernel leaves (XDP_PACKET_HEADROOM)
 BEHIND: Final = 4096  # as behind the last chunk of a UMEM
 BEFORE: Final = 44  # octets before a frame that the widest tunnel header needs: 40, and one tag
 FRAMES: Final = 1024
+SPARE: Final = 2048  # frames for packets that the pipeline makes
 NAMES: Final = {verdict.value: verdict.name for verdict in Verdict}
 
 
 def binding_columns(world: World) -> BindingColumns:
     """The bindings of a world, with lifetimes counted from time 0."""
-    specs = list(world.bindings.values())
+    sets = [
+        (client4, divided, psid, spec)
+        for client4, divided in world.shared.items()
+        for psid, spec in divided.holders.items()
+    ]
+    held = [*world.bindings.items(), *((client4, spec) for client4, _, _, spec in sets)]
+    specs = [spec for _, spec in held]
     columns = full_address_columns(
-        np.array([int(client4) for client4 in world.bindings], np.uint32),
+        np.array([int(client4) for client4, _ in held], np.uint32),
         words6([spec.client6 for spec in specs]),
         lifetime_s=np.array([_lifetime(spec) for spec in specs], np.uint32),
         tep6=world.rules.tep6,
         tep=np.array([spec.tep for spec in specs], np.uint8),
     )
-    columns.psid_len[:] = [6 if spec.shared else 0 for spec in specs]
+    whole = len(world.bindings)
+    columns.psid_offset[whole:] = [divided.offset for _, divided, _, _ in sets]
+    columns.psid_len[whole:] = [divided.length for _, divided, _, _ in sets]
+    columns.psid[whole:] = [psid for _, _, psid, _ in sets]
     return columns
 
 
@@ -71,18 +81,23 @@ def tables(world: World) -> Tables:
 
 def _bindings(world: World) -> BindingTable:
     tep4 = None if world.rules.tep4 is None else int(world.rules.tep4)
-    blocks, rows = len(covered_blocks(world.pools, tep4)) + 1, FIXED_ROWS + len(world.bindings)
+    columns = binding_columns(world)
+    blocks = len(covered_blocks(world.pools, tep4)) + 1
+    rows = FIXED_ROWS + len(columns) + len(world.shared)
+    sizes = blocks, rows, sum(1 << divided.length for divided in world.shared.values())
     # Zeroed pages that nobody touches cost nothing: the directory alone has 64 MiB.
-    table = BindingTable(mmap.mmap(-1, sum(BindingTable.sizes(blocks, rows))), blocks, rows)
+    table = BindingTable(mmap.mmap(-1, sum(BindingTable.sizes(*sizes))), *sizes)
     table.lay_out(world.pools, tep4)
     hops = {spec.client6: spec.hop for spec in world.bindings.values()}
+    for divided in world.shared.values():
+        hops |= {spec.client6: spec.hop for spec in divided.holders.values()}
 
     def hops_of(client6: Words6) -> npt.NDArray[np.uint32]:
         return np.array([hops[IPv6Address(row.tobytes())] for row in client6], np.uint32)
 
     writer = BindingWriter(table, Turns(bytearray(Turns.size(1)), 1), world.rules.tep6, hops_of)
-    result = writer.apply("server", binding_columns(world), 0)
-    assert result.applied == len(world.bindings), result.reasons
+    result = writer.apply("server", columns, 0)
+    assert result.applied == len(columns), result.reasons
     return table
 
 
@@ -112,6 +127,24 @@ def _ports(world: World) -> PortTable:
     return ports
 
 
+class SparePool:
+    """A FrameSource over the chunks from number `first` on."""
+
+    def __init__(self, first: int, frames: int) -> None:
+        self.free = [n * CHUNK for n in range(first, first + frames)]
+
+    def __len__(self) -> int:
+        return len(self.free)
+
+    def take(self, limit: int) -> npt.NDArray[np.uint64]:
+        n = min(limit, len(self.free))
+        taken, self.free = self.free[:n], self.free[n:]
+        return np.array(taken, np.uint64)
+
+    def give(self, addrs: npt.NDArray[np.uint64]) -> None:
+        self.free += [addr // CHUNK * CHUNK for addr in addrs.tolist()]
+
+
 class Machine:
     """Forwarders and their frame memory; the content of unused octets is left over from before."""
 
@@ -123,13 +156,16 @@ class Machine:
         self._frames = frames
         self.tables = tables(world)
         self._random = random.Random(seed)
-        self.memory = bytearray(self._random.randbytes(frames * CHUNK + BEHIND))
+        self.memory = bytearray(self._random.randbytes((frames + SPARE) * CHUNK + BEHIND))
         self.octets = np.frombuffer(self.memory, np.uint8)
-        rules = TunnelRules(**dataclasses.asdict(world.rules))
-        steps = Forwarder(FrameMemory(self.memory), self.tables, rules)
+        rules = TunnelRules(**dataclasses.asdict(world.rules), icmp=world.icmp)
+        self.spare = SparePool(frames, SPARE)
+        steps = Forwarder(FrameMemory(self.memory), self.tables, rules, self.spare)
         compiled = CompiledForwarder(self.memory, self.tables, rules, steps)
         self._forwarders = {each.engine: each for each in (steps, compiled)}
         self.outcome: Outcome
+        self.made: list[Fate] = []
+        """What the last burst made the router send of its own; the frames are free again."""
 
     def run(self, frames: Sequence[bytes], port: int, now_s: int, shift: int = 0) -> list[Fate]:
         """Process one burst; frames start up to `shift` octets later than the kernel puts them."""
@@ -144,6 +180,7 @@ class Machine:
         outcome = forwarder.process(np.array(at, np.intp), length, port, now_s)
         self._check_untouched(before, at, frames)
         self.outcome = outcome
+        self.made = [fate for made in outcome.made for fate in self._take_made(made)]
         return self._fates(outcome, at)
 
     def _check_untouched(
@@ -154,7 +191,18 @@ class Machine:
         for start, frame in zip(at, frames, strict=True):
             ours = slice(start - BEFORE, start + len(frame))
             now[ours] = before[ours]
+        spare = slice(self._frames * CHUNK, (self._frames + SPARE) * CHUNK)
+        now[spare] = before[spare]
         assert np.array_equal(now, before)
+
+    def _take_made(self, made: Made) -> list[Fate]:
+        frames = [
+            bytes(self.memory[start : start + length])
+            for start, length in zip(made.at.tolist(), made.length.tolist(), strict=True)
+        ]
+        self.spare.give(made.at.astype(np.uint64))
+        names = [NAMES[number] for number in made.verdicts.tolist()]
+        return [Fate(name, made.port, frame) for name, frame in zip(names, frames, strict=True)]
 
     def _fates(self, outcome: Outcome, at: Sequence[int]) -> list[Fate]:
         fates = [Fate(NAMES[number]) for number in outcome.verdicts.tolist()]

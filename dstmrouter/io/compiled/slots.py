@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dstmrouter.io.uapi_packet import SLOT, TP_STATUS_AVAILABLE, TP_STATUS_SEND_REQUEST
+from dstmrouter.io.slotring import COPIED_MAX
+from dstmrouter.io.uapi_packet import (
+    SLOT,
+    TP_STATUS_AVAILABLE,
+    TP_STATUS_SEND_REQUEST,
+    VNET_HDR_LEN,
+)
 from dstmrouter.io.umem import DESC
 from dstmrouter.jit.functions import NONE, ONE, U, address, compiled, field_at
 from dstmrouter.jit.pointers import (
@@ -16,6 +22,7 @@ from dstmrouter.jit.pointers import (
     observe32,
     prefetch_to_write,
     publish32,
+    store16,
     store32,
 )
 
@@ -26,7 +33,8 @@ if TYPE_CHECKING:
     from dstmrouter.io.slotring import SlotRing
     from dstmrouter.io.umem import Descs
 
-_STATUS_AT, _LEN_AT = field_at(SLOT, "status"), field_at(SLOT, "len")
+_STATUS_AT, _LEN_AT, _COPIED_AT = (field_at(SLOT, name) for name in ("status", "len", "hdr_len"))
+_VNET_LEN, _COPIED_MAX = U(VNET_HDR_LEN), U(COPIED_MAX)
 _PACKET_AT: Final = U(SLOT.itemsize)
 _AVAILABLE, _REQUEST = U(TP_STATUS_AVAILABLE), U(TP_STATUS_SEND_REQUEST)
 _DESC_SIZE, _DESC_LEN = U(DESC.itemsize), field_at(DESC, "len")
@@ -50,7 +58,8 @@ def submit(
         prefetch_to_write(slot + _AHEAD * slot_size)
         length = load32(desc + _DESC_LEN)
         copy(slot + _PACKET_AT, packets + load64(desc), length)
-        store32(slot + _LEN_AT, length)
+        store32(slot + _LEN_AT, length + _VNET_LEN)
+        store16(slot + _COPIED_AT, length if length <= _COPIED_MAX else NONE)
         publish32(slot + _STATUS_AT, _REQUEST)
         done += ONE
         at = at + ONE if at + ONE < slots else NONE
