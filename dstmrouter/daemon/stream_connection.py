@@ -87,7 +87,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._octets or self._ended:
             await asyncio.sleep(0)  # read without waiting: others must run too
         else:
-            await self._wait_for_octets()
+            self._received = self._loop.create_future()
+            self._watch()
+            try:
+                await self._received
+            finally:
+                self._received = None
         if self._error is not None:
             raise self._error
         octets, self._octets = self._octets[:limit], self._octets[limit:]
@@ -125,14 +130,6 @@ class Connection(asyncio.BufferedProtocol):
                     await self._lost
         if self._error is not None:
             raise self._error
-
-    async def _wait_for_octets(self) -> None:
-        self._received = self._loop.create_future()
-        self._watch()
-        try:
-            await self._received
-        finally:
-            self._received = None
 
     def _watch(self) -> None:
         """See to it that the timer ends no later than the deadline; a later one finds it so."""
