@@ -22,12 +22,8 @@ from dstmrouter.daemon.rpc_dispatch import RpcDispatcher
 from dstmrouter.daemon.rpc_leases import Caller, LeaseProcedures, Tunnel
 from dstmrouter.daemon.rpc_tally import RpcTally
 from dstmrouter.daemon.rpcbind_registration import Registration
-from dstmrouter.daemon.stream_listener import (
-    Connection,
-    StreamListener,
-    StreamTally,
-    bind_stream,
-)
+from dstmrouter.daemon.stream_connection import Connection, StreamTally
+from dstmrouter.daemon.stream_listener import StreamListener, bind_stream
 from dstmrouter.daemon.tally import Tally, tally_rows
 from dstmrouter.errors import DecodeError
 from dstmrouter.protocols.cookies import Cookies

@@ -14,7 +14,8 @@ import structlog
 
 from dstmrouter.daemon.admission import Admission
 from dstmrouter.daemon.datagram_socket import DatagramTally
-from dstmrouter.daemon.stream_listener import Connection, StreamListener, StreamTally, bind_stream
+from dstmrouter.daemon.stream_connection import Connection, StreamTally
+from dstmrouter.daemon.stream_listener import StreamListener, bind_stream
 from dstmrouter.daemon.tally import tally_rows
 from dstmrouter.daemon.tsp_desk import Desk, Office
 from dstmrouter.daemon.tsp_stream import converse

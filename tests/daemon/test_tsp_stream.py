@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from dstmrouter.daemon.stream_listener import PeerDroppedError
+from dstmrouter.daemon.stream_connection import PeerDroppedError
 from dstmrouter.daemon.tsp_stream import converse
 from dstmrouter.protocols import tsp_session
 from dstmrouter.protocols.tsp_state import Ending
