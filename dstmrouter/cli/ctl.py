@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 from rich.console import Console
 
-from dstmrouter.cli import ctl_convert, ctl_counters, ctl_history, ctl_lease, ctl_tsp_user
+from dstmrouter.cli import (
+    ctl_convert,
+    ctl_counters,
+    ctl_history,
+    ctl_lease,
+    ctl_tsp_user,
+    ctl_watch,
+)
 from dstmrouter.cli.ctl_access import (
     ROUTER_DEFAULT,
     SERVER_DEFAULT,
@@ -55,6 +62,9 @@ app = typer.Typer(
 )
 app.command("counters")(ctl_counters.counters)
 app.command("convert")(ctl_convert.convert)
+app.command("trace")(ctl_watch.trace)
+app.command("capture")(ctl_watch.capture)
+app.command("explain")(ctl_watch.explain)
 app.command("whohad")(ctl_history.whohad)
 app.add_typer(ctl_lease.app, name="lease")
 app.add_typer(ctl_history.app, name="history")

@@ -74,11 +74,16 @@ class PortConfig(Section):
     busy_poll: bool = False
 
     @property
+    def name(self) -> str:
+        """What people call the port."""
+        return self.interface if self.vlan is None else f"{self.interface}.{self.vlan}"
+
+    @property
     def addressed_interface(self) -> str:
         """The interface on which the kernel keeps this port's addresses, routes, neighbours."""
         if self.kernel_interface is not None:
             return self.kernel_interface
-        return self.interface if self.vlan is None else f"{self.interface}.{self.vlan}"
+        return self.name
 
 
 class UmemConfig(Section):

@@ -26,14 +26,18 @@ from dstmrouter.io.steering import (
     load_tc,
     load_xdp,
 )
+from dstmrouter.io.uapi import TcAction, XdpAction
+from dstmrouter.wire import ether
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from ipaddress import IPv4Network, IPv6Address
 
     from dstmrouter.config.router import PortConfig
+    from dstmrouter.io.bpf import Program
 
 PACKET_MMAP: Final = "packet_mmap"
+_STEERED_BY: Final = 256  # octets from the start of a frame: more than programs look at
 BUSY_POLL_US: Final = 20  # long enough to find the next burst at 50,000 bursts/s
 _XDP_MODES: Final = {
     "auto": None,
@@ -53,6 +57,7 @@ class Attachment:
             self._maps.set_tep6(tep6)
             self._maps.set_pools(pools)
             self._undo = undo.pop_all()
+        self._programs: dict[int, tuple[Program, int]] = {}  # by port, and what it says to ours
 
     def attach(self, number: int, port: PortConfig, workers: int) -> PortPlan:
         """Steer our packets on a port to its workers; say how they are to open it.
@@ -71,7 +76,7 @@ class Attachment:
         if port.mode == PACKET_MMAP:
             return self._attach_tc(number, port, workers)
         try:
-            return self._attach_xdp(port)
+            return self._attach_xdp(number, port)
         except SystemCallError as error:
             if port.mode != "auto":
                 raise
@@ -82,11 +87,19 @@ class Attachment:
         """Detach everything; harmless when repeated."""
         self._undo.close()
 
-    def _attach_xdp(self, port: PortConfig) -> PortPlan:
+    def takes(self, number: int, frame: bytes) -> bool | None:
+        """Whether the program of a port would take a frame from the kernel; None if unknown."""
+        program, ours = self._programs.get(number, (None, 0))
+        if program is None or len(frame) < ether.HEADER_LEN:
+            return None
+        return program.run(frame[:_STEERED_BY]).action == ours
+
+    def _attach_xdp(self, number: int, port: PortConfig) -> PortPlan:
         xskmap = self._undo.enter_context(XskMap.create())
         program = self._undo.enter_context(load_xdp(self._maps, xskmap, port.vlan))
         link = attach_xdp(_ifindex(port.interface), program, _XDP_MODES[port.mode])
         self._undo.enter_context(link)
+        self._programs[number] = program, XdpAction.REDIRECT
         _log.info(
             "steering program attached",
             port=port.interface,
@@ -107,6 +120,7 @@ class Attachment:
         wanted = self._undo.enter_context(load_filter(self._maps, port.vlan))
         program = self._undo.enter_context(load_tc(self._maps, port.vlan))
         self._undo.enter_context(attach_tcx(_ifindex(port.interface), program))
+        self._programs[number] = program, TcAction.SHOT
         _log.info("steering program attached", port=port.interface, tc="ingress, drops our packets")
         group = (os.getpid() * 8 + number) & 0xFFFF  # per port and router, in one namespace
         return PortPlan(

@@ -24,6 +24,7 @@ from dstmrouter.daemon.plan import PortPlan, UmemPlan, WorkerPlan
 from dstmrouter.daemon.router_control import RouterControl
 from dstmrouter.daemon.routing import Routing
 from dstmrouter.daemon.shared import SharedTables, Sizes
+from dstmrouter.daemon.watching import Watching
 from dstmrouter.daemon.workerpool import WorkerPool
 from dstmrouter.errors import DstmError
 from dstmrouter.io.blackholes import add_blackhole, remove_blackhole
@@ -80,6 +81,7 @@ class Supervisor:
     def __init__(self, config: RouterConfig) -> None:
         self.config = config
         self.clock_zero = time.monotonic()
+        self.rules = tunnel_rules(config)  # the same for all workers: it has a secret
         self.pools = [pool.prefix for pool in config.pool]
         blocks = len(covered_blocks(self.pools, int(config.tunnel.tep4))) + 1
         sizes = Sizes(
@@ -108,6 +110,7 @@ class Supervisor:
             tables.bindings, self.writer, self.shared.turns, sizes.spare_rows // 2, self.now_s
         )
         self.followers = [self._follower(feed) for feed in config.feed]
+        self.attachment: Attachment | None = None
         self.workers: WorkerPool | None = None
         self._generation6 = self.routing.generation6
 
@@ -151,7 +154,7 @@ class Supervisor:
         control = self._control()
         undo.callback(control.close)
         background.run(control.run())
-        attachment = Attachment(self.config.tunnel.tep6, self.pools)
+        self.attachment = attachment = Attachment(self.config.tunnel.tep6, self.pools)
         undo.callback(attachment.close)
         count = self.config.router.workers
         ports = [
@@ -196,7 +199,6 @@ class Supervisor:
         config = self.config
         cpus = config.router.cpus or spare_cpus(config.router.workers)
         umem = UmemPlan(**config.umem.model_dump())
-        rules = tunnel_rules(config)
         return [
             WorkerPlan(
                 worker=worker,
@@ -207,7 +209,7 @@ class Supervisor:
                 sizes=self.shared.sizes,
                 ports=tuple(ports),
                 umem=umem,
-                rules=rules,
+                rules=self.rules,
                 compiled=config.worker.engine == "compiled",
             )
             for worker in range(config.router.workers)
@@ -222,7 +224,7 @@ class Supervisor:
         return ControlServer(
             config.router.control,
             curve=curve,
-            handlers=RouterControl(self).handlers(),
+            handlers=RouterControl(self).handlers() | Watching(self).handlers(),
             on_push=self.intake.apply,
         )
 

@@ -54,6 +54,7 @@ class RouterControl:
                 {"worker": number, "pid": pid} | _ledger(board.read(number), uptime_s)
                 for number, pid in sorted((workers.pids() if workers else {}).items())
             ],
+            "watched": router.shared.taps.armed,
             "worker_deaths": workers.deaths if workers else 0,
             "feeds": [follower.state() for follower in router.followers],
             "routing": router.routing.counters(),

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dstmrouter.daemon.engine import Engine
 from dstmrouter.daemon.plan import PortPlan, WorkerPlan, read_plan
 from dstmrouter.daemon.shared import SharedTables
+from dstmrouter.daemon.tap import Tap
 from dstmrouter.errors import DstmError
 from dstmrouter.io.afxdp import XskConfig, XskMode, open_sockets
 from dstmrouter.io.packetconfig import PacketMmapConfig
@@ -156,6 +157,7 @@ def forward(plan: WorkerPlan) -> None:
         gc.freeze()  # what is there stays; collecting it again and again would cost milliseconds
         ports = open_ports(plan, umem, undo)  # late: from here on packets wait for us
         engine = Engine(umem, ports, forwarder, shared.counters, plan.worker)
+        engine.tap = Tap(shared.taps, plan.worker, umem.memory)
         worker = Worker(plan, shared, engine)
         signal.signal(signal.SIGTERM, worker.stop)
         if plan.compiled:
