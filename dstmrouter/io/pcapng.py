@@ -5,6 +5,7 @@ draft-ietf-opsawg-pcapng: a section header, one interface description a port, en
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from dpkt import pcapng
@@ -58,6 +59,8 @@ class CommentedWriter:
             self._file.write(bytes(block))  # type: ignore[call-overload]
             self._file.flush()  # so that others can follow the file
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.close()
             raise DstmError(f"{self._path}: {error.strerror}") from error
 
 

@@ -83,7 +83,10 @@ class Filter:
         self._program: list[Instruction] = found
         for at, instruction in enumerate(found):
             if not _is_good(instruction, at, len(found)):
-                raise DstmError(f"filter: instruction {at} is none of classic BPF: {instruction}")
+                raise DstmError(
+                    f"filter: instruction {at} is not possible: {instruction} "
+                    f"(the loops of protochain are not)"
+                )
 
     def matches(self, memory: FrameMemory, at: Index, length: npt.NDArray[np.int64]) -> Mask:
         """Which of the frames at `at` with `length` octets the filter accepts, shape (n,)."""
