@@ -26,6 +26,7 @@ class PortPlan:
     filter_fd: int | None  # the program that filters for packet sockets
     fanout_group: int | None  # of packet_mmap, if several workers share the interface
     busy_poll_us: int
+    vlan: int | None = None  # tells ports apart that share an interface
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,8 +141,8 @@ class Supervisor:
         Raises DstmError if another router has a port of ours, before anything is changed.
         """
         self.config.router.run_dir.mkdir(parents=True, exist_ok=True)
-        for port in self.config.port:
-            undo.enter_context(claim(port.interface))
+        for interface in dict.fromkeys(port.interface for port in self.config.port):
+            undo.enter_context(claim(interface))
         for pool in self.pools:
             add_blackhole(pool)
             undo.callback(remove_blackhole, pool)  # also that of a predecessor that was killed
@@ -156,10 +156,7 @@ class Supervisor:
         background.run(control.run())
         self.attachment = attachment = Attachment(self.config.tunnel.tep6, self.pools)
         undo.callback(attachment.close)
-        count = self.config.router.workers
-        ports = [
-            attachment.attach(number, port, count) for number, port in enumerate(self.config.port)
-        ]
+        ports = attachment.attach_all(self.config.port, self.config.router.workers)
         plans = self._plans(ports)
         leave_to_workers({plan.cpu for plan in plans})
         self.workers = WorkerPool(plans, self.shared)
@@ -181,7 +178,7 @@ class Supervisor:
             for port, about in zip(self.config.port, notice["ports"], strict=True):
                 _log.info(
                     "port open",
-                    port=port.interface,
+                    port=port.name,
                     worker=worker,
                     mode=about["mode"],
                     refused=about["notes"] or None,

@@ -97,7 +97,7 @@ class RouterControl:
         state = HopState(int(hop["state"]))
         if state is not HopState.RESOLVED:
             return state.name.lower()
-        port = self._router.config.port[int(hop["port"])].interface
+        port = self._router.config.port[int(hop["port"])].name
         return f"{bytes(hop['mac']).hex(':')} {port}"
 
     async def _counters(self, _params: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class RouterControl:
         return {
             "ports": [
                 {
-                    "name": port.interface,
+                    "name": port.name,
                     "interface": port.addressed_interface,
                     "vlan": port.vlan,
                     "link": _link(links[number]) if number in links else None,

@@ -164,11 +164,12 @@ class Watching:
     def _steered(self, port: int, frame: bytes, told: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """What the program of the port adds to this: it may leave the frame to the kernel."""
         attachment = self._router.attachment
-        taken = None if attachment is None else attachment.takes(port, frame)
+        interface = self._router.config.port[port].interface
+        taken = None if attachment is None else attachment.takes(interface, frame)
         if taken is None:
             return told
         says = "takes it from the kernel" if taken else "leaves it to the kernel"
-        fact = dataclasses.asdict(Fact("steering", f"the program of {self._names[port]} {says}"))
+        fact = dataclasses.asdict(Fact("steering", f"the program of {interface} {says}"))
         first = told[0] | {"facts": [fact, *told[0]["facts"]]}
         if taken:
             return [first, *told[1:]]

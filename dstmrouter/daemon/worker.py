@@ -27,6 +27,7 @@ from dstmrouter.io.afxdp import XskConfig, XskMode, open_sockets
 from dstmrouter.io.packetconfig import PacketMmapConfig
 from dstmrouter.io.packetmmap import PacketMmapPort
 from dstmrouter.io.steering import XskMap
+from dstmrouter.io.taggedport import parted
 from dstmrouter.io.umem import Umem
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
@@ -112,7 +113,8 @@ class Worker:
 def open_ports(plan: WorkerPlan, umem: Umem, undo: contextlib.ExitStack) -> list[Port]:
     """Open the worker's queue of all ports, AF_XDP ones together; they share `umem`."""
     opened: dict[str, Port] = {}
-    xdp = [port for port in plan.ports if port.mode != PACKET_MMAP]
+    ports = {port.interface: port for port in plan.ports}  # each once, also if several share it
+    xdp = [port for port in ports.values() if port.mode != PACKET_MMAP]
     if xdp:
         configs = [_xsk_config(plan, port) for port in xdp]
         names = [port.interface for port in xdp]
@@ -121,7 +123,7 @@ def open_ports(plan: WorkerPlan, umem: Umem, undo: contextlib.ExitStack) -> list
             opened[port.interface] = sock
             assert port.xskmap_fd is not None
             XskMap.from_fd(port.xskmap_fd).set(plan.worker, sock.fileno())
-    for port in plan.ports:
+    for port in ports.values():
         if port.mode == PACKET_MMAP:
             config = PacketMmapConfig(
                 tx_slots=plan.umem.tx_slots,
@@ -131,7 +133,7 @@ def open_ports(plan: WorkerPlan, umem: Umem, undo: contextlib.ExitStack) -> list
             )
             opened[port.interface] = PacketMmapPort.open(port.interface, umem, config)
             undo.callback(opened[port.interface].close)
-    return [opened[port.interface] for port in plan.ports]
+    return parted([(opened[port.interface], port.vlan) for port in plan.ports], umem.octets)
 
 
 def _xsk_config(plan: WorkerPlan, port: PortPlan) -> XskConfig:

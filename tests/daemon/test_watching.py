@@ -175,8 +175,8 @@ def test_steering_has_the_first_word(asking: Callable[[Scenario], None]) -> None
     class Steering:
         answer: bool | None = True
 
-        def takes(self, number: int, frame: bytes) -> bool | None:
-            assert (number, frame) == (0, TO_CLIENT)
+        def takes(self, interface: str, frame: bytes) -> bool | None:
+            assert (interface, frame) == ("eth0", TO_CLIENT)
             return self.answer
 
     async def scenario(router: Supervisor, ask: Ask) -> None:
