@@ -26,7 +26,10 @@ MAC6: Final = "02:00:00:00:06:01"
 NEXT4: Final = "02:00:00:00:04:02"
 NEXT6: Final = "02:00:00:00:06:02"
 
-Bindings: TypeAlias = Annotated[Path, typer.Option(help="CSV with columns ipv4,client6[,tep6]")]
+Bindings: TypeAlias = Annotated[
+    Path,
+    typer.Option(help="CSV with columns ipv4,client6[,tep6][,psid_offset,psid_len,psid]"),
+]
 Tep6: TypeAlias = Annotated[list[str], typer.Option(help="Our IPv6 address; may be repeated.")]
 Pools: TypeAlias = Annotated[list[str], typer.Option(help="IPv4 prefix of clients; repeatable.")]
 Capture: TypeAlias = Path | None
@@ -70,6 +73,7 @@ def replay(
 ) -> None:
     """Run captures through the pipeline and write what would leave; needs no privileges."""
     from dstmrouter.daemon import replay as replays  # a router that runs needs no capture files
+    from dstmrouter.daemon.bindings_file import read_bindings
 
     rules = TunnelRules(
         tep6=tuple(_parse(IPv6Address, text, "--tep6") for text in tep6),
@@ -81,7 +85,7 @@ def replay(
     )
     pools = [_parse(IPv4Network, text, "--pool") for text in pool]
     sides = [_side(in4, out4, (mac4, next4)), _side(in6, out6, (mac6, next6))]
-    counts = replays.replay(rules, pools, replays.read_bindings(bindings, rules.tep6), sides)
+    counts = replays.replay(rules, pools, read_bindings(bindings, rules.tep6), sides)
     rows: Rows = {
         v.name: {"packets": p, "octets": o, "help": v.help} for v, (p, o) in counts.items()
     }
