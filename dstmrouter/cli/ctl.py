@@ -179,8 +179,12 @@ def check_config(
 ) -> None:
     """Check a configuration file; every problem is one line, exit code 2."""
     from dstmrouter.config import load  # with all that checks: only here
+    from dstmrouter.daemon.filtering import compile_filters
 
-    loaders = {"router": load.load_router, "server": load.load_server, "client": load.load_client}
+    def load_router(path: Path) -> None:
+        compile_filters(load.load_router(path).port, path)
+
+    loaders = {"router": load_router, "server": load.load_server, "client": load.load_client}
     kind = _kind(file)
     loaders[kind](file)
     if as_json:

@@ -11,12 +11,12 @@ import typer
 
 from dstmrouter.cli.ctl_access import ROUTER_DEFAULT, Access, AsJson, Router, print_json
 from dstmrouter.errors import ConfigError, ControlError
-from dstmrouter.io.capturefile import read_packets
 from dstmrouter.io.pcapfilter import compile_filter
-from dstmrouter.io.pcapng import CommentedWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dstmrouter.io.pcapng import CommentedWriter
 
 EXPLAINED_AT_ONCE: Final = 32  # what a router takes in one call
 TAKEN_AT_ONCE: Final = 64  # what a worker's ring holds
@@ -68,6 +68,8 @@ def capture(
     sent: Annotated[bool, typer.Option("--sent", help="also frames as they leave")] = False,
 ) -> None:
     """Write packets to a file for Wireshark or tcpdump, each with its verdict as a comment."""
+    from dstmrouter.io.pcapng import CommentedWriter  # with all of dpkt: only here
+
     wanted = _Wanted(expression, verdict or [], count, seconds, facts=False)
     with _Watch(Access.in_use(context), router, wanted) as watch:
         writer = CommentedWriter(file, watch.ports)
@@ -200,6 +202,8 @@ def _write(
 
 def _frames(packet: str, count: int) -> Iterator[bytes]:
     """The frame that the digits spell, or those of a file."""
+    from dstmrouter.io.capturefile import read_packets  # with all of dpkt: only here
+
     try:
         octets = bytes.fromhex(_SEPARATORS.sub("", packet))
     except ValueError:

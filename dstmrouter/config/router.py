@@ -72,6 +72,8 @@ class PortConfig(Section):
     vlan: Vlan | None = None
     kernel_interface: Interface | None = None
     busy_poll: bool = False
+    filter_in: str = ""
+    filter_out: str = ""
 
     @property
     def name(self) -> str:

@@ -150,10 +150,10 @@ class Engine:
     def _send_made(self, made: Made, now_s: int) -> None:
         descs = np.zeros(len(made.at), DESC)
         descs["addr"], descs["len"] = made.at, made.length
-        taken = self.ports[made.port].transmit(descs)
-        if taken < len(descs):
-            made.verdicts[taken:] = _DROP_TX_FULL
-            self.umem.pool.give(descs["addr"][taken:])
+        rows = np.flatnonzero(~OURS_AGAIN.take(made.verdicts))
+        taken = self.ports[made.port].transmit(descs[rows])
+        made.verdicts[rows[taken:]] = _DROP_TX_FULL
+        self.umem.pool.give(descs["addr"][OURS_AGAIN.take(made.verdicts)])
         self._counters.count(self._worker, made.verdicts, made.length)
         if self.tap is not None and self.tap.wanted():
             self.tap.made(made, now_s)

@@ -13,6 +13,7 @@ import numpy as np
 
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.engine import REFILL_STEP, Engine
+from dstmrouter.daemon.filtering import filtered
 from dstmrouter.daemon.tap import Tap
 from dstmrouter.daemon.tapboard import SLOTS, TapBoard
 from dstmrouter.errors import DstmError
@@ -24,6 +25,7 @@ from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
+    from dstmrouter.daemon.filtering import Filters
     from dstmrouter.daemon.tapboard import Sample
     from dstmrouter.pipeline.outcome import Tables
     from dstmrouter.pipeline.rules import TunnelRules
@@ -32,9 +34,12 @@ _SPARE: Final = 256  # frames for packets that are kept or made
 
 
 class Explainer:
-    """Runs packets one by one; `ports` is how many the router has."""
+    """Runs packets one by one; `filters` has an element for every port of the router."""
 
-    def __init__(self, tables: Tables, rules: TunnelRules, ports: int, chunk_size: int) -> None:
+    def __init__(
+        self, tables: Tables, rules: TunnelRules, filters: Filters, chunk_size: int
+    ) -> None:
+        ports = len(filters)
         self._umem = umem = Umem(2 * ports * REFILL_STEP + _SPARE, chunk_size)
         self._ports = [
             MemoryPort(umem, str(number), record=False, slots=REFILL_STEP)
@@ -42,7 +47,8 @@ class Explainer:
         ]
         counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
         steps = Forwarder(FrameMemory(umem.memory), tables, rules, umem.pool)
-        self._engine = Engine(umem, self._ports, steps, counters)
+        behind = filtered(steps, umem.memory, filters)
+        self._engine = Engine(umem, self._ports, behind, counters)
         self._board = TapBoard(bytearray(TapBoard.size(1)), 1)
         self._board.arm(np.ones(256, np.bool_), b"", FOREVER)
         self._engine.tap = Tap(self._board, 0, umem.memory)

@@ -14,8 +14,12 @@ import numpy as np
 
 from dstmrouter.binding import address6
 from dstmrouter.daemon import packetfacts
+from dstmrouter.pipeline import inner
 from dstmrouter.pipeline.bindings import FOREVER, RowKind
 from dstmrouter.pipeline.hops import HOP, HopState
+from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.portkeys import Side
+from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ether
 
@@ -37,9 +41,11 @@ LINK, OUTER, PACKET, SOURCE, DESTINATION, NEXT_HOP = (
     "next hop",
 )
 STEPS: Final = (LINK, OUTER, PACKET, SOURCE, DESTINATION, NEXT_HOP)
+_BEHIND: Final = 4096  # octets of nothing: what lies behind a packet is read before it is checked
 DECIDED_AT: Final[dict[int, str]] = {
     Verdict.DROP_NOT_IP: LINK,
     Verdict.DROP_VLAN: LINK,
+    Verdict.DROP_FILTER_IN: LINK,
     Verdict.DROP_V6_MALFORMED: OUTER,
     Verdict.DROP_NOT_TEP6: OUTER,
     Verdict.DROP_NOT_TUNNEL: OUTER,
@@ -51,6 +57,7 @@ DECIDED_AT: Final[dict[int, str]] = {
     Verdict.DROP_ECN_CE: PACKET,
     Verdict.DROP_SPOOF_ADDRESS: SOURCE,
     Verdict.DROP_SPOOF_CLIENT: SOURCE,
+    Verdict.DROP_SPOOF_PORT: SOURCE,
     Verdict.DROP_NOT_POOL: DESTINATION,
     Verdict.DROP_NO_BINDING: DESTINATION,
     Verdict.DROP_HAIRPIN_OFF: DESTINATION,
@@ -118,30 +125,45 @@ class FactReader:
         return "to our tep6" if outer.dst in teps else "to none of our tep6"
 
     def _inner(self, packet: bytes, outer: Outer | None, now_s: int) -> Iterator[Fact]:
-        inner = packetfacts.read_inner(packet)
-        if inner is None:
+        told = packetfacts.read_inner(packet)
+        if told is None:
             yield Fact(PACKET, f"{len(packet)} octets, less than an IPv4 header")
             return
-        yield Fact(PACKET, inner.text)
+        yield Fact(PACKET, told.text)
+        rows = self._rows(packet)
+        if rows is None:
+            return
         if outer is not None:
-            row = self._row(inner.src)
+            row = rows(Side.SRC)
             same = str(address6(row["client6"])) == str(outer.src)
             bound = row["kind"] == RowKind.BOUND
             whose = f"; the packet comes from {'it' if same else outer.src}" if bound else ""
-            yield Fact(SOURCE, self._row_text(inner.src, row, now_s) + whose)
-        row = self._row(inner.dst)
-        yield Fact(DESTINATION, self._row_text(inner.dst, row, now_s))
+            yield Fact(SOURCE, self._row_text(told.src, row, now_s) + whose)
+        row = rows(Side.DST)
+        yield Fact(DESTINATION, self._row_text(told.dst, row, now_s))
         if row["kind"] == RowKind.BOUND:
             mtu = (
                 f"; packets to it have at most {self._rules.path_mtu} octets, outer header included"
             )
             yield Fact(NEXT_HOP, self._hop_text(int(row["hop"])) + mtu)
         elif outer is not None and row["kind"] == RowKind.NOT_POOL:
-            [hop] = self._tables.routes4.lookup(np.array([int(inner.dst)], np.uint32))
+            [hop] = self._tables.routes4.lookup(np.array([int(told.dst)], np.uint32))
             yield Fact(NEXT_HOP, self._hop_text(int(hop)))
 
-    def _row(self, address: IPv4Address) -> np.void:
-        row: np.void = self._tables.bindings.look_up(np.array([int(address)], np.uint32))[0]
+    def _rows(self, packet: bytes) -> Callable[[Side], np.void] | None:
+        """What finds the rows of a packet's addresses; None for one that is not all there."""
+        memory = FrameMemory(bytearray(packet) + bytes(_BEHIND))
+        room = np.array([len(packet)], np.int64)
+        packets, checks = inner.read(memory, np.zeros(1, np.intp), room, None, "dst_upper")
+        malformed = checks[0][0]
+        if callable(malformed) or malformed[0]:
+            return None
+        port_sets = PortSets(memory, self._tables.bindings)
+
+        def row(side: Side) -> np.void:
+            found: np.void = port_sets.look_up(packets, side)[0]
+            return found
+
         return row
 
     def _row_text(self, address: IPv4Address, row: np.void, now_s: int) -> str:
@@ -152,9 +174,13 @@ class FactReader:
         expires = int(row["expires"])
         left = "for ever" if expires == FOREVER else f"for {expires - now_s} s"
         tep = self._rules.tep6[int(row["tep"])]
-        client6 = address6(row["client6"])
-        source = self._source_of(int(slot))
-        return f"{address} is bound to {client6} by {tep}, {left}, says {source}"
+        bound = f"bound to {address6(row['client6'])} by {tep}, {left}"
+        if row["psid_len"]:
+            offset, length = row["psid_offset"], row["psid_len"]
+            return (
+                f"{address} has port sets (offset {offset}, length {length}); this one is {bound}"
+            )
+        return f"{address} is {bound}, says {self._source_of(int(slot))}"
 
     def _hop_text(self, number: int) -> str:
         hop = self._tables.hops.words[[number]].view(HOP)[0]
@@ -170,7 +196,11 @@ _KINDS: Final = {
     RowKind.NOT_POOL: "is in no pool",
     RowKind.UNBOUND: "is in a pool, and nobody's",
     RowKind.LOCAL: "is our tep4",
-    RowKind.SHARED: "is shared, by port sets",
+    RowKind.SHARED: "has port sets",
+    RowKind.NO_SET: "has port sets, and the packet's port is in none that is somebody's",
+    RowKind.NO_PORT: "has port sets, and nothing in the packet says whose it is",
+    RowKind.DAMAGED: "has port sets, and checksums of the ICMP message are wrong",
+    RowKind.LATER_PIECE: "has port sets, and a later fragment has no port",
 }
 _STATES: Final = {
     HopState.UNRESOLVED: "a neighbour whose MAC address is not known yet",

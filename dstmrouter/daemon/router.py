@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import secrets
 import signal
@@ -18,6 +19,7 @@ import structlog
 
 from dstmrouter.daemon.attachment import Attachment, claim
 from dstmrouter.daemon.background import Background
+from dstmrouter.daemon.filtering import compile_filters
 from dstmrouter.daemon.intake import Intake
 from dstmrouter.daemon.notify import notify
 from dstmrouter.daemon.plan import PortPlan, UmemPlan, WorkerPlan
@@ -81,6 +83,7 @@ class Supervisor:
     def __init__(self, config: RouterConfig) -> None:
         self.config = config
         self.clock_zero = time.monotonic()
+        self.filters = compile_filters(config.port)
         self.rules = tunnel_rules(config)  # the same for all workers: it has a secret
         self.pools = [pool.prefix for pool in config.pool]
         blocks = len(covered_blocks(self.pools, int(config.tunnel.tep4))) + 1
@@ -205,7 +208,10 @@ class Supervisor:
                 clock_zero=self.clock_zero,
                 tables_fd=self.shared.fd,
                 sizes=self.shared.sizes,
-                ports=tuple(ports),
+                ports=tuple(
+                    dataclasses.replace(port, filter_in=into, filter_out=out)
+                    for port, (into, out) in zip(ports, self.filters, strict=True)
+                ),
                 umem=umem,
                 rules=self.rules,
                 compiled=config.worker.engine == "compiled",

@@ -123,6 +123,8 @@ class RouterControl:
                     "name": port.name,
                     "interface": port.addressed_interface,
                     "vlan": port.vlan,
+                    "filter_in": port.filter_in,
+                    "filter_out": port.filter_out,
                     "link": _link(links[number]) if number in links else None,
                     "queues": [
                         {"worker": worker, **notice["ports"][number]}

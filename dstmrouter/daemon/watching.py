@@ -109,7 +109,7 @@ class Watching:
             raise DstmError(f"port {wished!r}: expected one of {', '.join(self._names)}")
         router, reader = self._router, self._reader()
         tables, chunk = router.shared.tables, router.config.umem.chunk_size
-        explainer = Explainer(tables, router.rules, len(self._names), chunk)
+        explainer = Explainer(tables, router.rules, router.filters, chunk)
         packets: list[dict[str, Any]] = []
         try:
             for order, frame in enumerate(frames):

@@ -19,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from dstmrouter.daemon.engine import Engine
+from dstmrouter.daemon.filtering import filtered
 from dstmrouter.daemon.plan import PortPlan, WorkerPlan, read_plan
 from dstmrouter.daemon.shared import SharedTables
 from dstmrouter.daemon.tap import Tap
@@ -158,7 +159,8 @@ def forward(plan: WorkerPlan) -> None:
         gc.collect()
         gc.freeze()  # what is there stays; collecting it again and again would cost milliseconds
         ports = open_ports(plan, umem, undo)  # late: from here on packets wait for us
-        engine = Engine(umem, ports, forwarder, shared.counters, plan.worker)
+        steps = filtered(forwarder, umem.memory, plan.filters())
+        engine = Engine(umem, ports, steps, shared.counters, plan.worker)
         engine.tap = Tap(shared.taps, plan.worker, umem.memory)
         worker = Worker(plan, shared, engine)
         signal.signal(signal.SIGTERM, worker.stop)
@@ -182,7 +184,7 @@ def compile_for(
         compiled = CompiledForwarder(memory, shared.tables, plan.rules, steps)
         for port in engine.ports:
             port.use_compiled()
-        engine.forwarder = compiled
+        engine.forwarder = filtered(compiled, memory, plan.filters())
         took = time.monotonic() - start
         if took > SLOW_LOAD_S:
             print(f"worker {plan.worker}: compiled in {took:.0f} s", file=sys.stderr)

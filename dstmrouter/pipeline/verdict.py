@@ -64,6 +64,9 @@ class Verdict(IntEnum):
     DROP_ICMP_DAMAGED = 31, "ICMP message of a shared address with a wrong checksum (R25)"
     DROP_FRAGMENT_SHARED = 32, "piece of an IPv4 packet of a shared address: not yet (R20)"
 
+    DROP_FILTER_IN = 33, "refused by filter_in of the port by which it came"
+    DROP_FILTER_OUT = 34, "refused by filter_out of the port by which it would have left"
+
     @property
     def forwarded(self) -> bool:
         """Whether the packet went on its way."""

@@ -33,7 +33,7 @@ FRAMES = [
 @pytest.fixture
 def explainer() -> Iterator[Explainer]:
     rules = TunnelRules(**dataclasses.asdict(WORLD.rules))
-    made = Explainer(tables(WORLD), rules, len(WORLD.ports), 2048)
+    made = Explainer(tables(WORLD), rules, [(b"", b"")] * len(WORLD.ports), 2048)
     yield made
     made.close()
 

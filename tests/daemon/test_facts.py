@@ -27,7 +27,7 @@ class Teller:
     def __init__(self) -> None:
         world = worlds.world()
         rules, made = TunnelRules(**dataclasses.asdict(world.rules)), tables(world)
-        self.explainer = Explainer(made, rules, len(world.ports), 2048)
+        self.explainer = Explainer(made, rules, [(b"", b"")] * len(world.ports), 2048)
         self.reader = FactReader(made, rules, NAMES, lambda slot: f"server of {slot & 255}")
 
     def tell(self, frame: bytes, port: int = worlds.ACCESS) -> tuple[str, dict[str, str]]:
@@ -80,6 +80,17 @@ def test_from_client_to_client(teller: Teller) -> None:
     assert facts["next hop"].startswith("02:00:00:00:00:a1 by access")
 
 
+def test_into_the_tunnel_of_a_port_set(teller: Teller) -> None:
+    ports = (4711).to_bytes(2) + (1232).to_bytes(2)  # PSID 0x34
+    shared = packets.ipv4(dst=worlds.leased(5), payload=ports + b"payload")
+    verdict, facts = teller.tell(packets.ether(shared))
+    assert verdict == "ENCAPSULATED"
+    assert facts["destination"] == (
+        "203.0.113.5 has port sets (offset 6, length 8); this one is bound to "
+        f"{worlds.CLIENTS6[5]} by {worlds.TEP6}, for ever"
+    )
+
+
 SPOOFED = packets.ether(packets.ipv6(packets.ipv4(worlds.leased(1)), worlds.CLIENTS6[2]))
 UNLEASED = packets.ether(packets.ipv6(packets.ipv4(worlds.leased(99)), worlds.CLIENTS6[2]))
 
@@ -100,6 +111,13 @@ UNLEASED = packets.ether(packets.ipv6(packets.ipv4(worlds.leased(99)), worlds.CL
         (UNLEASED, "DROP_SPOOF_ADDRESS", "203.0.113.99 is in a pool, and nobody's"),
         (packets.ether(packets.ipv4(dst="10.9.9.9")), "DROP_NOT_POOL", "is in no pool"),
         (packets.ether(packets.ipv4(dst=worlds.leased(4))), "DROP_NO_BINDING", "for 0 s"),
+        (packets.ether(packets.ipv4(dst=worlds.leased(5))), "DROP_NO_BINDING", "port is in none"),
+        (
+            packets.ether(packets.ipv4(dst=worlds.leased(5), protocol=47)),
+            "DROP_NO_PORT",
+            "nothing in the packet says whose",
+        ),
+        (packets.tunnelled(5), "DROP_SPOOF_PORT", "port is in none that is somebody's"),
         (packets.ether(packets.ipv4(dst=worlds.TEP4)), "DROP_LOCAL", "is our tep4"),
         (packets.tunnelled(1, "10.2.0.1"), "DROP_NEIGHBOUR", "MAC address is not known yet"),
         (packets.tunnelled(1, "10.3.0.1"), "DROP_NEIGHBOUR", "the kernel is asked"),

@@ -25,7 +25,8 @@ def machine(*, hairpin: bool) -> Machine:
 
 
 def test_every_verdict_has_an_example() -> None:
-    assert set(EXAMPLES) | {Verdict.DROP_TX_FULL} == set(Verdict)
+    by_ports = {Verdict.DROP_TX_FULL, Verdict.DROP_FILTER_IN, Verdict.DROP_FILTER_OUT}
+    assert set(EXAMPLES) | by_ports == set(Verdict)
 
 
 @pytest.mark.parametrize("verdict", EXAMPLES, ids=lambda verdict: verdict.name)
