@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import Index, Octets
     from dstmrouter.pipeline.outcome import Made, Outcome
 
-_FORWARDED = [verdict.forwarded for verdict in Verdict]
+_WIDTH_STEP: Final = 64  # octets; for every width there is a view of frame memory
+_FORWARDED: Final = [verdict.forwarded for verdict in Verdict]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Watched:
 
     port: int
     rows: Index  # which frames of the burst
-    frames: list[bytes]  # one a row
+    frames: npt.NDArray[np.void]  # one a row, and whatever lies behind it
+    sizes: list[int]  # octets of the frames
 
 
 class Tap:
@@ -65,8 +67,9 @@ class Tap:
         rows = self._accepted(at, length)
         if not len(rows):
             return None
-        starts, sizes = at[rows].tolist(), length[rows].tolist()
-        return Watched(port, rows, list(map(self._copy, starts, sizes)))
+        sizes = np.minimum(length[rows], FRAME_MAX)
+        widest = -(-max(int(sizes.max()), 1) // _WIDTH_STEP) * _WIDTH_STEP
+        return Watched(port, rows, self._memory.records(widest)[at[rows]], sizes.tolist())
 
     def after(self, watched: Watched, outcome: Outcome) -> None:
         """Hand on those whose verdict is wanted, with what was sent in their place."""
@@ -79,7 +82,7 @@ class Tap:
             row = int(watched.rows[number])
             verdict = int(outcome.verdicts[row])
             port, sent = self._sent(outcome, row) if _FORWARDED[verdict] else (NO_PORT, b"")
-            frame = watched.frames[number]
+            frame = watched.frames[number].tobytes()[: watched.sizes[number]]
             now = time.time_ns()
             sample = Sample(now, watched.port, frame, verdict, sent_port=port, sent=sent)
             self._board.put(self._worker, order.version, sample)

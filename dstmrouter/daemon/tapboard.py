@@ -9,6 +9,7 @@ x86-64 keeps stores in order, so a sample is complete when it is counted as writ
 from __future__ import annotations
 
 import dataclasses
+import struct
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,23 +25,12 @@ SLOTS: Final = 64  # samples of a worker that wait for the supervisor
 FRAME_MAX: Final = 4096  # octets; no chunk is larger
 NO_PORT: Final = 255
 
-_SAMPLE: Final = np.dtype(
-    [
-        ("time_ns", "<u8"),
-        ("version", "<u8"),
-        ("length", "<u4"),
-        ("sent_length", "<u4"),
-        ("port", "u1"),
-        ("sent_port", "u1"),
-        ("verdict", "u1"),
-        ("made", "u1"),
-        ("spare", "V36"),
-        ("frame", "u1", (FRAME_MAX,)),
-        ("sent", "u1", (FRAME_MAX,)),
-    ]
-)
+_SAMPLE: Final = struct.Struct("=QQIIBBBB")  # time, order, lengths, ports, verdict, whether made
+_FRAME_AT: Final = 64  # octets from the start of a slot
+_SENT_AT: Final = _FRAME_AT + FRAME_MAX
+_SLOT: Final = _SENT_AT + FRAME_MAX
 _HEAD: Final = np.dtype([("written", "<u8"), ("taken", "<u8"), ("missed", "<u8"), ("spare", "V40")])
-_RING: Final = np.dtype([("head", _HEAD), ("slots", _SAMPLE, (SLOTS,))])
+_RING: Final = np.dtype([("head", _HEAD), ("slots", "u1", (SLOTS * _SLOT,))])
 _ORDER: Final = np.dtype(
     [
         ("version", "<u8"),
@@ -80,7 +70,9 @@ class TapBoard:
 
     def __init__(self, buffer: Octets, workers: int) -> None:
         self._order = np.ndarray((), _ORDER, buffer)
-        self._rings = np.ndarray(workers, _RING, buffer, _ORDER.itemsize)
+        rings = np.ndarray(workers, _RING, buffer, _ORDER.itemsize)
+        self._heads = rings["head"]
+        self._slots = [slots.data for slots in rings["slots"]]
         self._version: npt.NDArray[np.uint64] = np.ndarray(1, np.uint64, buffer)
         self._flag = self._version.data  # read in a quarter of the time of an array's item
 
@@ -96,8 +88,8 @@ class TapBoard:
         self.disarm()
         self._order["verdicts"] = verdicts
         self._order["instructions"] = len(program) // INSTRUCTION.itemsize
-        _fill(self._order["program"], program)
-        self._rings["head"]["missed"] = 0
+        self._order["program"][: len(program)] = np.frombuffer(program, np.uint8)
+        self._heads["missed"] = 0
         self.extend(until_s)
         self._version += np.uint64(1)
 
@@ -112,17 +104,17 @@ class TapBoard:
 
     def take(self, worker: int, limit: int) -> list[Sample]:
         """Take up to `limit` samples of a worker that belong to the present order."""
-        ring = self._rings[worker]
-        head, slots = ring["head"], ring["slots"]
-        first, version = int(head["taken"]), self.version
+        head, slots = self._heads[worker], self._slots[worker]
+        first = int(head["taken"])
         end = min(first + limit, int(head["written"]))
-        found = [slots[number % SLOTS].copy() for number in range(first, end)]
+        found = [_read(slots, number % SLOTS * _SLOT) for number in range(first, end)]
         head["taken"] = end
-        return [_read(slot) for slot in found if int(slot["version"]) == version]
+        version = self.version
+        return [sample for order, sample in found if order == version]
 
     def missed(self) -> int:
         """Packets that passed unseen because nobody emptied the rings."""
-        return int(self._rings["head"]["missed"].sum())
+        return int(self._heads["missed"].sum())
 
     # The workers' -----------------------------------------------------------------------------
 
@@ -150,38 +142,35 @@ class TapBoard:
 
     def room(self, worker: int) -> int:
         """How many samples the worker's ring can take."""
-        head = self._rings[worker]["head"]
+        head = self._heads[worker]
         return SLOTS - (int(head["written"]) - int(head["taken"]))
 
     def miss(self, worker: int, packets: int) -> None:
         """Count packets that passed unseen."""
-        self._rings[worker]["head"]["missed"] += np.uint64(packets)
+        self._heads["missed"][worker] += np.uint64(packets)
 
     def put(self, worker: int, version: int, sample: Sample) -> None:
         """Add a sample; there must be room."""
-        ring = self._rings[worker]
-        written = int(ring["head"]["written"])
-        slot = ring["slots"][written % SLOTS]
-        slot["time_ns"], slot["version"] = sample.time_ns, version
-        slot["port"], slot["sent_port"] = sample.port, sample.sent_port
-        slot["verdict"], slot["made"] = sample.verdict, sample.made
-        slot["length"], slot["sent_length"] = len(sample.frame), len(sample.sent)
-        _fill(slot["frame"], sample.frame)
-        _fill(slot["sent"], sample.sent)
-        ring["head"]["written"] = written + 1
+        head = self._heads[worker]
+        written = int(head["written"])
+        _write(self._slots[worker], written % SLOTS * _SLOT, version, sample)
+        head["written"] = written + 1
 
 
-def _fill(field: npt.NDArray[np.uint8], octets: bytes) -> None:
-    field[: len(octets)] = np.frombuffer(octets, np.uint8)
+def _write(slots: memoryview, at: int, version: int, sample: Sample) -> None:
+    sizes = len(sample.frame), len(sample.sent)
+    ports = sample.port, sample.sent_port
+    about = (sample.time_ns, version, *sizes, *ports, sample.verdict, sample.made)
+    _SAMPLE.pack_into(slots, at, *about)
+    for start, octets in ((at + _FRAME_AT, sample.frame), (at + _SENT_AT, sample.sent)):
+        slots[start : start + len(octets)] = octets
 
 
-def _read(slot: np.void) -> Sample:
-    return Sample(
-        time_ns=int(slot["time_ns"]),
-        port=int(slot["port"]),
-        frame=slot["frame"][: int(slot["length"])].tobytes(),
-        verdict=int(slot["verdict"]),
-        made=bool(slot["made"]),
-        sent_port=int(slot["sent_port"]),
-        sent=slot["sent"][: int(slot["sent_length"])].tobytes(),
+def _read(slots: memoryview, at: int) -> tuple[int, Sample]:
+    """The order that a sample belongs to, and the sample."""
+    time_ns, version, *sizes, port, sent_port, verdict, made = _SAMPLE.unpack_from(slots, at)
+    frame, sent = (
+        bytes(slots[at + start : at + start + size])
+        for start, size in zip((_FRAME_AT, _SENT_AT), sizes, strict=True)
     )
+    return version, Sample(time_ns, port, frame, verdict, bool(made), sent_port, sent)
