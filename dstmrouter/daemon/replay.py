@@ -32,16 +32,19 @@ from dstmrouter.pipeline.routes4 import Routes4
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dstmrouter.binding import BindingColumns
+    from dstmrouter.daemon.engine import Steps
     from dstmrouter.pipeline.rules import TunnelRules
 
 FRAMES: Final = 8192
 PORT4, PORT6 = 0, 1
 _HOPS: Final = {PORT4: FIXED_HOPS, PORT6: FIXED_HOPS + 1}
 _COLUMNS: Final = ("ipv4", "client6")
+_PORT_SET: Final = {"psid_offset": 15, "psid_len": 16, "psid": 0xFFFF}  # and the largest of each
+_PORT_BITS: Final = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +60,16 @@ class Side:
 
 
 def read_bindings(path: Path, tep6: Sequence[IPv6Address]) -> BindingColumns:
-    """Read a CSV file with the columns ipv4, client6 and optionally tep6.
+    """Read a CSV file with the columns ipv4, client6 and optionally tep6 and those of a port set.
 
-    Raises DstmError with file and line for whatever is not an address, or not one of `tep6`.
+    psid_offset, psid_len and psid are a, k and PSID of RFC 7597 section 5.1. Left out or empty,
+    they are 0, and a psid_len of 0 is the whole address. Raises DstmError with file and line for
+    whatever is not an address, not one of `tep6`, or no port set.
     """
     ipv4: list[int] = []
     client6: list[IPv6Address] = []
     teps: list[int] = []
+    sets: list[tuple[int, ...]] = []
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
@@ -74,16 +80,21 @@ def read_bindings(path: Path, tep6: Sequence[IPv6Address]) -> BindingColumns:
                 ipv4.append(int(_address(IPv4Address, line["ipv4"], where)))
                 client6.append(_address(IPv6Address, line["client6"], where))
                 teps.append(_tep(line.get("tep6"), tep6, where))
+                sets.append(_port_set(line, where))
     except OSError as error:
         raise DstmError(f"{path}: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise DstmError(f"{path}: {error}") from error
-    return full_address_columns(
+    whole = full_address_columns(
         np.array(ipv4, np.uint32),
         words6(client6),
         lifetime_s=LIFETIME_FOREVER,
         tep6=tep6,
         tep=np.array(teps, np.uint8),
+    )
+    offset, length, psid = np.array(sets, np.uint16).reshape(-1, len(_PORT_SET)).T
+    return dataclasses.replace(
+        whole, psid_offset=offset.astype(np.uint8), psid_len=length.astype(np.uint8), psid=psid
     )
 
 
@@ -102,6 +113,21 @@ def _tep(text: str | None, tep6: Sequence[IPv6Address], where: str) -> int:
     if address not in tep6:
         raise DstmError(f"{where}: {address}: expected one of {', '.join(map(str, tep6))}")
     return list(tep6).index(address)
+
+
+def _port_set(line: Mapping[str, str | None], where: str) -> tuple[int, ...]:
+    numbers = []
+    for name, largest in _PORT_SET.items():
+        text = (line.get(name) or "0").strip()
+        if not (text.isascii() and text.isdigit() and int(text) <= largest):
+            raise DstmError(f"{where}: {name} {text!r}: expected a number from 0 to {largest}")
+        numbers.append(int(text))
+    offset, length, psid = numbers
+    if offset + length > _PORT_BITS:
+        raise DstmError(f"{where}: psid_offset {offset} and psid_len {length}: at most 16 bits")
+    if psid >> length:
+        raise DstmError(f"{where}: psid {psid}: expected less than 2^psid_len, {1 << length}")
+    return offset, length, psid
 
 
 def build_tables(
@@ -135,16 +161,24 @@ def build_tables(
 
 
 def replay(
-    rules: TunnelRules, pools: Sequence[IPv4Network], bindings: BindingColumns, sides: list[Side]
+    rules: TunnelRules,
+    pools: Sequence[IPv4Network],
+    bindings: BindingColumns,
+    sides: list[Side],
+    chunk_size: int = 2048,
+    *,
+    compiled: bool = False,
 ) -> dict[Verdict, tuple[int, int]]:
     """Run all frames through; return packets and octets of every verdict that occurred.
 
-    Raises DstmError for a file that is no capture.
+    `chunk_size` octets hold a frame and the room before it. `compiled` is the way workers go by
+    default; the result is the same. Raises DstmError for a file that is no capture.
     """
-    umem = Umem(FRAMES)
+    umem = Umem(FRAMES, chunk_size)
     tables = build_tables(rules, pools, bindings, sides)
     counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
-    forwarder = Forwarder(FrameMemory(umem.memory), tables, rules)
+    steps = Forwarder(FrameMemory(umem.memory), tables, rules)
+    forwarder = compiled_forwarder(umem, tables, rules, steps) if compiled else steps
     ports = [
         PcapPort(umem, f"port{number}", read=side.read, write=side.write)
         for number, side in enumerate(sides)
@@ -158,3 +192,10 @@ def replay(
             port.close()
     packets, octets = counters.totals()
     return {v: (int(packets[v]), int(octets[v])) for v in Verdict if packets[v]}
+
+
+def compiled_forwarder(umem: Umem, tables: Tables, rules: TunnelRules, steps: Forwarder) -> Steps:
+    """The compiled pass in front of `steps`; loads Numba, or compiles for some seconds."""
+    from dstmrouter.pipeline.compiled.forward import CompiledForwarder
+
+    return CompiledForwarder(umem.memory, tables, rules, steps)
