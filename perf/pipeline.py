@@ -81,7 +81,7 @@ class Bench:
     def __init__(self, tables: Tables, work: Work, bindings: int, inner_len: int) -> None:
         self._umem = Umem(FRAMES)
         memory = self._umem.memory
-        self._forwarder: Steps = Forwarder(FrameMemory(memory), tables, RULES)
+        self._forwarder: Steps = Forwarder(FrameMemory(memory), tables, RULES, self._umem.pool)
         if work.engine == CompiledForwarder.engine:
             self._forwarder = CompiledForwarder(memory, tables, RULES, self._forwarder)
         self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from dstmrouter.counters import Counters
     from dstmrouter.io.port import Port
     from dstmrouter.io.umem import Descs, Umem
-    from dstmrouter.pipeline.outcome import Outcome
+    from dstmrouter.pipeline.outcome import Made, Outcome
 
 BURST: Final = 1024  # frames; a larger one would only push its headers out of the L2 cache
 REFILL_STEP: Final = 64  # frames; fewer are not worth a ring update
-DROPPED: Final = np.array([not verdict.forwarded for verdict in Verdict])
+OURS_AGAIN: Final = np.array([not (v.forwarded or v.kept) for v in Verdict])
 _DROP_TX_FULL: Final = np.uint8(Verdict.DROP_TX_FULL)
 
 
@@ -38,6 +38,14 @@ class Steps(Protocol):
         self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: int
     ) -> Outcome:
         """Decide over the frames that came in by `port`, and rewrite those that leave."""
+        ...
+
+    def expire(self, now_s: int) -> Outcome:
+        """What time alone brings about; to be called about once a second."""
+        ...
+
+    def held(self) -> int:
+        """How many frames are kept."""
         ...
 
 
@@ -57,6 +65,7 @@ class Engine:
         self.forwarder = forwarder  # another one may take over between two turns
         self._counters = counters
         self._worker = worker
+        self._expired_s = 0
         self.on_glean: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
 
     def turn(self, now_s: int) -> int:
@@ -77,13 +86,16 @@ class Engine:
             if len(descs):
                 received += len(descs)
                 self._forward(number, descs, now_s)
+        if now_s != self._expired_s:
+            self._expired_s = now_s
+            self._finish(self.forwarder.expire(now_s), now_s)
         for port in self.ports:
             port.flush()
         return received
 
     def missing(self) -> int:
-        """Frames that are neither in the pool nor at a port: 0, or the ledger is broken."""
-        held = sum(port.held().total for port in self.ports)
+        """Frames that neither pool, port nor pipeline has: 0, or the ledger is broken."""
+        held = sum(port.held().total for port in self.ports) + self.forwarder.held()
         return self.umem.frames - len(self.umem.pool) - held
 
     def sending(self) -> bool:
@@ -97,16 +109,29 @@ class Engine:
             self.umem.pool.give(frames[taken:])
 
     def _forward(self, number: int, descs: Descs, now_s: int) -> None:
-        length = descs["len"].astype(np.int64)
-        at = descs["addr"].astype(np.intp)
+        self._work(descs["addr"].astype(np.intp), descs["len"].astype(np.int64), number, now_s)
+
+    def _work(
+        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], number: int, now_s: int
+    ) -> None:
         outcome = self.forwarder.process(at, length, number, now_s)
         self._send(outcome)
-        dropped = DROPPED.take(outcome.verdicts)
-        if np.count_nonzero(dropped):
-            self.umem.pool.give(descs["addr"][dropped])
+        ours = OURS_AGAIN.take(outcome.verdicts)
+        if np.count_nonzero(ours):
+            self.umem.pool.give(at[ours].astype(np.uint64))
         self._counters.count(self._worker, outcome.verdicts, length)
+        self._finish(outcome, now_s)
+
+    def _finish(self, outcome: Outcome, now_s: int) -> None:
+        """Everything in an outcome but what became of the burst itself."""
         for destinations in outcome.gleaned:
             self.on_glean(destinations)
+        for made in outcome.made:
+            self._send_made(made)
+        for released in outcome.released:
+            self.umem.pool.give(released.astype(np.uint64))
+        for late in outcome.late:
+            self._work(late.at, late.length, late.port, now_s)
 
     def _send(self, outcome: Outcome) -> None:
         for send in outcome.sends:
@@ -115,3 +140,12 @@ class Engine:
             taken = self.ports[send.port].transmit(descs)
             if taken < len(descs):
                 outcome.verdicts[send.rows[taken:]] = _DROP_TX_FULL
+
+    def _send_made(self, made: Made) -> None:
+        descs = np.zeros(len(made.at), DESC)
+        descs["addr"], descs["len"] = made.at, made.length
+        taken = self.ports[made.port].transmit(descs)
+        if taken < len(descs):
+            made.verdicts[taken:] = _DROP_TX_FULL
+            self.umem.pool.give(descs["addr"][taken:])
+        self._counters.count(self._worker, made.verdicts, made.length)

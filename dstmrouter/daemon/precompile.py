@@ -13,6 +13,7 @@ from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.blockring import BlockRing
 from dstmrouter.io.compiled.blocks import CompiledBlocks
 from dstmrouter.io.slotring import SlotRing
+from dstmrouter.io.umem import FramePool
 from dstmrouter.jit import cache
 from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
@@ -32,7 +33,8 @@ def precompile() -> tuple[Path | None, float]:
     nobody = full_address_columns(np.zeros(0, np.uint32), words6([]), lifetime_s=0, tep6=rules.tep6)
     sides = [Side(read=None, write=None, mac=bytes(6), next_mac=bytes(6)) for _ in range(2)]
     tables, memory = build_tables(rules, [], nobody, sides), bytearray(_MEMORY)
-    CompiledForwarder(memory, tables, rules, Forwarder(FrameMemory(memory), tables, rules))
+    steps = Forwarder(FrameMemory(memory), tables, rules, FramePool(1, _MEMORY))
+    CompiledForwarder(memory, tables, rules, steps)
     CompiledBlocks(BlockRing(memory, _MEMORY), memory, memory, _MEMORY)
     SlotRing(memory, 2048, memory).use_compiled()
     return cache.directory(), time.monotonic() - start

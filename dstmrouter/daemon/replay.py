@@ -177,7 +177,7 @@ def replay(
     umem = Umem(FRAMES, chunk_size)
     tables = build_tables(rules, pools, bindings, sides)
     counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
-    steps = Forwarder(FrameMemory(umem.memory), tables, rules)
+    steps = Forwarder(FrameMemory(umem.memory), tables, rules, umem.pool)
     forwarder = compiled_forwarder(umem, tables, rules, steps) if compiled else steps
     ports = [
         PcapPort(umem, f"port{number}", read=side.read, write=side.write)

@@ -150,7 +150,8 @@ def forward(plan: WorkerPlan) -> None:
     with contextlib.ExitStack() as undo:
         umem = Umem(plan.umem.frames, plan.umem.chunk_size)
         undo.callback(umem.close)
-        forwarder = Forwarder(FrameMemory(umem.memory), shared.tables, plan.rules)
+        memory = FrameMemory(umem.memory)
+        forwarder = Forwarder(memory, shared.tables, plan.rules, umem.pool)
         gc.collect()
         gc.freeze()  # what is there stays; collecting it again and again would cost milliseconds
         ports = open_ports(plan, umem, undo)  # late: from here on packets wait for us

@@ -19,6 +19,7 @@ from dstmrouter.pipeline.egress import PortWriter
 from dstmrouter.pipeline.encap import Encapsulator
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
+from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.route import Router4
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire.constant import constant
@@ -26,6 +27,7 @@ from dstmrouter.wire.constant import constant
 if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import FrameMemory, Index
+    from dstmrouter.pipeline.rare import FrameSource, Step
     from dstmrouter.pipeline.rules import TunnelRules
 
 
@@ -34,25 +36,31 @@ _LOCAL: Final = constant(RowKind.LOCAL, np.uint8)
 
 
 class Forwarder:
-    """Steps over bursts; holds views and templates, no state of any packet."""
+    """Steps over bursts; holds views and templates. Only the steps for rare packets have state.
+
+    `frames` is where packets of our own get their frames from.
+    """
 
     engine = "numpy"
 
-    def __init__(self, memory: FrameMemory, tables: Tables, rules: TunnelRules) -> None:
+    def __init__(
+        self, memory: FrameMemory, tables: Tables, rules: TunnelRules, frames: FrameSource
+    ) -> None:
         self._memory = memory
         self._tables = tables
         self._rules = rules
         self._encap = Encapsulator(tables, rules)
         self._decap = Decapsulator(memory, tables.bindings, rules)
         self._route = Router4(tables)
+        self._frames = frames
+        self._rare = RareWork(self._rare_steps())
         self._port_generation = -1
         self._vlans: list[int] = []
 
     def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
         """Work on the frames that start at `at` (octets of frame memory) and came in by `port`.
 
-        `length` has their octets; `now_s` is the router's clock in seconds. Frames that are in no
-        `Send` of the outcome have been dropped. All frames stay the caller's.
+        `length` has their octets; `now_s` is the router's clock in seconds.
         """
         self._follow_ports()
         outcome = Outcome(np.zeros(len(at), np.uint8))  # 0 is ENCAPSULATED, until we know better
@@ -63,7 +71,22 @@ class Forwarder:
             self._from_internet(plain, now_s, outcome)
         if tunnelled is not None:
             self._from_clients(tunnelled, now_s, outcome)
+        self._rare.follow(at, length, port, now_s, outcome)
         return outcome
+
+    def expire(self, now_s: int) -> Outcome:
+        """What time alone brings about; to be called about once a second."""
+        self._follow_ports()
+        outcome = Outcome(np.zeros(0, np.uint8))
+        self._rare.expire(now_s, outcome)
+        return outcome
+
+    def held(self) -> int:
+        """How many frames are kept."""
+        return self._rare.held()
+
+    def _rare_steps(self) -> list[Step]:
+        return []
 
     def _follow_ports(self) -> None:
         if self._tables.ports.generation == self._port_generation:

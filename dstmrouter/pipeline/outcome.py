@@ -39,13 +39,40 @@ class Send:
 
 
 @dataclasses.dataclass(slots=True)
+class Made:
+    """Packets of our own, in frames that were nobody's: ICMP errors, pieces of a datagram."""
+
+    port: int  # by which they leave
+    verdicts: npt.NDArray[np.uint8]  # shape (n,), counted as those of a burst
+    at: Index  # where the frames start, octets of frame memory
+    length: npt.NDArray[np.int64]  # octets
+
+
+@dataclasses.dataclass(slots=True)
+class Late:
+    """Frames that had been kept, to be worked on as one more burst of their port."""
+
+    port: int
+    at: Index
+    length: npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(slots=True)
 class Outcome:
-    """What became of a burst of n frames."""
+    """What became of a burst of n frames.
+
+    A frame whose verdict says so has been sent (`Verdict.forwarded`) or is kept by the pipeline
+    (`Verdict.kept`); all others are the caller's again.
+    """
 
     verdicts: npt.NDArray[np.uint8]  # shape (n,), Verdict numbers
     sends: list[Send] = dataclasses.field(default_factory=list)
     gleaned: list[npt.NDArray[np.uint32]] = dataclasses.field(default_factory=list)
     """IPv4 destinations on our links whose neighbour is unknown: the kernel is to be asked."""
+    made: list[Made] = dataclasses.field(default_factory=list)
+    late: list[Late] = dataclasses.field(default_factory=list)
+    released: list[Index] = dataclasses.field(default_factory=list)
+    """Frames, by any octet inside them, that had been kept and are the caller's again."""
 
 
 def by_port(ports: npt.NDArray[np.uint8]) -> Iterator[tuple[int, Index | slice]]:

@@ -2,7 +2,9 @@
 
 The number of a verdict is the index of its counters; it is part of no protocol and may change with
 a version. Names starting with DROP_ end the packet. A verdict whose text says "not yet" marks
-traffic that a later version handles; until then it is dropped and counted here.
+traffic that a later version handles; until then it is dropped and counted here. Names starting with
+KEPT_ mean that the frame waits for others; what becomes of it is counted again then. Names starting
+with SENT_ count packets of our own.
 """
 
 from __future__ import annotations
@@ -61,4 +63,9 @@ class Verdict(IntEnum):
     @property
     def forwarded(self) -> bool:
         """Whether the packet went on its way."""
-        return not self.name.startswith("DROP_")
+        return not self.name.startswith(("DROP_", "KEPT_"))
+
+    @property
+    def kept(self) -> bool:
+        """Whether the pipeline keeps the frame."""
+        return self.name.startswith("KEPT_")

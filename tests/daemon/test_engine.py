@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from dstmrouter.binding import full_address_columns, words6
 from dstmrouter.counters import Counters
-from dstmrouter.daemon.engine import DROPPED, Engine
+from dstmrouter.daemon.engine import OURS_AGAIN, Engine
 from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.memport import MemoryPort
 from dstmrouter.io.umem import Umem
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.hops import GLEAN_HOP
 from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.outcome import Late, Made, Outcome
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.io.frames import PEER4, US, ethernet, udp4
@@ -24,10 +25,13 @@ from tests.io.frames import PEER4, US, ethernet, udp4
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy.typing as npt
+
 TEP6, CLIENT6, CLIENT4 = "2001:db8:f::1", "2001:db8::1", "203.0.113.1"
 RULES = TunnelRules(tep6=(IPv6Address(TEP6),))
 FRAMES = 1024  # what two ports may hold: 256 each to receive into, 256 each to be sent
 TURNS_MAX = 100
+KEPT = Verdict.DROP_VLAN  # stands for a verdict of a frame that is kept
 TO_CLIENT = ethernet(0x0800, udp4(CLIENT4, 9, b"data"))
 
 
@@ -46,7 +50,7 @@ class Machine:
         self.ports = [
             MemoryPort(self.umem, name, slots=n) for name, n in (("port4", 256), ("port6", slots))
         ]
-        forwarder = Forwarder(FrameMemory(self.umem.memory), self.tables, RULES)
+        forwarder = Forwarder(FrameMemory(self.umem.memory), self.tables, RULES, self.umem.pool)
         self.engine = Engine(self.umem, self.ports, forwarder, self.counters, 1)
 
     def close(self) -> None:
@@ -116,6 +120,64 @@ def test_lost_frame_is_missed(machine: Machine) -> None:
     assert machine.engine.missing() == 2
 
 
+class Keeping:
+    """Keeps every packet for a second, then has it forwarded, and one more of its own sent."""
+
+    engine = "numpy"
+
+    def __init__(self, machine: Machine) -> None:
+        self._steps = machine.engine.forwarder
+        self._pool = machine.umem.pool
+        self._memory = machine.umem.memory
+        self._kept: list[Late] = []
+
+    def process(
+        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: int
+    ) -> Outcome:
+        if now_s:
+            return self._steps.process(at, length, port, now_s)
+        self._kept.append(Late(port, at, length))
+        return Outcome(np.full(len(at), KEPT, np.uint8))
+
+    def expire(self, _now_s: int) -> Outcome:
+        own = self._pool.take(2).astype(np.int64) + 256
+        for start in own.tolist():
+            self._memory[start : start + 4] = b"made"
+        sent = Made(0, np.full(2, Verdict.ECHO_ANSWERED, np.uint8), own, np.full(2, 4))
+        late, self._kept = self._kept, []
+        spare = self._pool.take(1).astype(np.int64)
+        return Outcome(np.zeros(0, np.uint8), made=[sent], late=late, released=[spare])
+
+    def held(self) -> int:
+        return sum(len(late.at) for late in self._kept)
+
+
+def test_frames_can_be_kept_and_made(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours_again = OURS_AGAIN.copy()
+    ours_again[KEPT] = False
+    monkeypatch.setattr("dstmrouter.daemon.engine.OURS_AGAIN", ours_again)
+    machine.engine.forwarder = Keeping(machine)
+    machine.ports[0].feed([TO_CLIENT] * 3)
+    assert machine.run() == 3
+    assert machine.engine.forwarder.held() == 3
+    assert machine.ports[1].take_sent() == []
+    machine.engine.turn(1)
+    assert machine.engine.missing() == 0
+    assert machine.engine.forwarder.held() == 0
+    assert len(machine.ports[1].take_sent()) == 3
+    assert machine.ports[0].take_sent() == [b"made"] * 2
+    assert (machine.count(Verdict.ENCAPSULATED), machine.count(Verdict.ECHO_ANSWERED)) == (3, 2)
+
+
+def test_made_packets_that_a_port_does_not_take_are_counted(machine: Machine) -> None:
+    machine.engine.forwarder = Keeping(machine)
+    machine.engine.turn(0)  # refills
+    machine.ports[0].transmit = lambda descs: min(1, len(descs))  # type: ignore[method-assign]
+    machine.engine.turn(1)
+    assert (machine.count(Verdict.ECHO_ANSWERED), machine.count(Verdict.DROP_TX_FULL)) == (1, 1)
+    assert machine.engine.missing() == 1  # the one that the stand-in took
+
+
 def test_unknown_neighbours_are_reported(machine: Machine) -> None:
     found: list[int] = []
     machine.engine.on_glean = lambda addresses: found.extend(addresses.tolist())
@@ -151,5 +213,5 @@ def test_every_packet_has_one_verdict_and_no_frame_gets_lost(
     assert int(machine.counters.values[1, 0].sum()) == len(packets)
     assert int(machine.counters.values[1, 1].sum()) == sum(len(octets) for _, octets in packets)
     sent = sum(len(port.take_sent()) for port in machine.ports)
-    assert sent == int(machine.counters.values[1, 0][~DROPPED].sum())
+    assert sent == int(machine.counters.values[1, 0][~OURS_AGAIN].sum())
     machine.close()

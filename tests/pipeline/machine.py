@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.binding import Words6
-    from dstmrouter.pipeline.outcome import Outcome
+    from dstmrouter.pipeline.outcome import Made, Outcome
     from tests.pipeline.worlds import BindingSpec, World
 
 CHUNK: Final = 2048
@@ -43,6 +43,7 @@ HEADROOM: Final = 256  # what the kernel leaves (XDP_PACKET_HEADROOM)
 BEHIND: Final = 4096  # as behind the last chunk of a UMEM
 BEFORE: Final = 44  # octets before a frame that the widest tunnel header needs: 40, and one tag
 FRAMES: Final = 1024
+SPARE: Final = 2048  # frames for packets that the pipeline makes
 NAMES: Final = {verdict.value: verdict.name for verdict in Verdict}
 
 
@@ -112,6 +113,24 @@ def _ports(world: World) -> PortTable:
     return ports
 
 
+class SparePool:
+    """A FrameSource over the chunks from number `first` on."""
+
+    def __init__(self, first: int, frames: int) -> None:
+        self.free = [n * CHUNK for n in range(first, first + frames)]
+
+    def __len__(self) -> int:
+        return len(self.free)
+
+    def take(self, limit: int) -> npt.NDArray[np.uint64]:
+        n = min(limit, len(self.free))
+        taken, self.free = self.free[:n], self.free[n:]
+        return np.array(taken, np.uint64)
+
+    def give(self, addrs: npt.NDArray[np.uint64]) -> None:
+        self.free += [addr // CHUNK * CHUNK for addr in addrs.tolist()]
+
+
 class Machine:
     """Forwarders and their frame memory; the content of unused octets is left over from before."""
 
@@ -123,13 +142,16 @@ class Machine:
         self._frames = frames
         self.tables = tables(world)
         self._random = random.Random(seed)
-        self.memory = bytearray(self._random.randbytes(frames * CHUNK + BEHIND))
+        self.memory = bytearray(self._random.randbytes((frames + SPARE) * CHUNK + BEHIND))
         self.octets = np.frombuffer(self.memory, np.uint8)
         rules = TunnelRules(**dataclasses.asdict(world.rules))
-        steps = Forwarder(FrameMemory(self.memory), self.tables, rules)
+        self.spare = SparePool(frames, SPARE)
+        steps = Forwarder(FrameMemory(self.memory), self.tables, rules, self.spare)
         compiled = CompiledForwarder(self.memory, self.tables, rules, steps)
         self._forwarders = {each.engine: each for each in (steps, compiled)}
         self.outcome: Outcome
+        self.made: list[Fate] = []
+        """What the last burst made the router send of its own; the frames are free again."""
 
     def run(self, frames: Sequence[bytes], port: int, now_s: int, shift: int = 0) -> list[Fate]:
         """Process one burst; frames start up to `shift` octets later than the kernel puts them."""
@@ -144,6 +166,7 @@ class Machine:
         outcome = forwarder.process(np.array(at, np.intp), length, port, now_s)
         self._check_untouched(before, at, frames)
         self.outcome = outcome
+        self.made = [fate for made in outcome.made for fate in self._take_made(made)]
         return self._fates(outcome, at)
 
     def _check_untouched(
@@ -154,7 +177,18 @@ class Machine:
         for start, frame in zip(at, frames, strict=True):
             ours = slice(start - BEFORE, start + len(frame))
             now[ours] = before[ours]
+        spare = slice(self._frames * CHUNK, (self._frames + SPARE) * CHUNK)
+        now[spare] = before[spare]
         assert np.array_equal(now, before)
+
+    def _take_made(self, made: Made) -> list[Fate]:
+        frames = [
+            bytes(self.memory[start : start + length])
+            for start, length in zip(made.at.tolist(), made.length.tolist(), strict=True)
+        ]
+        self.spare.give(made.at.astype(np.uint64))
+        names = [NAMES[number] for number in made.verdicts.tolist()]
+        return [Fate(name, made.port, frame) for name, frame in zip(names, frames, strict=True)]
 
     def _fates(self, outcome: Outcome, at: Sequence[int]) -> list[Fate]:
         fates = [Fate(NAMES[number]) for number in outcome.verdicts.tolist()]

@@ -52,9 +52,8 @@ def test_packets_that_a_port_cannot_take_are_counted_as_such() -> None:
     ports = [MemoryPort(umem, f"port{n}", slots=2 if n == 0 else 16) for n in range(4)]
     rules = TunnelRules(tep6=world.rules.tep6, tep4=world.rules.tep4)
     counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
-    engine = Engine(
-        umem, ports, Forwarder(FrameMemory(umem.memory), tables(world), rules), counters
-    )
+    forwarder = Forwarder(FrameMemory(umem.memory), tables(world), rules, umem.pool)
+    engine = Engine(umem, ports, forwarder, counters)
     for port in ports:
         frames = umem.pool.take(16)
         umem.pool.give(frames[port.refill(frames) :])

@@ -63,6 +63,14 @@ class CompiledForwarder:
             _add(self._steps.process(at[rest], length[rest], port, now_s), rest, outcome)
         return outcome
 
+    def expire(self, now_s: int) -> Outcome:
+        """As `dstmrouter.pipeline.forward.Forwarder.expire`."""
+        return self._steps.expire(now_s)
+
+    def held(self) -> int:
+        """How many frames are kept."""
+        return self._steps.held()
+
     def _forward(
         self, at: Index, length: npt.NDArray[np.int64], vlan: np.uint64, now_s: np.uint64
     ) -> tuple[np.uint64, np.uint64]:
@@ -94,3 +102,6 @@ def _add(part: Outcome, rows: Index, outcome: Outcome) -> None:
     for send in part.sends:
         outcome.sends.append(Send(send.port, rows[send.rows], send.at, send.length))
     outcome.gleaned += part.gleaned
+    outcome.made += part.made
+    outcome.late += part.late
+    outcome.released += part.released
