@@ -69,6 +69,7 @@ def check_frames(case: Case, out4: tuple[bytes, ...], out6: tuple[bytes, ...]) -
     for side, found, expected in (("v4", out4, case.expect4), ("v6", out6, case.expect6)):
         got = differences.comparable(case, found)
         wanted = differences.comparable(case, expected)
+        assert len(got) == len(wanted), side
         assert [frame.hex() for frame in got] == [frame.hex() for frame in wanted], side
 
 
