@@ -97,7 +97,7 @@ def _pieces(dice: random.Random, client6: IPv6Address, inner: bytes) -> list[byt
     return found[: None if dice.randrange(4) else -1]
 
 
-def _seeds(dice: random.Random) -> list[bytes]:
+def seeds(dice: random.Random) -> list[bytes]:
     """One thing that arrives, as one or several frames."""
     number = dice.choice((1, 1, 2, 3, 5, 6, 7))
     client6, client4 = worlds.CLIENTS6[number], worlds.leased(number)
@@ -134,7 +134,7 @@ class Stock:
         """At least `count` seeds."""
         frames: list[bytes] = []
         while len(frames) < count:
-            frames += [frame[:LONGEST] for frame in _seeds(dice)]
+            frames += [frame[:LONGEST] for frame in seeds(dice)]
         octets = np.zeros((len(frames), LONGEST), np.uint8)
         for row, frame in zip(octets, frames, strict=True):
             row[: len(frame)] = np.frombuffer(frame, np.uint8)
