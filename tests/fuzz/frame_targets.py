@@ -18,12 +18,12 @@ from dstmrouter.io.umem import DESC, XDP_PACKET_HEADROOM, Umem
 from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
-from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.fuzz import frames
 from tests.fuzz.target import FuzzError
 from tests.fuzz.watched import Watched
-from tests.pipeline import machine, worlds
+from tests.pipeline import worlds
+from tests.pipeline.machine import Machine
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -48,7 +48,10 @@ class Router:
     def __init__(self, engine: str) -> None:
         world = worlds.world()
         self.umem = Umem(FRAMES)
-        tables, rules = machine.tables(world), TunnelRules(**dataclasses.asdict(world.rules))
+        model = Machine(world, frames=8, spare=8)
+        tables, plain = model.tables, model._forwarders["numpy"]
+        assert isinstance(plain, Forwarder)
+        rules = plain._rules
         steps = Forwarder(FrameMemory(self.umem.memory), tables, rules, self.umem.pool)
         compiled = CompiledForwarder(self.umem.memory, tables, rules, steps)
         self.watched = Watched(compiled if engine == "compiled" else steps, self.umem)
