@@ -112,7 +112,8 @@ def seeds(dice: random.Random) -> list[bytes]:
     if kind == 3:
         return [packets.ether(each, tci) for each in _pieces(dice, client6, inner)]
     if kind == 4:
-        error = _icmp6_error(dice, client6, _inner(dice, other, client4))
+        about = dice.choice((_inner(dice, other, client4), packets.ipv4(packets.FAR, client4)))
+        error = _icmp6_error(dice, client6, about)
         return [packets.ether(packets.ipv6(error, client6, next_header=58), tci)]
     if kind == 5:
         follows, body = _extended(dice, inner, 4)

@@ -30,7 +30,7 @@ class Watched:
     """Steps as the engine wants them, checked after every burst."""
 
     def __init__(self, steps: Steps, umem: Umem) -> None:
-        self._steps = steps
+        self._steps, self._pool = steps, umem.pool
         self._chunk = umem.chunk_size
         whole = np.frombuffer(umem.memory, np.uint8)
         self._chunks = whole[: umem.size].reshape(-1, self._chunk)
@@ -43,10 +43,15 @@ class Watched:
         self.engine = steps.engine
         self.made = 0  # packets
         self.late = 0
+        self.noted = 0
 
     def process(self, at: Numbers, length: Numbers, port: int, now_s: int) -> Outcome:
         """As the steps do it."""
         np.copyto(self._before, self._chunks)
+        # Those that nobody has may be taken for packets of our own, and given back without one.
+        free = self._pool._stack[: len(self._pool)].astype(np.int64)
+        self._touched[:] = self._kept
+        self._touched[free // self._chunk] = True
         outcome = self._steps.process(at, length, port, now_s)
         self._follow(outcome, at)
         behind = np.array_equal(self._behind, self._behind_before)
@@ -81,6 +86,7 @@ class Watched:
             self._inside(made.at, made.length)
             self._well_formed(made.at, made.length)
             self.made += len(made.at)
+        self.noted += sum(noted.packets for noted in getattr(outcome, "noted", ()))
         self.late += sum(len(late.at) for late in outcome.late)
 
     def _check_sends(self, outcome: Outcome, at: Numbers) -> None:
@@ -123,10 +129,9 @@ class Watched:
             (self._chunks.view(np.uint64) != self._before.view(np.uint64)).any(axis=1)
         )
         octets = self._chunks[changed] != self._before[changed]
-        for ours in (*(made.at for made in outcome.made), *(late.at for late in outcome.late)):
-            self._touched[np.asarray(ours, np.int64) // self._chunk] = True
+        for late in outcome.late:
+            self._touched[np.asarray(late.at, np.int64) // self._chunk] = True
         octets[(self._touched | self._kept)[changed], CANARY_LEN:] = False
-        self._touched[:] = False
         row_of = np.full(len(self._chunks), -1)
         row_of[at // self._chunk] = np.arange(len(at))
         rows = row_of[changed]
