@@ -12,8 +12,10 @@ import struct
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Final
 
+from tests import oracle_ports
+
 if TYPE_CHECKING:
-    from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, World
+    from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, SharedSpec, World
 
 NOT_ECT, ECT1, ECT0, CE = 0b00, 0b01, 0b10, 0b11
 
@@ -170,10 +172,7 @@ def _decapsulated(world: World, octets: bytes, now_s: int) -> tuple[_V4, str]:
     src, dst = IPv6Address(octets[8:24]), IPv6Address(octets[24:40])
     _require(dst in world.rules.tep6, "DROP_NOT_TEP6")
     inner = _v4(_behind_options(next_header, octets[40 : 40 + payload_len]))
-    holder = world.bindings.get(inner.src)
-    _require(holder is None or not holder.shared, "DROP_SHARED_ADDRESS")
-    _require(holder is not None and holder.expires > now_s, "DROP_SPOOF_ADDRESS")
-    _require(holder is not None and holder.client6 == src, "DROP_SPOOF_CLIENT")
+    _check_source(world, inner, src, now_s)
     outer_class = (octets[0] & 15) << 4 | octets[1] >> 4
     tos = inner.octets[1]
     ecn, unusual = ECN_AT_EXIT[tos & 3, outer_class & 3]
@@ -182,6 +181,18 @@ def _decapsulated(world: World, octets: bytes, now_s: int) -> tuple[_V4, str]:
     dscp_from = outer_class if world.rules.dscp_uniform else tos
     inner.octets[1] = dscp_from & 0xFC | ecn
     return inner, "DECAPSULATED_ECN_ODD" if unusual else "DECAPSULATED"
+
+
+def _check_source(world: World, inner: _V4, src: IPv6Address, now_s: int) -> None:
+    """R12."""
+    if inner.src in world.shared:
+        holder = _sharer(world.shared[inner.src], inner, towards_client=False)
+        right = holder is not None and holder.expires > now_s and holder.client6 == src
+        _require(right, "DROP_SPOOF_PORT")
+        return
+    holder = world.bindings.get(inner.src)
+    _require(holder is not None and holder.expires > now_s, "DROP_SPOOF_ADDRESS")
+    _require(holder is not None and holder.client6 == src, "DROP_SPOOF_CLIENT")
 
 
 def _behind_options(next_header: int, rest: bytes) -> bytes:
@@ -222,7 +233,7 @@ def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = 
     rules = world.rules
     if not own:
         _count_down(packet)
-    binding = _binding(world, packet.dst, now_s)
+    binding = _binding(world, packet, now_s)
     if len(packet.octets) > rules.path_mtu - 40:
         raise DroppedError("DROP_TOO_BIG" if packet.dont_fragment else "DROP_FRAGMENT_OUTER")
     hop = _hop(world, binding.hop)
@@ -236,15 +247,25 @@ def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = 
     return Fate(verdict, hop.port, _ethernet(world, hop, 0x86DD) + outer + inner)
 
 
-def _binding(world: World, dst: IPv4Address, now_s: int) -> BindingSpec:
+def _binding(world: World, packet: _V4, now_s: int) -> BindingSpec:
+    dst = packet.dst
     _require(dst != world.rules.tep4, "DROP_LOCAL")
     _require(any(dst in pool for pool in world.pools), "DROP_NOT_POOL")
     binding = world.bindings.get(dst)
+    if dst in world.shared:
+        binding = _sharer(world.shared[dst], packet, towards_client=True)
     if binding is None:
         raise DroppedError("DROP_NO_BINDING")
-    _require(not binding.shared, "DROP_SHARED_ADDRESS")
     _require(binding.expires > now_s, "DROP_NO_BINDING")
     return binding
+
+
+def _sharer(shared: SharedSpec, packet: _V4, *, towards_client: bool) -> BindingSpec | None:
+    """R2, R25, R27."""
+    key = oracle_ports.key(bytes(packet.octets), towards_client=towards_client)
+    if isinstance(key, str):
+        raise DroppedError(key)
+    return oracle_ports.holder(shared, key)
 
 
 def _count_down(packet: _V4) -> None:

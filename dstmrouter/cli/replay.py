@@ -13,12 +13,14 @@ from rich.table import Table
 
 from dstmrouter.config.load import load_router
 from dstmrouter.daemon import replay as replays
+from dstmrouter.daemon.bindings_file import read_bindings
 from dstmrouter.daemon.router import tunnel_rules
 from dstmrouter.errors import ConfigError
 from dstmrouter.pipeline.rules import TunnelRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 T = TypeVar("T")
 
@@ -115,7 +117,7 @@ def replay(
         _side(in4, out4, (mac4, next4), mtu4, vlan4),
         _side(in6, out6, (mac6, next6), mtu6, vlan6),
     ]
-    bound = replays.read_bindings(bindings, rules.tep6)
+    bound = read_bindings(bindings, rules.tep6)
     counts = replays.replay(rules, pools, bound, sides, chunk_size, compiled=compiled)
     rows: Rows = {
         v.name: {"packets": p, "octets": o, "help": v.help} for v, (p, o) in counts.items()

@@ -7,14 +7,11 @@ made up: everything outside the pools leaves by port 0, all clients are behind p
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dstmrouter.binding import LIFETIME_FOREVER, full_address_columns, words6
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.engine import Engine
 from dstmrouter.errors import DstmError
@@ -32,7 +29,8 @@ from dstmrouter.pipeline.routes4 import Routes4
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from ipaddress import IPv4Network
     from pathlib import Path
 
     from dstmrouter.binding import BindingColumns
@@ -42,9 +40,6 @@ if TYPE_CHECKING:
 FRAMES: Final = 8192
 PORT4, PORT6 = 0, 1
 _HOPS: Final = {PORT4: FIXED_HOPS, PORT6: FIXED_HOPS + 1}
-_COLUMNS: Final = ("ipv4", "client6")
-_PORT_SET: Final = {"psid_offset": 15, "psid_len": 16, "psid": 0xFFFF}  # and the largest of each
-_PORT_BITS: Final = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,85 +54,18 @@ class Side:
     vlan: int | None = None
 
 
-def read_bindings(path: Path, tep6: Sequence[IPv6Address]) -> BindingColumns:
-    """Read a CSV file with the columns ipv4, client6 and optionally tep6 and those of a port set.
-
-    psid_offset, psid_len and psid are a, k and PSID of RFC 7597 section 5.1. Left out or empty,
-    they are 0, and a psid_len of 0 is the whole address. Raises DstmError with file and line for
-    whatever is not an address, not one of `tep6`, or no port set.
-    """
-    ipv4: list[int] = []
-    client6: list[IPv6Address] = []
-    teps: list[int] = []
-    sets: list[tuple[int, ...]] = []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
-                raise DstmError(f"{path}:1: no column {missing[0]}, expected ipv4,client6[,tep6]")
-            for line in reader:
-                where = f"{path}:{reader.line_num}"
-                ipv4.append(int(_address(IPv4Address, line["ipv4"], where)))
-                client6.append(_address(IPv6Address, line["client6"], where))
-                teps.append(_tep(line.get("tep6"), tep6, where))
-                sets.append(_port_set(line, where))
-    except OSError as error:
-        raise DstmError(f"{path}: {error.strerror}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DstmError(f"{path}: {error}") from error
-    whole = full_address_columns(
-        np.array(ipv4, np.uint32),
-        words6(client6),
-        lifetime_s=LIFETIME_FOREVER,
-        tep6=tep6,
-        tep=np.array(teps, np.uint8),
-    )
-    offset, length, psid = np.array(sets, np.uint16).reshape(-1, len(_PORT_SET)).T
-    return dataclasses.replace(
-        whole, psid_offset=offset.astype(np.uint8), psid_len=length.astype(np.uint8), psid=psid
-    )
-
-
-def _address(kind: type[Any], text: str | None, where: str) -> Any:
-    try:
-        return kind((text or "").strip())
-    except AddressValueError:
-        name = kind.__name__.removesuffix("Address")
-        raise DstmError(f"{where}: {text!r}: expected an {name} address") from None
-
-
-def _tep(text: str | None, tep6: Sequence[IPv6Address], where: str) -> int:
-    if not text:
-        return 0
-    address = _address(IPv6Address, text, where)
-    if address not in tep6:
-        raise DstmError(f"{where}: {address}: expected one of {', '.join(map(str, tep6))}")
-    return list(tep6).index(address)
-
-
-def _port_set(line: Mapping[str, str | None], where: str) -> tuple[int, ...]:
-    numbers = []
-    for name, largest in _PORT_SET.items():
-        text = (line.get(name) or "0").strip()
-        if not (text.isascii() and text.isdigit() and int(text) <= largest):
-            raise DstmError(f"{where}: {name} {text!r}: expected a number from 0 to {largest}")
-        numbers.append(int(text))
-    offset, length, psid = numbers
-    if offset + length > _PORT_BITS:
-        raise DstmError(f"{where}: psid_offset {offset} and psid_len {length}: at most 16 bits")
-    if psid >> length:
-        raise DstmError(f"{where}: psid {psid}: expected less than 2^psid_len, {1 << length}")
-    return offset, length, psid
-
-
 def build_tables(
     rules: TunnelRules, pools: Sequence[IPv4Network], bindings: BindingColumns, sides: list[Side]
 ) -> Tables:
     """Tables in private memory. Raises DstmError if a binding is refused."""
     tep4 = None if rules.tep4 is None else int(rules.tep4)
     blocks = len(covered_blocks(pools, tep4)) + 1
-    rows = FIXED_ROWS + len(bindings)
-    table = BindingTable(bytearray(sum(BindingTable.sizes(blocks, rows))), blocks, rows)
+    shared = bindings.psid_len > 0
+    _, first = np.unique(bindings.ipv4[shared], return_index=True)
+    sets = int((1 << bindings.psid_len[shared][first].astype(np.int64)).sum())
+    rows = FIXED_ROWS + len(bindings) + len(first)
+    sizes = blocks, rows, sets
+    table = BindingTable(bytearray(sum(BindingTable.sizes(*sizes))), *sizes)
     table.lay_out(pools, tep4)
     hops = HopTable(np.zeros(FIXED_HOPS + len(sides), np.uint64))
     hops.lay_out()
@@ -178,7 +106,7 @@ def replay(
     tables = build_tables(rules, pools, bindings, sides)
     counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
     steps = Forwarder(FrameMemory(umem.memory), tables, rules, umem.pool)
-    forwarder = compiled_forwarder(umem, tables, rules, steps) if compiled else steps
+    forwarder = _compiled(umem, tables, rules, steps) if compiled else steps
     ports = [
         PcapPort(umem, f"port{number}", read=side.read, write=side.write)
         for number, side in enumerate(sides)
@@ -194,7 +122,7 @@ def replay(
     return {v: (int(packets[v]), int(octets[v])) for v in Verdict if packets[v]}
 
 
-def compiled_forwarder(umem: Umem, tables: Tables, rules: TunnelRules, steps: Forwarder) -> Steps:
+def _compiled(umem: Umem, tables: Tables, rules: TunnelRules, steps: Forwarder) -> Steps:
     """The compiled pass in front of `steps`; loads Numba, or compiles for some seconds."""
     from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 

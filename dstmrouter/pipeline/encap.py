@@ -14,6 +14,8 @@ from dstmrouter.pipeline.flow import FlowLabels
 from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.memory import pick
 from dstmrouter.pipeline.outcome import Outcome, Send, Tables, by_port
+from dstmrouter.pipeline.portkeys import Side
+from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN, TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ipv4, ipv6
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.decide import Checks
     from dstmrouter.pipeline.egress import PortWriter
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import Index, Records
+    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
 
 _RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 
@@ -33,8 +35,9 @@ _RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 class Encapsulator:
     """Looks up clients and writes outer headers; holds views only."""
 
-    def __init__(self, tables: Tables, rules: TunnelRules) -> None:
+    def __init__(self, memory: FrameMemory, tables: Tables, rules: TunnelRules) -> None:
         self._tables = tables
+        self._port_sets = PortSets(memory, tables.bindings)
         self._labels = FlowLabels(rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint64(rules.flow_label)
         self._first_words = first_words(dscp_uniform=rules.dscp_uniform)
@@ -62,7 +65,7 @@ class Encapsulator:
         self, rows: Index, packets: Inner, checks: Checks, now_s: int, outcome: Outcome
     ) -> list[_Way]:
         """Look up the ways of packets: one item with those that have one, or none."""
-        clients = self._tables.bindings.look_up(packets.dst)
+        clients = self._port_sets.look_up(packets, Side.DST)
         words = self._tables.hops.words.take(clients["hop"])
         hops = words.view(HOP)
         kind, state = clients["kind"], hops["state"]

@@ -49,7 +49,7 @@ class Forwarder:
         self._memory = memory
         self._tables = tables
         self._rules = rules
-        self._encap = Encapsulator(tables, rules)
+        self._encap = Encapsulator(memory, tables, rules)
         self._decap = Decapsulator(memory, tables.bindings, rules)
         self._route = Router4(tables)
         self._frames = frames

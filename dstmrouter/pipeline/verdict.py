@@ -39,7 +39,7 @@ class Verdict(IntEnum):
     DROP_V4_MARTIAN = 9, "IPv4 source or destination that must not be on the Internet (R1)"
     DROP_NOT_POOL = 10, "IPv4 destination from outside that is in no pool of ours"
     DROP_NO_BINDING = 11, "no lease binds this IPv4 destination (R3, R30)"
-    DROP_SHARED_ADDRESS = 12, "port set of a shared address: not yet (R2, R27)"
+    DROP_NO_PORT = 12, "shared address, and no port or identifier that says whose (R2, R25)"
     DROP_TTL = 13, "TTL used up; time exceeded: not yet (R4)"
     DROP_TOO_BIG = 14, "larger than the tunnel, DF set; fragmentation needed: not yet (R18)"
     DROP_FRAGMENT_OUTER = 15, "larger than the tunnel, DF clear; IPv6 fragments: not yet (R18)"
@@ -59,6 +59,10 @@ class Verdict(IntEnum):
     DROP_UNREACHABLE = 27, "no route, or the link of the route is down"
     DROP_NEIGHBOUR = 28, "the next hop's MAC address is not known yet; the kernel was asked"
     DROP_TX_FULL = 29, "the port could not take more packets"
+
+    DROP_SPOOF_PORT = 30, "source port of a shared address is not in this client's set (R12)"
+    DROP_ICMP_DAMAGED = 31, "ICMP message of a shared address with a wrong checksum (R25)"
+    DROP_FRAGMENT_SHARED = 32, "piece of an IPv4 packet of a shared address: not yet (R20)"
 
     @property
     def forwarded(self) -> bool:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 MAX_FRAME: Final = 1700  # octets; headroom, shift and frame fit a chunk of 2048
 MAX_SHIFT: Final = 90
+SHARER: Final = 5  # the client that has port sets of several addresses
 
-_IN_POOL: Final = [worlds.leased(number) for number in (1, 1, 1, 2, 3, 4, 5, 6, 7, 200)]
+_IN_POOL: Final = [
+    worlds.leased(number) for number in (1, 1, 1, 2, 3, 4, 5, 5, 5, 6, 7, 18, 18, 19, 20, 200)
+]
 _OURS: Final = [*_IN_POOL, worlds.POOLS[1][9], worlds.POOLS[1][10], worlds.TEP4]
 _OUTSIDE: Final = [
     packets.FAR,
@@ -28,24 +31,63 @@ _addresses4: Final[st.SearchStrategy[IPv4Address | str]] = st.sampled_from([*_OU
 _tos: Final = st.one_of(st.just(0), st.integers(0, 255))
 
 
+_ports: Final = st.one_of(st.sampled_from(worlds.PORTS), st.integers(0, 0xFFFF))
+
+
 @st.composite
-def payloads(draw: st.DrawFn) -> tuple[int, bytes]:
-    """A protocol number and what it carries."""
-    protocol = draw(st.sampled_from([1, 6, 17, 33, 132, 47, 50]))
+def payloads(draw: st.DrawFn, src: IPv4Address | str, dst: IPv4Address | str) -> tuple[int, bytes]:
+    """A protocol number and what it carries from `src` to `dst`."""
+    protocol = draw(st.sampled_from([1, 1, 6, 6, 17, 17, 33, 132, 47, 50]))
     if protocol == 1:
-        kind = draw(st.sampled_from([8, 8, 8, 0, 3]))
-        data = draw(st.binary(max_size=20))
-        message = packets.echo(kind, code=draw(st.sampled_from([0, 0, 0, 1])), data=data)
+        message = draw(st.one_of(_echoes(), _errors(src, dst)))
         return 1, message[: draw(st.sampled_from([len(message), len(message), 7]))]
     size = draw(st.sampled_from([0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1400, 1440, 1441]))
-    ports = draw(st.binary(min_size=4, max_size=4))
+    ports = packets.ports(draw(_ports), draw(_ports), b"")
     return protocol, (ports + bytes(size))[:size]
 
 
 @st.composite
-def ipv4_packets(draw: st.DrawFn, src: IPv4Address | None = None) -> bytes:
+def _echoes(draw: st.DrawFn) -> bytes:
+    kind = draw(st.sampled_from([8, 8, 8, 0, 3, 13]))
+    code = draw(st.sampled_from([0, 0, 0, 1]))
+    message = bytearray(
+        packets.echo(kind, ident=draw(_ports), code=code, data=draw(st.binary(max_size=20)))
+    )
+    message[-1] ^= draw(st.sampled_from([0, 0, 0, 4]))
+    return bytes(message)
+
+
+@st.composite
+def _errors(draw: st.DrawFn, src: IPv4Address | str, dst: IPv4Address | str) -> bytes:
+    """ICMP errors from `src` to `dst`; most quote a packet that went the other way."""
+    ways = [(dst, src)] * 6 + [(src, dst), (dst, packets.FAR), (packets.FAR, src)]
+    was_from, was_to = draw(st.sampled_from(ways))
+    protocol = draw(st.sampled_from([6, 17, 17, 33, 132, 1, 1, 47]))
+    payload = packets.ports(draw(_ports), draw(_ports))
+    if protocol == 1:
+        payload = packets.echo(draw(st.sampled_from([8, 0, 8, 3])), ident=draw(_ports))
+    quoted = packets.ipv4(
+        was_from,
+        was_to,
+        payload[: draw(st.sampled_from([99, 99, 8, 7]))],
+        options=b"\x01" * 4 * draw(st.sampled_from([0, 0, 0, 1, 10])),
+        fragment=draw(st.sampled_from([0, 0x4000, 0x4000, 0x2000, 1])),
+        protocol=protocol,
+        version=draw(st.sampled_from([4] * 9 + [6])),
+        words=draw(st.sampled_from([None] * 12 + [4, 15])),
+        sum_off=draw(st.sampled_from([0] * 9 + [1])),
+    )
+    quoted = quoted[: draw(st.sampled_from([len(quoted)] * 5 + [19, 20, 27]))]
+    kind = draw(st.sampled_from([3, 3, 11, 12, 4, 5]))
+    return packets.error(quoted, kind, sum_off=draw(st.sampled_from([0] * 9 + [256])))
+
+
+@st.composite
+def ipv4_packets(draw: st.DrawFn, holder: IPv4Address | None = None) -> bytes:
     """IPv4 packets; two of three are as they should be."""
-    protocol, payload = draw(payloads())
+    src = holder or draw(st.one_of(st.just(packets.FAR), st.just(packets.FAR), _addresses4))
+    dst = draw(_addresses4)
+    protocol, payload = draw(payloads(src, dst))
     broken = draw(st.sampled_from([*[None] * 24, "version", "words", "longer", "sum_off"]))
     wrong = {
         "version": st.sampled_from([0, 5, 6, 15]),
@@ -55,8 +97,8 @@ def ipv4_packets(draw: st.DrawFn, src: IPv4Address | None = None) -> bytes:
     }
     options = draw(st.one_of(st.just(0), st.just(0), st.integers(0, 10)))
     return packets.ipv4(
-        src or draw(st.one_of(st.just(packets.FAR), st.just(packets.FAR), _addresses4)),
-        draw(_addresses4),
+        src,
+        dst,
         payload,
         options=b"\x01" * 4 * options,
         tos=draw(_tos),
@@ -87,10 +129,11 @@ def _extensions(draw: st.DrawFn, follows: int) -> tuple[int, bytes]:
 @st.composite
 def tunnel_packets(draw: st.DrawFn) -> bytes:
     """IPv6 packets; most are of a client that may send what is inside."""
-    number = draw(st.sampled_from([1, 1, 1, 2, 3, 4, 5, 6, 7, 9]))
+    number = draw(st.sampled_from([1, 1, 1, 2, 3, 4, SHARER, SHARER, SHARER, 6, 7, 9]))
     honest = draw(st.sampled_from([True, True, True, True, False]))
     src6: IPv6Address = worlds.CLIENTS6[number if honest else 8]
-    inner = draw(ipv4_packets(worlds.leased(number) if draw(st.integers(0, 7)) else None))
+    leased = worlds.leased(draw(st.sampled_from([5, 18, 19, 20])) if number == SHARER else number)
+    inner = draw(ipv4_packets(leased if draw(st.integers(0, 7)) else None))
     follows = draw(st.sampled_from([4] * 9 + [44, 58, 17, 41]))
     plain = draw(st.sampled_from([True, True, False]))
     next_header, octets = (follows, b"") if plain else draw(_extensions(follows))
