@@ -86,7 +86,7 @@ class Watched:
             self._inside(made.at, made.length)
             self._well_formed(made.at, made.length)
             self.made += len(made.at)
-        self.noted += sum(noted.packets for noted in getattr(outcome, "noted", ()))
+        self.noted += sum(noted.packets for noted in outcome.noted)
         self.late += sum(len(late.at) for late in outcome.late)
 
     def _check_sends(self, outcome: Outcome, at: Numbers) -> None:
