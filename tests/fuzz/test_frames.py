@@ -20,14 +20,21 @@ if TYPE_CHECKING:
     from dstmrouter.daemon.engine import Steps
 
 INPUTS: Final = 40_000
-NOT_IN_THE_PACKET: Final = {Verdict.DROP_TX_FULL, Verdict.DROP_HAIRPIN_OFF}
+NOT_IN_THE_PACKET: Final = (  # what rules, limits and rings bring about
+    "DROP_TX_FULL",
+    "DROP_HAIRPIN_OFF",
+    "DROP_ICMPV6_FLOOD",
+    "SENT_PROHIBITED",
+    "UNSENT_ICMPV4",
+    "UNSENT_ICMPV6",
+)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
 def test_a_short_run_comes_to_every_verdict(target: FrameTarget) -> None:
     found = target.fed(INPUTS, seed=1).verdicts()
-    never = {verdict for verdict, packets in found.items() if not packets}
-    assert never <= NOT_IN_THE_PACKET
+    never = {verdict.name for verdict, packets in found.items() if not packets}
+    assert never <= set(NOT_IN_THE_PACKET)
 
 
 def test_both_engines_count_the_same() -> None:

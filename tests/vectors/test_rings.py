@@ -77,8 +77,9 @@ def run(case: Case, bench: Bench) -> tuple[dict[str, int], tuple[bytes, ...], tu
         now = bench.counters()
         return {name: now[name] - before[name] for name in now if now[name] != before[name]}
 
-    for wire, frames in zip(wires, (case.in4, case.in6), strict=True):
+    for wire in wires:
         wire.forget()
+    for wire, frames in zip(wires, (case.in4, case.in6), strict=True):
         for frame in frames:
             wire.send(frame)
     wait_until(lambda: sum(grown().values()) >= steered(case), "counters")
@@ -100,7 +101,11 @@ def run(case: Case, bench: Bench) -> tuple[dict[str, int], tuple[bytes, ...], tu
 def test_rings(case: Case, mode: str, benches: Benches) -> None:
     bench = benches.of(case, mode)
     counted, out4, out6 = run(case, bench)
-    check_frames(case, out4, out6)
+    try:
+        check_frames(case, out4, out6)
+    except AssertionError as error:
+        error.add_note(f"counted: {counted}")
+        raise
     if steered(case):  # what is the kernel's is not counted
         check_counters(case, counted)
     assert bench.workers() == [0]
