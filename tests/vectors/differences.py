@@ -6,6 +6,8 @@ A difference changes a case before it is run, so that what must leave is still k
 from __future__ import annotations
 
 import dataclasses
+import struct
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
 from tests import oracle
@@ -71,6 +73,19 @@ def own_ttl(case: Case) -> Case:
     return dataclasses.replace(case, expect6=tuple(leaving))
 
 
+def told_unreachable(case: Case) -> Case:
+    """R3: host unreachable, quoting the packet as it came."""
+    (frame,) = case.in4
+    packet = frame[octets.ip_at(frame) :]
+    message = bytes([3, 1]) + bytes(6) + packet
+    message = octets.put(message, 2, oracle.checksum(message).to_bytes(2, "big"))
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(message), 0, 0, ERROR_TTL, 1, 0)
+    ends = IPv4Address(case.v4.address).packed + packet[12:16]
+    link = case.v4.next_mac + case.v4.mac + bytes.fromhex("0800")
+    error = octets.summed4(link + header + ends + message, octets.ETHER)
+    return dataclasses.replace(case, expect4=(error,))
+
+
 DIFFERENCES: Final = (
     Difference("ttl at exit", ("18", "22", "34", "56"), ttl_at_exit),
     Difference("own identification", ("18",), own_ident),
@@ -79,6 +94,7 @@ DIFFERENCES: Final = (
     Difference("echo identifier", ("44",), back_to_its_sender),
     Difference("ttl of errors", ("46", "70"), own_ttl),
     Difference("packet too big below 1280", ("66",), nothing_leaves),
+    Difference("unbound pings", ("62",), told_unreachable),
 )
 COMPARED_WHOLE: Final = ("14", "58")
 """Cases whose frames are compared after their fragments are put together."""
