@@ -23,6 +23,7 @@ rpcgen:rpcsvc-proto
 sysctl:procps
 systemd-analyze:systemd
 tcpdump:tcpdump
+traceroute:traceroute
 '
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
