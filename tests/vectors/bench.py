@@ -16,7 +16,7 @@ from dstmrouter.zmqctl import ControlClient, LeasePusher
 from lab.netns import Lab, Namespace, veth, wait_until
 from tests.netns.gateway import START_S, program
 from tests.pipeline import packets
-from tests.vectors import octets, setting
+from tests.vectors import setting
 from tests.vectors.setting import PORT4, PORT6
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ AUXDATA: Final = struct.Struct("=IIIHHHH")  # struct tpacket_auxdata
 VLAN_VALID: Final = 1 << 4  # TP_STATUS_VLAN_VALID
 NEAR4, NEXT4 = "10.10.10.1", "10.10.10.254"
 NEAR6, NEXT6 = "fd00::1", "fd00::2"
-CLIENTS: Final = "127::/16"  # where the cases' clients are
 FAR: Final = IPv4Address("1.2.3.4")
 MARK: Final = b"the last frame"
 
@@ -46,8 +45,8 @@ class Wire:
         self._got: list[bytes] = []
 
     def send(self, frame: bytes) -> None:
-        """Put a frame on the wire, addressed to the router."""
-        self._socket.send(octets.to_router(frame, self.side.mac))
+        """Put a frame on the wire."""
+        self._socket.send(frame)
 
     def got(self) -> list[bytes]:
         """All unicast IP frames that have come from the router."""
@@ -115,7 +114,7 @@ class Bench:
             mac = side.next_mac.hex(":")
             router.ip("neigh", "add", hop, "lladdr", mac, "dev", port, "nud", "permanent")
         router.route("default", "via", NEXT4)
-        router.route(CLIENTS, "via", NEXT6)
+        router.route(setting.CLIENTS, "via", NEXT6)
 
     def _start(self, case: Case, mode: str, directory: Path, undo: contextlib.ExitStack) -> None:
         config = directory / "router.toml"
@@ -160,7 +159,9 @@ class Bench:
             packets.ipv4(wire.ipv4, FAR, packets.UDP_PORTS + MARK),
         ]
         tep6, tci = IPv6Address(wire.tep6), case.v6.vlan
+        macs = case.v6.mac + case.v6.next_mac
         back, through = (
-            packets.ether(packets.ipv6(packet, wire.client6, tep6), tci) for packet in inner
+            macs + packets.ether(packets.ipv6(packet, wire.client6, tep6), tci)[12:]
+            for packet in inner
         )
         return back, through

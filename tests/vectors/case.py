@@ -94,6 +94,11 @@ def load(path: Path) -> Case:
         capture = path.with_name(files[key])
         return tuple(read_packets(capture)) if capture.stat().st_size else ()
 
+    def arriving(key: str, described: dict[str, Any]) -> tuple[bytes, ...]:
+        """Captures are of other wires: on ours, frames come from the next hop and go to us."""
+        side = _side(described)
+        return tuple(side.mac + side.next_mac + frame[12:] for frame in frames(key))
+
     return Case(
         name=path.parent.name,
         softwires=tuple(map(_softwire, described["softwires"])),
@@ -101,8 +106,8 @@ def load(path: Path) -> Case:
         v6=_side(v6),
         hairpin=v6["hairpinning"],
         flow_label=v6["flow_label"],
-        in4=frames("in_v4"),
-        in6=frames("in_v6"),
+        in4=arriving("in_v4", v4),
+        in6=arriving("in_v6", v6),
         expect4=frames("expect_v4"),
         expect6=frames("expect_v6"),
         counters=tuple(sorted(described["expected_counters"].items())),

@@ -73,6 +73,14 @@ def own_ttl(case: Case) -> Case:
     return dataclasses.replace(case, expect6=tuple(leaving))
 
 
+def quoted_as_it_came(case: Case) -> Case:
+    """R23: the quotation is the packet before we counted down its TTL; sums stay the same."""
+    (frame,), (error,) = case.in6, case.expect6
+    quoted = octets.ETHER + octets.IPV6 + 20 + 8
+    packet = frame[octets.inner_at(frame) :]
+    return dataclasses.replace(case, expect6=(octets.put(error, quoted, packet),))
+
+
 def told_unreachable(case: Case) -> Case:
     """R3: host unreachable, quoting the packet as it came."""
     (frame,) = case.in4
@@ -93,6 +101,7 @@ DIFFERENCES: Final = (
     Difference("header checksum", ("36", "38"), nothing_leaves),
     Difference("echo identifier", ("44",), back_to_its_sender),
     Difference("ttl of errors", ("46", "70"), own_ttl),
+    Difference("quoted ttl", ("46",), quoted_as_it_came),
     Difference("packet too big below 1280", ("66",), nothing_leaves),
     Difference("unbound pings", ("62",), told_unreachable),
 )

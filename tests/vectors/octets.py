@@ -45,11 +45,6 @@ def put(octets: bytes, at: int, new: bytes) -> bytes:
     return octets[:at] + new + octets[at + len(new) :]
 
 
-def to_router(frame: bytes, mac: bytes) -> bytes:
-    """The same for our MAC address: captures come from another wire."""
-    return put(frame, 0, mac)
-
-
 def summed4(frame: bytes, at: int) -> bytes:
     """The IPv4 header at `at` with its checksum computed anew."""
     blank = put(frame, at + 10, bytes(2))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PORT4, PORT6 = "port4", "port6"
 HOP_LIMIT: Final = 255  # of outer headers and of ICMP errors, in all cases
 FRAMES: Final = 16384
+CLIENTS: Final = "127::/16"  # where the clients of the cases are
 
 
 def tep6(case: Case) -> list[IPv6Address]:
@@ -72,9 +73,19 @@ tep6 = [{", ".join(f'"{address}"' for address in tep6(case))}]
 tep4 = "{case.v4.address}"
 hop_limit = {HOP_LIMIT}
 flow_label = {case.flow_label}
-hairpin = {str(case.hairpin).lower()}
+hairpin = {_toml(case.hairpin)}
 mtu = {case.v6.mtu}
+
+[icmp]
+generate_icmpv4_errors = {_toml(case.v4.makes_icmp)}
+generate_icmpv6_errors = {_toml(case.v6.makes_icmp)}
+access_prefixes = ["{CLIENTS}"]
+ttl = {HOP_LIMIT}
 {prefixes}"""
+
+
+def _toml(value: bool) -> str:
+    return str(value).lower()
 
 
 def key(case: Case) -> str:
