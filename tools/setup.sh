@@ -16,6 +16,7 @@ gsasl:gsasl
 insmod:kmod
 ip:iproute2
 linux.uml:user-mode-linux
+nft:nftables
 openssl:openssl
 ping:iputils-ping
 rpcbind:rpcbind
