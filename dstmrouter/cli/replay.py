@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dstmrouter.daemon import replay as replays
-from dstmrouter.daemon.bindings_file import read_bindings
 from dstmrouter.errors import ConfigError
 from dstmrouter.pipeline.rules import TunnelRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dstmrouter.daemon.replay import Side
 
 T = TypeVar("T")
 
@@ -72,6 +72,9 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Run captures through the pipeline and write what would leave; needs no privileges."""
+    from dstmrouter.daemon import replay as replays  # a router that runs needs no capture files
+    from dstmrouter.daemon.bindings_file import read_bindings
+
     rules = TunnelRules(
         tep6=tuple(_parse(IPv6Address, text, "--tep6") for text in tep6),
         tep4=None if tep4 is None else _parse(IPv4Address, tep4, "--tep4"),
@@ -92,9 +95,11 @@ def replay(
         _show(rows)
 
 
-def _side(read: Capture, write: Capture, macs: tuple[str, str]) -> replays.Side:
+def _side(read: Capture, write: Capture, macs: tuple[str, str]) -> Side:
+    from dstmrouter.daemon.replay import Side
+
     ours, next_hop = (_mac(text) for text in macs)
-    return replays.Side(read=read, write=write, mac=ours, next_mac=next_hop)
+    return Side(read=read, write=write, mac=ours, next_mac=next_hop)
 
 
 def _show(counts: Rows) -> None:
