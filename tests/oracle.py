@@ -125,7 +125,7 @@ def _require(condition: object, verdict: str) -> None:
 
 
 def _forward(world: World, frame: bytes, port: PortSpec, now_s: int) -> Fate:
-    ethertype, packet = _link(frame, port.vlan)
+    ethertype, packet = link(frame, port.vlan)
     if ethertype == 0x0800:
         return _tunnel(world, _v4(packet), now_s, "ENCAPSULATED")
     inner, verdict = _decapsulated(world, packet, now_s)
@@ -138,7 +138,7 @@ def _forward(world: World, frame: bytes, port: PortSpec, now_s: int) -> Fate:
     return _routed(world, inner, verdict)
 
 
-def _link(frame: bytes, vlan: int | None) -> tuple[int, bytes]:
+def link(frame: bytes, vlan: int | None) -> tuple[int, bytes]:
     _require(len(frame) >= 14, "DROP_NOT_IP")
     ethertype, packet, vid = int.from_bytes(frame[12:14], "big"), frame[14:], 0
     if ethertype == 0x8100:
@@ -196,7 +196,16 @@ def _check_source(world: World, inner: _V4, src: IPv6Address, now_s: int) -> Non
 
 
 def _behind_options(next_header: int, rest: bytes) -> bytes:
-    """R11: at most four options headers; hop-by-hop options only in front (RFC 8200 4.1)."""
+    """R11."""
+    next_header, rest = skip_options(next_header, rest)
+    _require(next_header != 44, "DROP_OUTER_FRAGMENT")
+    _require(next_header != 58, "DROP_ICMPV6")
+    _require(next_header == 4, "DROP_NOT_TUNNEL")
+    return rest
+
+
+def skip_options(next_header: int, rest: bytes) -> tuple[int, bytes]:
+    """At most four options headers; hop-by-hop options only in front (RFC 8200 4.1)."""
     for number in range(4):
         if next_header not in ({0, 60} if number == 0 else {60}):
             break
@@ -204,10 +213,7 @@ def _behind_options(next_header: int, rest: bytes) -> bytes:
         octets = 8 + rest[1] * 8
         _require(octets <= len(rest), "DROP_NOT_TUNNEL")
         next_header, rest = rest[0], rest[octets:]
-    _require(next_header != 44, "DROP_OUTER_FRAGMENT")
-    _require(next_header != 58, "DROP_ICMPV6")
-    _require(next_header == 4, "DROP_NOT_TUNNEL")
-    return rest
+    return next_header, rest
 
 
 def _is_echo_request(packet: _V4) -> bool:
@@ -274,9 +280,21 @@ def _count_down(packet: _V4) -> None:
     packet.octets[8] -= 1
 
 
-def _routed(world: World, packet: _V4, verdict: str) -> Fate:
-    """R15."""
-    _count_down(packet)
+def originate(world: World, packet: bytes, now_s: int, verdict: str) -> Fate | None:
+    """What becomes of a packet of our own; None if it has no way."""
+    own = _V4(bytearray(packet))
+    try:
+        if own.dst == world.rules.tep4 or any(own.dst in pool for pool in world.pools):
+            return _tunnel(world, own, now_s, verdict, own=True)
+        return _routed(world, own, verdict, own=True)
+    except DroppedError:
+        return None
+
+
+def _routed(world: World, packet: _V4, verdict: str, *, own: bool = False) -> Fate:
+    """R15; the TTL of our own packets stays."""
+    if not own:
+        _count_down(packet)
     nets = [net for net in world.routes if packet.dst in net]
     _require(nets, "DROP_UNREACHABLE")
     hop = _hop(world, world.routes[max(nets, key=lambda net: net.prefixlen)])

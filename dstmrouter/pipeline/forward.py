@@ -17,8 +17,10 @@ from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.decap import Decapsulator
 from dstmrouter.pipeline.egress import PortWriter
 from dstmrouter.pipeline.encap import Encapsulator
+from dstmrouter.pipeline.icmp_steps import IcmpSteps, Surroundings
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
+from dstmrouter.pipeline.pathmtu import FixedMtu
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.route import Router4
 from dstmrouter.pipeline.verdict import Verdict
@@ -53,9 +55,9 @@ class Forwarder:
         self._decap = Decapsulator(memory, tables.bindings, rules)
         self._route = Router4(tables)
         self._frames = frames
-        self._rare = RareWork(self._rare_steps())
         self._port_generation = -1
         self._vlans: list[int] = []
+        self._rare = RareWork(self._rare_steps())
 
     def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
         """Work on the frames that start at `at` (octets of frame memory) and came in by `port`.
@@ -86,7 +88,17 @@ class Forwarder:
         return self._rare.held()
 
     def _rare_steps(self) -> list[Step]:
-        return []
+        around = Surroundings(
+            memory=self._memory,
+            tables=self._tables,
+            rules=self._rules,
+            frames=self._frames,
+            encap=self._encap,
+            route=self._route,
+            vlans=self._vlans,
+            mtus=FixedMtu(self._rules),
+        )
+        return IcmpSteps(around).steps()
 
     def _follow_ports(self) -> None:
         if self._tables.ports.generation == self._port_generation:
@@ -98,7 +110,7 @@ class Forwarder:
         writers = [PortWriter(self._memory, port, self._rules) for port in ports]
         self._encap.writers = writers
         self._route.follow(writers, ports["mtu"].astype(np.int64))
-        self._vlans = [int(vlan) for vlan in ports["vlan"]]
+        self._vlans[:] = [int(vlan) for vlan in ports["vlan"]]
 
     def _from_internet(self, packets: Packets, now_s: int, outcome: Outcome) -> None:
         known = None if packets.head is None else packets.head["packet"]

@@ -54,6 +54,8 @@ class OuterReader:
         self._keys, order = np.unique(_mixed(teps), return_index=True)
         assert len(order) == len(teps), "two tunnel end points have one key"
         self._teps = teps[order]
+        self.teps = teps
+        """Words of the tunnel end points, shape (n, 2), in their order."""
 
     def read(self, packets: Packets) -> tuple[Outer, Checks]:
         """Read and check the IPv6 headers of packets."""
@@ -68,24 +70,28 @@ class OuterReader:
         if np.count_nonzero(no_tunnel):
             head = None  # inner headers are elsewhere
             next_header = next_header.copy()
-            skip = self._skip_options(at, np.where(malformed, 0, end), next_header)
+            start = np.full(len(at), ipv6.HEADER_LEN, np.intp)
+            skip = self.behind_options(at, start, np.where(malformed, 0, end), next_header)
             no_tunnel = next_header != _IPV4
         known = None if head is None else head["packet"]
         return Outer(header, ipv6.TRAFFIC_CLASS.take(first), at + skip, end - skip, known), (
             (malformed, lambda: too_short(packets.room, Verdict.DROP_V6_MALFORMED)),
-            (self._not_tep6(header["dst"]), Verdict.DROP_NOT_TEP6),
+            (self.not_tep6(header["dst"]), Verdict.DROP_NOT_TEP6),
             (no_tunnel, lambda: _NOT_TUNNEL.take(next_header)),
         )
 
-    def _skip_options(
-        self, at: Index, end: npt.NDArray[np.int64], next_header: npt.NDArray[np.uint8]
+    def behind_options(
+        self,
+        at: Index,
+        skip: Index,
+        end: npt.NDArray[np.int64],
+        next_header: npt.NDArray[np.uint8],
     ) -> Index:
         """Walk over hop-by-hop and destination options; return the octets before what follows.
 
-        `next_header` is changed to what follows. A header that is not all there ends the walk: it
-        is then no tunnel packet.
+        The walk starts `skip` octets behind `at`, where `next_header` is. Both are changed. A
+        header that does not end before `end` ends the walk: it is then no tunnel packet.
         """
-        skip = np.full(len(at), ipv6.HEADER_LEN, np.intp)
         for _ in range(MAX_EXTENSIONS):
             rows = np.flatnonzero(np.isin(next_header, _OPTIONS) & (skip + 8 <= end))
             if not len(rows):
@@ -100,7 +106,8 @@ class OuterReader:
             skip[rows] = behind
         return skip
 
-    def _not_tep6(self, dst: npt.NDArray[np.uint64]) -> Mask:
+    def not_tep6(self, dst: npt.NDArray[np.uint64]) -> Mask:
+        """Which of the addresses (wire words) are none of our tunnel end points."""
         if len(self._teps) == 1:
             ours = self._teps
         else:

@@ -38,6 +38,13 @@ NOT_VERSION_6, TRAFFIC_CLASS = _by_first_octets()
 EXTENSION: Final = np.dtype([("next_header", "u1"), ("len8", "u1")])
 """Start of an options header; `len8` counts units of 8 octets without the first (4.3, 4.6)."""
 
+FRAGMENT: Final = np.dtype(
+    [("next_header", "u1"), ("reserved", "u1"), ("offset", ">u2"), ("id", ">u4")]
+)
+"""Fragment header (4.5); `offset` counts units of 8 octets and has three lower bits of flags."""
+FRAGMENT_LEN: Final = 8
+assert FRAGMENT.itemsize == FRAGMENT_LEN
+
 NEXT_HOP_BY_HOP: Final = 0
 NEXT_IPV4: Final = 4  # RFC 2473: IPv4 in IPv6
 NEXT_FRAGMENT: Final = 44

@@ -158,7 +158,7 @@ class Machine:
         self._random = random.Random(seed)
         self.memory = bytearray(self._random.randbytes((frames + SPARE) * CHUNK + BEHIND))
         self.octets = np.frombuffer(self.memory, np.uint8)
-        rules = TunnelRules(**dataclasses.asdict(world.rules))
+        rules = TunnelRules(**dataclasses.asdict(world.rules), icmp=world.icmp)
         self.spare = SparePool(frames, SPARE)
         steps = Forwarder(FrameMemory(self.memory), self.tables, rules, self.spare)
         compiled = CompiledForwarder(self.memory, self.tables, rules, steps)

@@ -106,3 +106,21 @@ def echo(kind: int = 8, *, ident: int = 1, data: bytes = b"abcdefgh", code: int 
     """An ICMP echo message with the right checksum."""
     message = struct.pack("!BBHHH", kind, code, 0, ident, 1) + data
     return message[:2] + struct.pack("!H", oracle.checksum(message)) + message[4:]
+
+
+def icmpv6(
+    kind: int,
+    code: int,
+    rest: int,
+    quoted: bytes,
+    src: IPv6Address,
+    dst: IPv6Address,
+    *,
+    off: int = 0,
+) -> bytes:
+    """An IPv6 packet with an ICMPv6 message; `off` spoils its checksum."""
+    message = struct.pack("!BBHI", kind, code, 0, rest) + quoted
+    pseudo = src.packed + dst.packed + struct.pack("!II", len(message), 58)
+    right = oracle.checksum(pseudo + message) ^ off
+    message = message[:2] + struct.pack("!H", right) + message[4:]
+    return ipv6(message, src, dst, next_header=58)

@@ -152,9 +152,37 @@ def tunnel_packets(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
+def icmpv6_errors(draw: st.DrawFn) -> bytes:
+    """ICMPv6 errors about tunnel packets; most of them about some that we may have sent."""
+    number = draw(st.sampled_from([1, 1, 1, 1, 2, 3, 4, 5, 9]))
+    inner = draw(ipv4_packets(draw(st.sampled_from([packets.FAR, *_OURS]))))
+    if draw(st.integers(0, 7)):
+        inner = inner[:16] + worlds.leased(number).packed + inner[20:]
+    tep6 = [worlds.TEP6, worlds.TEP6_B, worlds.TEP6_C][number % 3 if number < 4 else 0]
+    tep6 = draw(st.sampled_from([worlds.TEP6] * 3 + [tep6, worlds.CLIENTS6[8]]))
+    follows, octets = draw(
+        st.sampled_from([(4, b"")] * 6 + [(60, packets.OPTIONS)] * 2)
+        | _extensions(4)
+        | st.sampled_from([0, 1, 8, 0xFFF8]).map(
+            lambda offset: (44, struct.pack("!BBHI", 4, 0, offset, 77))
+        )
+    )
+    quoted = packets.ipv6(octets + inner, tep6, worlds.CLIENTS6[number], next_header=follows)
+    size = draw(st.sampled_from([len(quoted)] * 6 + [39, 40, 47, 48, 67, 68, 69, 75, 76, 1232]))
+    kind, code = draw(
+        st.sampled_from([(2, 0)] * 3 + [(1, 0), (1, 3), (1, 5), (3, 0), (3, 1), (4, 0), (4, 1)])
+    )
+    rest = draw(st.sampled_from([44, 0, 1279, 1280, 1400, 1500, 70_000, 0xFFFFFFFF]))
+    off = draw(st.sampled_from([0] * 12 + [1]))
+    sender = draw(st.sampled_from([worlds.CLIENTS6[1], worlds.CLIENTS6[8]]))
+    to = draw(st.sampled_from([worlds.TEP6] * 8 + [worlds.TEP6_B]))
+    return packets.icmpv6(kind, code, rest, quoted[:size], sender, to, off=off)
+
+
+@st.composite
 def frames(draw: st.DrawFn) -> bytes:
     """Ethernet frames: tagged or not, padded, cut, corrupted, and of other protocols."""
-    packet = draw(st.one_of(ipv4_packets(), tunnel_packets()))
+    packet = draw(st.one_of(ipv4_packets(), tunnel_packets(), icmpv6_errors()))
     tci = draw(st.sampled_from([None] * 20 + [0, 0xE000, 77, 0x6000 | 77, 78]))
     ethertype = draw(st.sampled_from([None] * 40 + [0x0806, 0x86DD, 0x0800, 0x8100]))
     frame = packets.ether(packet, tci, ethertype)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Final
+
+from dstmrouter.pipeline.rules import IcmpRules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,18 @@ class World:
     bindings: dict[IPv4Address, BindingSpec]
     shared: dict[IPv4Address, SharedSpec]
     routes: dict[IPv4Network, int]
+    icmp: IcmpRules
 
+
+# No limit is met here: what a packet brings about must not depend on those before it.
+ICMP: Final = IcmpRules(
+    access_prefixes=(IPv6Network("2001:db8:1::/62"), IPv6Network("2001:db8:1:8::/64")),
+    icmpv4_rate=1 << 20,
+    icmpv6_rate=1 << 20,
+    prefix_rate=1 << 20,
+    prefix_burst=1 << 20,
+    burst_limit=1024,
+)
 
 ACCESS, INTERNET, SMALL, TAGGED = range(4)  # ports
 UNREACHABLE, LOCAL, GLEAN, CLIENTS, UPSTREAM, SMALL_UPSTREAM, TAGGED_CLIENTS, SILENT = range(8)
@@ -128,7 +141,7 @@ ROUTES: Final = {
 }
 
 
-def world(access_vlan: int | None = None, **rules: Any) -> World:
+def world(access_vlan: int | None = None, icmp: IcmpRules = ICMP, **rules: Any) -> World:
     """A router with four ports and bindings of all sorts; `rules` are fields of RuleSpec."""
     spec = dataclasses.replace(RuleSpec(tep6=(TEP6, TEP6_B, TEP6_C), tep4=TEP4), **rules)
     bindings = {
@@ -166,4 +179,5 @@ def world(access_vlan: int | None = None, **rules: Any) -> World:
             for client4, divided in SHARED.items()
         },
         routes=ROUTES,
+        icmp=icmp,
     )
