@@ -9,13 +9,14 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
-from tests import oracle
+from tests import oracle, oracle_ports
 from tests.oracle import Fate
 
 if TYPE_CHECKING:
     from tests.pipeline.worlds import World
 
 QUESTIONS: Final = {0, 8, 9, 10, 13, 14, 15, 16, 17, 18, 42, 43}
+SPOOFED: Final = {"DROP_SPOOF_ADDRESS", "DROP_SPOOF_CLIENT", "DROP_SPOOF_PORT"}
 BAD, NOTED, PASSED_ON = "DROP_ICMPV6_BAD", "DROP_ICMPV6_NOTED", "DROP_ICMPV6"
 
 
@@ -30,7 +31,7 @@ def fate(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, list[
         return became, []
     if became.verdict == PASSED_ON:
         return _icmpv6(world, frame, port, now_s)
-    if became.verdict in {"DROP_SPOOF_ADDRESS", "DROP_SPOOF_CLIENT"}:
+    if became.verdict in SPOOFED:
         return became, _spoofed(world, frame, port)
     return became, _refused(world, frame, port, now_s, became.verdict)
 
@@ -177,7 +178,11 @@ def _quoted(world: World, quoted: bytes, now_s: int) -> tuple[int, bytes]:
     _believe(next_header == 4 and len(body) >= 20)
     header_len, total_len = (body[0] & 15) * 4, int.from_bytes(body[2:4], "big")
     _believe(body[0] >> 4 == 4 and 20 <= header_len <= min(total_len, len(body) - 8))
-    holder = world.bindings.get(IPv4Address(body[16:20]))
+    client4 = IPv4Address(body[16:20])
+    holder = world.bindings.get(client4)
+    if client4 in world.shared:
+        key = oracle_ports.quoted_key(body[:total_len], body[16:20], towards_client=False)
+        holder = oracle_ports.holder(world.shared[client4], key) if isinstance(key, int) else None
     if holder is None or holder.expires <= now_s:
         raise NotOursError
     _believe(quoted[8:24] == world.rules.tep6[holder.tep].packed)

@@ -56,13 +56,13 @@ def _behind(
     if rest[0] in ECHOES:
         found = int.from_bytes(rest[4:6], "big")
     elif rest[0] in ERRORS and not piece:
-        found = _quoted(rest[8:], client4, towards_client=towards_client)
+        found = quoted_key(rest[8:], client4, towards_client=towards_client)
     if isinstance(found, int) and not piece and not sums_up(rest):
         return "DROP_ICMP_DAMAGED"
     return found
 
 
-def _quoted(packet: bytes, client4: bytes, *, towards_client: bool) -> int | str:
+def quoted_key(packet: bytes, client4: bytes, *, towards_client: bool) -> int | str:
     """Of the packet that an ICMP error is about: it went the other way."""
     if len(packet) < 20:
         return "DROP_NO_PORT"

@@ -13,10 +13,10 @@ from dstmrouter.pipeline.memory import pick
 from dstmrouter.wire import icmp, ipv4, ipv6
 
 if TYPE_CHECKING:
-    from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.decide import Mask
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
     from dstmrouter.pipeline.outer import OuterReader
+    from dstmrouter.pipeline.portsets import PortSets
 
 _LIMIT_AT: Final = ipv6.HEADER_LEN + 4  # where our encapsulation limit stands (RFC 2473 4.1.1)
 _LIMIT_OPTION: Final = np.uint16(0x0104)  # type 4, length 1, octets not swapped
@@ -44,10 +44,10 @@ class Embedded:
 class EmbeddedReader:
     """Reads quoted packets, and compares them with what we would have sent."""
 
-    def __init__(self, memory: FrameMemory, outer: OuterReader, bindings: BindingTable) -> None:
+    def __init__(self, memory: FrameMemory, outer: OuterReader, port_sets: PortSets) -> None:
         self._memory = memory
         self._outer = outer
-        self._bindings = bindings
+        self._port_sets = port_sets
 
     def read(self, at: Index, room: npt.NDArray[np.int64]) -> Embedded:
         """The packets at `at`, of which `room` octets are there, as many as are left over."""
@@ -68,7 +68,7 @@ class EmbeddedReader:
 
     def ours(self, embedded: Embedded, now_s: int) -> Mask:
         """Which whole packets went from our end of a live binding's tunnel to its client."""
-        holders = self._bindings.look_up(embedded.inner.dst)
+        holders = self._port_sets.look_up_quoted(embedded.inner)
         same: Mask = embedded.whole & (holders["expires"] > np.uint32(now_s))
         for mine, quoted in (
             (holders["client6"], embedded.header["dst"]),

@@ -21,6 +21,7 @@ from dstmrouter.pipeline.icmp_steps import IcmpSteps, Surroundings
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
 from dstmrouter.pipeline.pathmtu import FixedMtu
+from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.route import Router4
 from dstmrouter.pipeline.verdict import Verdict
@@ -51,8 +52,9 @@ class Forwarder:
         self._memory = memory
         self._tables = tables
         self._rules = rules
-        self._encap = Encapsulator(memory, tables, rules)
-        self._decap = Decapsulator(memory, tables.bindings, rules)
+        self._port_sets = PortSets(memory, tables.bindings)
+        self._encap = Encapsulator(tables, self._port_sets, rules)
+        self._decap = Decapsulator(memory, self._port_sets, rules)
         self._route = Router4(tables)
         self._frames = frames
         self._port_generation = -1
@@ -91,6 +93,7 @@ class Forwarder:
         around = Surroundings(
             memory=self._memory,
             tables=self._tables,
+            port_sets=self._port_sets,
             rules=self._rules,
             frames=self._frames,
             encap=self._encap,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import FrameMemory
     from dstmrouter.pipeline.outcome import Tables
     from dstmrouter.pipeline.pathmtu import PathMtus
+    from dstmrouter.pipeline.portsets import PortSets
     from dstmrouter.pipeline.rare import FrameSource, Step
     from dstmrouter.pipeline.route import Router4
     from dstmrouter.pipeline.rules import TunnelRules
@@ -31,6 +32,7 @@ class Surroundings:
 
     memory: FrameMemory
     tables: Tables
+    port_sets: PortSets
     rules: TunnelRules
     frames: FrameSource
     encap: Encapsulator
@@ -50,7 +52,7 @@ class IcmpSteps:
         self.own = OwnPackets(around.tables.bindings, around.frames, around.encap, around.route)
         self.errors4 = None if rules.tep4 is None else Errors4(memory, rules, self.own)
         self.errors6 = Errors6(memory, rules, self.own)
-        self._embedded = EmbeddedReader(memory, outer, around.tables.bindings)
+        self._embedded = EmbeddedReader(memory, outer, around.port_sets)
 
     def steps(self) -> list[Step]:
         """Those that the rules ask for."""
@@ -61,7 +63,9 @@ class IcmpSteps:
             Relay(self.reread, self._embedded, bindings, mtus, relaying, icmp.burst_limit)
         ]
         if self.errors4 is not None and icmp.generate_icmpv4:
-            steps.append(Refusals(icmp, self.reread, bindings, route, mtus, self.errors4))
+            steps.append(
+                Refusals(icmp, self.reread, self._around.port_sets, route, mtus, self.errors4)
+            )
         if icmp.access_prefixes:
             steps.append(Spoofers(icmp, self.reread, self.errors6))
         return steps

@@ -98,21 +98,24 @@ def _of_icmp(memory: FrameMemory, packets: Inner, header_len: Index, side: Side)
     if len(errors):
         quoted = at[errors] + _HEAD_LEN, size[errors] - _HEAD_LEN
         ours = (packets.dst if side is Side.DST else packets.src)[errors]
-        port[errors], why[errors] = _of_quoted(memory, *quoted, ours, side)
+        port[errors], why[errors] = of_quoted(memory, *quoted, ours, side)
     summed = np.flatnonzero((why == FINE) & ~piece)
     wrong = ~message_sum.right(memory, at[summed], size[summed])
     why[summed[wrong]] = RowKind.DAMAGED
     return Keys(port, why)
 
 
-def _of_quoted(
+def of_quoted(
     memory: FrameMemory,
     at: Index,
     room: npt.NDArray[np.int64],
     ours: npt.NDArray[np.uint32],
     side: Side,
 ) -> Keys:
-    """Keys of packets that ICMP errors quote at `at`, up to `room` octets; `ours` is the client."""
+    """Keys of packets that errors quote at `at`, up to `room` octets; `ours` is the client.
+
+    `side` is that of the errors: what one from a client quotes went to it.
+    """
     header = memory.read(at, ipv4.PACKET)
     header_len = _header_len(header)
     head = memory.read(at + header_len, _HEAD)

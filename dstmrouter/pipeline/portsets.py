@@ -16,11 +16,9 @@ from dstmrouter.pipeline.memory import pick
 from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import FrameMemory, Records
+    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
 
 PORT_BITS: Final = 16
 _SHARED: Final = constant(RowKind.SHARED, np.uint8)
@@ -43,15 +41,27 @@ class PortSets:
         rows = self._bindings.look_up(packets.dst if side is portkeys.Side.DST else packets.src)
         shared = rows["kind"] == _SHARED
         if np.count_nonzero(shared):
-            self._resolve(rows, np.flatnonzero(shared), packets, side)
+            at = np.flatnonzero(shared)
+            self._resolve(rows, at, portkeys.of(self._memory, packets.take(at), side))
         return rows
 
-    def _resolve(
-        self, rows: Records, at: npt.NDArray[np.intp], packets: Inner, side: portkeys.Side
-    ) -> None:
-        """Replace the rows of shared addresses at `at` by those of port sets."""
+    def look_up_quoted(self, packets: Inner) -> Records:
+        """As `look_up`, by the destinations of packets that went to clients and came back quoted.
+
+        There are `total_len` octets of each.
+        """
+        rows = self._bindings.look_up(packets.dst)
+        shared = rows["kind"] == _SHARED
+        if np.count_nonzero(shared):
+            at = np.flatnonzero(shared)
+            quoted = packets.at[at], packets.total_len[at], packets.dst[at]
+            self._resolve(rows, at, portkeys.of_quoted(self._memory, *quoted, portkeys.Side.SRC))
+        return rows
+
+    def _resolve(self, rows: Records, at: Index, keys: portkeys.Keys) -> None:
+        """Replace the rows of shared addresses at `at` by those of the port sets of `keys`."""
         address = pick(rows, at)
-        port, why = portkeys.of(self._memory, packets.take(at), side)
+        port, why = keys
         offset, length = address["psid_offset"].astype(np.int64), address["psid_len"]
         rest = PORT_BITS - offset - length
         psid = port >> rest & (1 << length.astype(np.int64)) - 1

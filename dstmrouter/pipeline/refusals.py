@@ -14,6 +14,7 @@ import numpy as np
 from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.icmp4 import About, Error
 from dstmrouter.pipeline.outcome import Noted
+from dstmrouter.pipeline.portkeys import Side
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import icmp, ipv4
 from dstmrouter.wire.constant import constant
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.errors4 import Errors4
     from dstmrouter.pipeline.memory import Index
     from dstmrouter.pipeline.outcome import Outcome
     from dstmrouter.pipeline.pathmtu import PathMtus
+    from dstmrouter.pipeline.portsets import PortSets
     from dstmrouter.pipeline.rare import Arrivals
     from dstmrouter.pipeline.reread import Rereader
     from dstmrouter.pipeline.route import Router4
@@ -58,7 +59,7 @@ class Refusals:
         self,
         rules: IcmpRules,
         reread: Rereader,
-        bindings: BindingTable,
+        port_sets: PortSets,
         route: Router4,
         mtus: PathMtus,
         errors: Errors4,
@@ -70,7 +71,7 @@ class Refusals:
             silent.add(Verdict.DROP_HAIRPIN_OFF)
         self.verdicts: Collection[int] = _ERRORS.keys() - silent
         self._reread = reread
-        self._bindings = bindings
+        self._port_sets = port_sets
         self._route = route
         self._mtus = mtus
         self._errors = errors
@@ -145,4 +146,4 @@ class Refusals:
 
     def _holders(self, about: About) -> npt.NDArray[np.void]:
         """Rows of the destinations."""
-        return self._bindings.look_up(about.packets.dst)
+        return self._port_sets.look_up(about.packets, Side.DST)
