@@ -21,6 +21,7 @@ from dstmrouter.pipeline.icmp_steps import IcmpSteps, Surroundings
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
 from dstmrouter.pipeline.pathmtu import FixedMtu
+from dstmrouter.pipeline.pieces import Pieces
 from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.route import Router4
@@ -67,15 +68,20 @@ class Forwarder:
         `length` has their octets; `now_s` is the router's clock in seconds.
         """
         self._follow_ports()
-        outcome = Outcome(np.zeros(len(at), np.uint8))  # 0 is ENCAPSULATED, until we know better
         if not len(at):
-            return outcome
+            return Outcome(np.zeros(0, np.uint8))
+        outcome = self._pass(at, length, port, now_s)
+        self._rare.follow(at, length, port, now_s, outcome)
+        return outcome
+
+    def _pass(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
+        """All that is done about normal packets, and the verdicts of the others."""
+        outcome = Outcome(np.zeros(len(at), np.uint8))  # 0 is ENCAPSULATED, until we know better
         plain, tunnelled = split(self._memory, at, length, self._vlans[port], outcome.verdicts)
         if plain is not None:
             self._from_internet(plain, now_s, outcome)
         if tunnelled is not None:
             self._from_clients(tunnelled, now_s, outcome)
-        self._rare.follow(at, length, port, now_s, outcome)
         return outcome
 
     def expire(self, now_s: int) -> Outcome:
@@ -101,7 +107,8 @@ class Forwarder:
             vlans=self._vlans,
             mtus=FixedMtu(self._rules),
         )
-        return IcmpSteps(around).steps()
+        icmp = IcmpSteps(around)
+        return [Pieces(icmp.reread, self._port_sets, self._pass), *icmp.steps()]
 
     def _follow_ports(self) -> None:
         if self._tables.ports.generation == self._port_generation:

@@ -6,6 +6,7 @@ is not 0, ports whose A is 0 are in no set: with a = 6 that is 0 to 1023.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,6 +17,10 @@ from dstmrouter.pipeline.memory import pick
 from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
     from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
@@ -26,11 +31,26 @@ _OPAQUE: Final = f"V{ROW_SIZE}"
 
 
 class PortSets:
-    """Finds the rows of port sets; holds views only."""
+    """Finds the rows of port sets; holds views, and what `told` has for the time being."""
 
     def __init__(self, memory: FrameMemory, bindings: BindingTable) -> None:
         self._memory = memory
         self._bindings = bindings
+        self._told_at: Index = np.zeros(0, np.intp)
+        self._told: npt.NDArray[np.uint32] = np.zeros(0, np.uint32)
+
+    @contextlib.contextmanager
+    def told(self, at: Index, ports: npt.NDArray[np.uint32]) -> Iterator[None]:
+        """Within the block, let the fragments whose IPv4 headers are at `at` have these ports.
+
+        The source port is the upper half. All other fragments of shared addresses have none.
+        """
+        order = np.argsort(at)
+        self._told_at, self._told = at[order], ports[order]
+        try:
+            yield
+        finally:
+            self._told_at, self._told = self._told_at[:0], self._told[:0]
 
     def look_up(self, packets: Inner, side: portkeys.Side) -> Records:
         """The rows that speak of the addresses of packets on one side; shape (n,), dtype ROW.
@@ -42,8 +62,20 @@ class PortSets:
         shared = rows["kind"] == _SHARED
         if np.count_nonzero(shared):
             at = np.flatnonzero(shared)
-            self._resolve(rows, at, portkeys.of(self._memory, packets.take(at), side))
+            packets = packets.take(at)
+            keys = portkeys.of(self._memory, packets, side)
+            if len(self._told):
+                self._tell(packets.at, keys, side)
+            self._resolve(rows, at, keys)
         return rows
+
+    def _tell(self, at: Index, keys: portkeys.Keys, side: portkeys.Side) -> None:
+        """Give the fragments the keys that `told` has for them."""
+        found = np.searchsorted(self._told_at, at)
+        known = self._told_at.take(found, mode="clip") == at
+        known &= keys.why == RowKind.PIECE
+        keys.port[known] = portkeys.of_pair(self._told[found[known]], side)
+        keys.why[known] = portkeys.FINE
 
     def look_up_quoted(self, packets: Inner) -> Records:
         """As `look_up`, by the destinations of packets that went to clients and came back quoted.

@@ -63,8 +63,9 @@ EXAMPLES: Final = {
         ether(ipv4(dst=worlds.leased(5), payload=packets.echo(ident=1232)[:-1], protocol=1)),
         worlds.INTERNET,
     ),
-    Verdict.DROP_FRAGMENT_SHARED: Example(
-        ether(ipv4(dst=worlds.leased(5), fragment=2)), worlds.INTERNET
+    Verdict.KEPT_FRAGMENT: Example(ether(ipv4(dst=worlds.leased(5), fragment=2)), worlds.INTERNET),
+    Verdict.DROP_FRAGMENT_ODD: Example(
+        ether(ipv4(dst=worlds.leased(5), fragment=1, protocol=6)), worlds.INTERNET
     ),
 }
 """All but DROP_TX_FULL, which is not in the packet."""
