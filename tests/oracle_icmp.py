@@ -13,10 +13,9 @@ from tests import oracle, oracle_ports
 from tests.oracle import Fate
 
 if TYPE_CHECKING:
-    from tests.pipeline.worlds import World
+    from tests.pipeline.worlds import BindingSpec, World
 
 QUESTIONS: Final = {0, 8, 9, 10, 13, 14, 15, 16, 17, 18, 42, 43}
-SPOOFED: Final = {"DROP_SPOOF_ADDRESS", "DROP_SPOOF_CLIENT", "DROP_SPOOF_PORT"}
 BAD, NOTED, PASSED_ON = "DROP_ICMPV6_BAD", "DROP_ICMPV6_NOTED", "DROP_ICMPV6"
 
 
@@ -31,7 +30,7 @@ def fate(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, list[
         return became, []
     if became.verdict == PASSED_ON:
         return _icmpv6(world, frame, port, now_s)
-    if became.verdict in SPOOFED:
+    if became.verdict in {"DROP_SPOOF_ADDRESS", "DROP_SPOOF_CLIENT", "DROP_SPOOF_PORT"}:
         return became, _spoofed(world, frame, port)
     return became, _refused(world, frame, port, now_s, became.verdict)
 
@@ -54,8 +53,11 @@ def _refused(world: World, frame: bytes, port: int, now_s: int, verdict: str) ->
     return _error(world, (sent, kind, code, rest), octets, now_s)
 
 
-def _no_binding(world: World, _dst: IPv4Address, _octets: bytes) -> tuple[str, int, int, int]:
-    return "SENT_HOST_UNREACHABLE" if world.icmp.host_unreachable else "", 3, 1, 0
+def _no_binding(world: World, dst: IPv4Address, octets: bytes) -> tuple[str, int, int, int]:
+    """RFC 7596 8.1: ICMP messages to shared addresses that are nobody's are dropped silently."""
+    silent = octets[9] == 1 and dst in world.shared
+    told = world.icmp.host_unreachable and not silent
+    return "SENT_HOST_UNREACHABLE" if told else "", 3, 1, 0
 
 
 def _hairpin_off(world: World, _dst: IPv4Address, _octets: bytes) -> tuple[str, int, int, int]:
@@ -178,16 +180,21 @@ def _quoted(world: World, quoted: bytes, now_s: int) -> tuple[int, bytes]:
     _believe(next_header == 4 and len(body) >= 20)
     header_len, total_len = (body[0] & 15) * 4, int.from_bytes(body[2:4], "big")
     _believe(body[0] >> 4 == 4 and 20 <= header_len <= min(total_len, len(body) - 8))
-    client4 = IPv4Address(body[16:20])
-    holder = world.bindings.get(client4)
-    if client4 in world.shared:
-        key = oracle_ports.quoted_key(body[:total_len], body[16:20], towards_client=False)
-        holder = oracle_ports.holder(world.shared[client4], key) if isinstance(key, int) else None
+    holder = _holder(world, body[:total_len])
     if holder is None or holder.expires <= now_s:
         raise NotOursError
     _believe(quoted[8:24] == world.rules.tep6[holder.tep].packed)
     _believe(quoted[24:40] == holder.client6.packed)
     return len(quoted) - len(body), body[:total_len]
+
+
+def _holder(world: World, packet: bytes) -> BindingSpec | None:
+    """Who holds the destination of a packet that may have been cut."""
+    dst = IPv4Address(packet[16:20])
+    if dst not in world.shared:
+        return world.bindings.get(dst)
+    key = oracle_ports.quoted_key(packet, packet[16:20], towards_client=False)
+    return None if isinstance(key, str) else oracle_ports.holder(world.shared[dst], key)
 
 
 def _believe(condition: object) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.pipeline import inner
 from dstmrouter.pipeline.inner import Inner
 from dstmrouter.pipeline.memory import pick
 from dstmrouter.wire import icmp, ipv4, ipv6
@@ -59,12 +60,12 @@ class EmbeddedReader:
         skip = self._outer.behind_options(at, skip, end, next_header)
         later = self._step_over_fragment_header(at, skip, end, next_header)
         carries = fine & ~later & (next_header == ipv6.NEXT_IPV4)
-        inner, whole = self._inner(at + skip, np.where(carries, room - skip, 0))
+        packets, whole = self._inner(at + skip, np.where(carries, room - skip, 0))
         option = self._memory.read(at + (_LIMIT_AT - 2), _WORD)["value"]
         has_limit = (header["next_header"] == ipv6.NEXT_DESTINATION_OPTIONS) & (
             (option == _LIMIT_OPTION) & (skip > _LIMIT_AT)
         )
-        return Embedded(header, skip.astype(np.int64), inner, whole, fine & later, has_limit)
+        return Embedded(header, skip.astype(np.int64), packets, whole, fine & later, has_limit)
 
     def ours(self, embedded: Embedded, now_s: int) -> Mask:
         """Which whole packets went from our end of a live binding's tunnel to its client."""
@@ -88,7 +89,7 @@ class EmbeddedReader:
         end: npt.NDArray[np.int64],
         next_header: npt.NDArray[np.uint8],
     ) -> Mask:
-        """Go on behind the fragment header of first pieces; which packets are later pieces."""
+        """Go on behind fragment headers; which packets are later pieces."""
         later = np.zeros(len(at), np.bool_)
         is_piece = (next_header == ipv6.NEXT_FRAGMENT) & (skip + ipv6.FRAGMENT_LEN <= end)
         rows = np.flatnonzero(is_piece)
@@ -108,5 +109,8 @@ class EmbeddedReader:
         total_len = header["total_len"].astype(np.int64)
         whole: Mask = (version_ihl >> 4 == 4) & (header_len >= ipv4.HEADER_LEN)
         whole &= (header_len + icmp.HEADER_LEN <= room) & (total_len >= header_len)
-        quoted = np.minimum(total_len, room)
-        return Inner(at, header, quoted, header["dst"].astype(np.uint32)), whole
+        # Of a message that is not all there no checksum can be told, as of a first piece.
+        header["fragment"][total_len > room] |= ipv4.FLAG_MF
+        quoted = Inner(at, header, np.minimum(total_len, room), header["dst"].astype(np.uint32))
+        inner.read_ports(self._memory, quoted)
+        return quoted, whole

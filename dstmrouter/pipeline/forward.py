@@ -17,7 +17,7 @@ from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.decap import Decapsulator
 from dstmrouter.pipeline.egress import PortWriter
 from dstmrouter.pipeline.encap import Encapsulator
-from dstmrouter.pipeline.icmp_steps import IcmpSteps, Surroundings
+from dstmrouter.pipeline.icmp_steps import IcmpSteps
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
 from dstmrouter.pipeline.pathmtu import FixedMtu
@@ -25,6 +25,7 @@ from dstmrouter.pipeline.pieces import Pieces
 from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.route import Router4
+from dstmrouter.pipeline.surroundings import Surroundings
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire.constant import constant
 
@@ -99,12 +100,12 @@ class Forwarder:
         around = Surroundings(
             memory=self._memory,
             tables=self._tables,
-            port_sets=self._port_sets,
             rules=self._rules,
             frames=self._frames,
             encap=self._encap,
             route=self._route,
             vlans=self._vlans,
+            port_sets=self._port_sets,
             mtus=FixedMtu(self._rules),
         )
         icmp = IcmpSteps(around)
