@@ -9,7 +9,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
-from tests import oracle, oracle_ports
+from tests import oracle, oracle_ports, oracle_tables
 from tests.oracle import Fate
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _answerable(about: bytes) -> bool:
     if int.from_bytes(about[6:8], "big") & 0x1FFF:
         return False
     addresses = IPv4Address(about[12:16]), IPv4Address(about[16:20])
-    if any(address in net for address in addresses for net in oracle.MARTIANS):
+    if any(address in net for address in addresses for net in oracle_tables.MARTIANS):
         return False
     return protocol != 1 or (len(about) > words * 4 and about[words * 4] in QUESTIONS)
 

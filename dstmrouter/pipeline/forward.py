@@ -21,10 +21,10 @@ from dstmrouter.pipeline.icmp_steps import IcmpSteps
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
 from dstmrouter.pipeline.pathmtu import FixedMtu
-from dstmrouter.pipeline.pieces import Pieces
 from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.route import Router4
+from dstmrouter.pipeline.shared_pieces import SharedPieces
 from dstmrouter.pipeline.surroundings import Surroundings
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire.constant import constant
@@ -109,7 +109,7 @@ class Forwarder:
             mtus=FixedMtu(self._rules),
         )
         icmp = IcmpSteps(around)
-        return [Pieces(icmp.reread, self._port_sets, self._pass), *icmp.steps()]
+        return [SharedPieces(icmp.reread, self._port_sets, self._pass), *icmp.steps()]
 
     def _follow_ports(self) -> None:
         if self._tables.ports.generation == self._port_generation:

@@ -52,7 +52,7 @@ def compare(name: str, burst: list[bytes], port: int) -> None:
 
 
 def depends_on_others(world: World, frame: bytes) -> bool:
-    """Whether it may hold a fragment of a shared address: `test_pieces` has those."""
+    """Whether it may hold a fragment of a shared address: `test_shared_pieces` has those."""
     shared = {address.packed for address in world.shared}
     headers = (frame[at:] for at in range(14, len(frame) - 20))
     return any(

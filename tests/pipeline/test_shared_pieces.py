@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dstmrouter.pipeline import pieces
+from dstmrouter.pipeline import shared_pieces as pieces
 from dstmrouter.pipeline.verdict import Verdict
 from tests.pipeline import packets, worlds
 from tests.pipeline.machine import Machine

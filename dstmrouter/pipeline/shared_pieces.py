@@ -76,7 +76,7 @@ class _Waiting:
     until: int
 
 
-class Pieces:
+class SharedPieces:
     """The step; keeps frames, and what is known of datagrams."""
 
     verdicts: Collection[int] = (Verdict.DROP_FRAGMENT_SHARED,)
