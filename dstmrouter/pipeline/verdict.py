@@ -80,9 +80,12 @@ class Verdict(IntEnum):
     UNSENT_ICMPV6 = 45, "ICMPv6 error not sent: rate limit, or no frame free (R26)"
     UNSENT_NO_WAY = 46, "packet of our own not sent: no route, neighbour or binding"
 
-    KEPT_FRAGMENT = 47, "IPv4 fragment of a shared address that waits for the first piece (R20)"
-    DROP_FRAGMENT_ODD = 48, "IPv4 fragment of a shared address: overlap, tiny, twice (R20)"
-    DROP_FRAGMENT_FLOOD = 49, "more IPv4 fragments of shared addresses than are looked at (R20)"
+    DROP_FILTER_IN = 47, "refused by filter_in of the port by which it came"
+    DROP_FILTER_OUT = 48, "refused by filter_out of the port by which it would have left"
+
+    KEPT_FRAGMENT = 49, "IPv4 fragment of a shared address that waits for the first piece (R20)"
+    DROP_FRAGMENT_ODD = 50, "IPv4 fragment of a shared address: overlap, tiny, twice (R20)"
+    DROP_FRAGMENT_FLOOD = 51, "more IPv4 fragments of shared addresses than are looked at (R20)"
 
     @property
     def forwarded(self) -> bool:
