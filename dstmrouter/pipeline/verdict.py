@@ -81,6 +81,9 @@ class Verdict(IntEnum):
     UNSENT_ICMPV6 = 45, "ICMPv6 error not sent: rate limit, or no frame free (R26)"
     UNSENT_NO_WAY = 46, "packet of our own not sent: no route, neighbour or binding"
 
+    DROP_FILTER_IN = 47, "refused by filter_in of the port by which it came"
+    DROP_FILTER_OUT = 48, "refused by filter_out of the port by which it would have left"
+
     @property
     def forwarded(self) -> bool:
         """Whether the packet went on its way."""
