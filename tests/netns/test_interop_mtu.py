@@ -31,6 +31,7 @@ SIZE: Final = 10_000_000
 TUNNEL_HEADER: Final = 40
 ECHO_PORT: Final = 5000
 PATHS: Final = {1280: "auto", 1400: "packet_mmap", 1500: "auto"}  # MTU in the middle: mode
+BY_PATH, BY_INTERFACE = "0", "5"  # how datagrams are cut: see udp_ask.py
 DATAGRAMS: Final = (1472, 4000, 65000)
 EF_ECT0, AF21_ECT1, CE = 0xBA, 0x49, 0x03  # TOS octets
 
@@ -69,7 +70,7 @@ def path6(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Pat
             guest.address(f"{FAR_PEER6}/64", FAR_ROUTER6)
             guest.run(
                 f"{sys.executable} -m http.server --directory {files} 8080 >/dev/null 2>&1 &\n"
-                f"{sys.executable} {HERE}/udp_echo.py {ECHO_PORT} /run/echo >/dev/null 2>&1 &\n"
+                f"{sys.executable} {HERE}/udp_echo.py {ECHO_PORT} /run/echo {BY_PATH} >/dev/null 2>&1 &\n"
                 "for try in $(seq 100); do\n"
                 "  curl -s -o /dev/null 127.0.0.1:8080/file && [ -e /run/echo ] && exit\n"
                 "done\n"
@@ -79,7 +80,7 @@ def path6(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Pat
             guest.tunnel(LENT, FAR_PEER6, TEP6)
             host4 = gateway.topology.host4
             ready = files / "ready"
-            host4.popen(sys.executable, HERE / "udp_echo.py", str(ECHO_PORT), ready)
+            host4.popen(sys.executable, HERE / "udp_echo.py", str(ECHO_PORT), ready, BY_INTERFACE)
             gateway.wait_until(ready.exists, "a server for datagrams")
             url = f"{serve(host4, files, HOST4)}/file"
             gateway.wait_until(lambda: guest_pings(guest, HOST4), "a way through")
@@ -104,23 +105,28 @@ def test_tcp_from_the_client(path6: Path6, tmp_path: Path) -> None:
     assert download(path6.gateway.topology.host4, url, tmp_path / "got") == path6.digest
 
 
+def asked(path6: Path6, size: int, tos: int) -> tuple[list[int], list[int]]:
+    """TOS octets that both sides saw of a datagram and its answer; begun by host4, by the client.
+
+    What host4 sends is never smaller than its link allows: it is the gateway that has to cut it.
+    """
+    program = [sys.executable, f"{HERE}/udp_ask.py"]
+    arguments = [str(ECHO_PORT), str(size), str(tos)]
+    to_client = path6.host4(*program, LENT, *arguments, BY_INTERFACE)
+    from_client = path6.inside(" ".join([*program, HOST4, *arguments, BY_PATH]))
+    return [int(octet) for octet in to_client.split()], [
+        int(octet) for octet in from_client.split()
+    ]
+
+
 @pytest.mark.parametrize("size", DATAGRAMS)
 def test_datagrams_begun_by_either_side(path6: Path6, size: int) -> None:
-    ask = f"{HERE}/udp_ask.py"
-    arguments = [str(ECHO_PORT), str(size), str(EF_ECT0)]
-    said = path6.host4(sys.executable, ask, LENT, *arguments)
-    assert said.split() == [str(EF_ECT0)] * 2
-    said = path6.inside(" ".join([sys.executable, ask, HOST4, *arguments]))
-    assert said.split() == [str(EF_ECT0)] * 2
+    assert asked(path6, size, EF_ECT0) == ([EF_ECT0] * 2, [EF_ECT0] * 2)
 
 
 @pytest.mark.parametrize("tos", [0, EF_ECT0, AF21_ECT1, CE])
 def test_dscp_and_ecn_arrive(path6: Path6, tos: int) -> None:
-    ask = f"{HERE}/udp_ask.py"
-    arguments = [str(ECHO_PORT), "100", str(tos)]
-    assert path6.host4(sys.executable, ask, LENT, *arguments).split() == [str(tos)] * 2
-    said = path6.inside(" ".join([sys.executable, ask, HOST4, *arguments]))
-    assert said.split() == [str(tos)] * 2
+    assert asked(path6, 100, tos) == ([tos] * 2, [tos] * 2)
 
 
 def told_mtu(said: str) -> int:

@@ -1,6 +1,8 @@
 """Sends random datagrams to `udp_echo.py` until one comes back; runs by its file alone.
 
-Arguments: address, port, octets, TOS. Says the TOS that the other side saw and the one that came
+Arguments: address, port, octets, TOS, and what the kernel is to do about MTUs (IP_MTU_DISCOVER): 0
+is to cut datagrams to the path's, 5 to that of the interface, whatever is known of the path; both
+without DF. Says the TOS that the other side saw and the one that came
 back, or nothing.
 """
 
@@ -15,9 +17,9 @@ TIMEOUT_S = 1.0
 
 
 def main() -> None:
-    address, port, size, tos = sys.argv[1], *map(int, sys.argv[2:5])
+    address, (port, size, tos, discover) = sys.argv[1], map(int, sys.argv[2:6])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER, IP_PMTUDISC_DONT: no DF
+        sock.setsockopt(socket.IPPROTO_IP, 10, discover)  # IP_MTU_DISCOVER, linux/in.h
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)

@@ -1,6 +1,6 @@
 """Answers datagrams with what they were, their TOS octet in front; runs by its file alone.
 
-The first argument is the port. It says so in a file, the second argument, when it listens.
+Arguments: port, a file to be made when it listens, IP_MTU_DISCOVER (see `udp_ask.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def main() -> None:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        sock.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER, IP_PMTUDISC_DONT: no DF
+        sock.setsockopt(socket.IPPROTO_IP, 10, int(sys.argv[3]))  # IP_MTU_DISCOVER, linux/in.h
         sock.bind(("0.0.0.0", int(sys.argv[1])))
         Path(sys.argv[2]).touch()
         while True:
