@@ -70,7 +70,8 @@ def path6(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Pat
             guest.address(f"{FAR_PEER6}/64", FAR_ROUTER6)
             guest.run(
                 f"{sys.executable} -m http.server --directory {files} 8080 >/dev/null 2>&1 &\n"
-                f"{sys.executable} {HERE}/udp_echo.py {ECHO_PORT} /run/echo {BY_PATH} >/dev/null 2>&1 &\n"
+                f"{sys.executable} {HERE}/udp_echo.py {ECHO_PORT} /run/echo {BY_PATH} "
+                ">/dev/null 2>&1 &\n"
                 "for try in $(seq 100); do\n"
                 "  curl -s -o /dev/null 127.0.0.1:8080/file && [ -e /run/echo ] && exit\n"
                 "done\n"
