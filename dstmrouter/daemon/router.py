@@ -20,6 +20,7 @@ import structlog
 from dstmrouter.daemon.attachment import Attachment, claim
 from dstmrouter.daemon.background import Background
 from dstmrouter.daemon.filtering import compile_filters
+from dstmrouter.daemon.icmp_rules import icmp_rules
 from dstmrouter.daemon.intake import Intake
 from dstmrouter.daemon.notify import notify
 from dstmrouter.daemon.plan import PortPlan, UmemPlan, WorkerPlan
@@ -61,6 +62,7 @@ def tunnel_rules(config: RouterConfig) -> TunnelRules:
         flow_key=(secrets.randbits(64), secrets.randbits(64)),
         hairpin=tunnel.hairpin,
         path_mtu=tunnel.mtu,
+        icmp=icmp_rules(config.icmp, config.router.workers),
     )
 
 

@@ -17,12 +17,14 @@ from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.decap import Decapsulator
 from dstmrouter.pipeline.egress import PortWriter
 from dstmrouter.pipeline.encap import Encapsulator
-from dstmrouter.pipeline.icmp_steps import IcmpSteps, Surroundings
+from dstmrouter.pipeline.icmp_steps import IcmpSteps
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
 from dstmrouter.pipeline.pathmtu import FixedMtu
+from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.route import Router4
+from dstmrouter.pipeline.surroundings import Surroundings
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire.constant import constant
 
@@ -96,6 +98,7 @@ class Forwarder:
             encap=self._encap,
             route=self._route,
             vlans=self._vlans,
+            port_sets=PortSets(self._memory, self._tables.bindings),
             mtus=FixedMtu(self._rules),
         )
         return IcmpSteps(around).steps()

@@ -64,6 +64,7 @@ class Verdict(IntEnum):
     DROP_SPOOF_PORT = 30, "source port of a shared address is not in this client's set (R12)"
     DROP_ICMP_DAMAGED = 31, "ICMP message of a shared address with a wrong checksum (R25)"
     DROP_FRAGMENT_SHARED = 32, "piece of an IPv4 packet of a shared address: not yet (R20)"
+
     DROP_ICMPV6_BAD = 33, "ICMPv6 error that is damaged or about no tunnel packet of ours (R22)"
     DROP_ICMPV6_NOTED = 34, "ICMPv6 error about a tunnel packet that nobody else is told of (R22)"
     DROP_ICMPV6_FLOOD = 35, "more ICMPv6 errors in one burst than are looked at (R22)"

@@ -51,6 +51,7 @@ PACKET: Final = np.dtype(
 VERSION_IHL: Final = constant(0x45, np.uint8)  # version 4, five words, no options
 # Only ever tested for bits, so the masks are swapped once instead of the column for every burst.
 FLAG_DF: Final = constant(0x0040, np.uint16)
+FLAG_MF: Final = constant(0x0020, np.uint16)
 FRAGMENT_BITS: Final = constant(0xFF3F, np.uint16)  # MF and offset: not zero in every fragment
 
 PROTOCOL_ICMP: Final = 1

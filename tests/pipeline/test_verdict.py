@@ -13,9 +13,9 @@ from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
-from tests import oracle
+from tests import oracle_icmp
 from tests.pipeline import packets, worlds
-from tests.pipeline.examples import EXAMPLES
+from tests.pipeline.examples import EXAMPLES, SENT
 from tests.pipeline.machine import Machine, tables
 
 
@@ -26,7 +26,9 @@ def machine(*, hairpin: bool) -> Machine:
 
 def test_every_verdict_has_an_example() -> None:
     by_ports = {Verdict.DROP_TX_FULL, Verdict.DROP_FILTER_IN, Verdict.DROP_FILTER_OUT}
-    assert set(EXAMPLES) | by_ports == set(Verdict)
+    others = by_ports | {Verdict.DROP_ICMPV6_FLOOD}
+    unsent = {verdict for verdict in Verdict if verdict.name.startswith("UNSENT_")}
+    assert set(EXAMPLES) | set(SENT) | others | unsent == set(Verdict)
 
 
 @pytest.mark.parametrize("verdict", EXAMPLES, ids=lambda verdict: verdict.name)
@@ -35,7 +37,17 @@ def test_every_verdict_is_reached(verdict: Verdict) -> None:
     router = machine(hairpin=example.hairpin)
     (fate,) = router.run([example.frame], example.port, worlds.NOW_S)
     assert fate.verdict == verdict.name
-    assert fate == oracle.fate(router.world, example.frame, example.port, worlds.NOW_S)
+    expected, sent = oracle_icmp.fate(router.world, example.frame, example.port, worlds.NOW_S)
+    assert fate == expected
+    assert router.made == sent
+
+
+@pytest.mark.parametrize("verdict", SENT, ids=lambda verdict: verdict.name)
+def test_every_packet_of_our_own_is_sent(verdict: Verdict) -> None:
+    example = SENT[verdict]
+    router = machine(hairpin=example.hairpin)
+    router.run([example.frame], example.port, worlds.NOW_S)
+    assert [sent.verdict for sent in router.made] == [verdict.name]
 
 
 def test_all_examples_in_one_burst() -> None:
@@ -76,6 +88,7 @@ def test_numbers_are_dense_and_names_say_who_is_dropped() -> None:
         "DECAPSULATED_ECN_ODD",
         "HAIRPINNED",
         "ECHO_ANSWERED",
+        *[verdict.name for verdict in SENT],
     ]
 
 
