@@ -12,6 +12,8 @@ import struct
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Final
 
+from tests.fragment_oracle import fragments4, fragments6
+
 if TYPE_CHECKING:
     from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, World
 
@@ -53,6 +55,7 @@ class Fate:
     verdict: str
     port: int | None = None
     frame: bytes | None = None
+    more: tuple[bytes, ...] = ()  # all pieces but the first, of what is cut
 
 
 class DroppedError(Exception):
@@ -111,10 +114,14 @@ class _V4:
 
     def summed(self) -> bytes:
         """The packet with its header checksum computed anew."""
-        self.octets[10:12] = bytes(2)
-        header = bytes(self.octets[: self.header_len])
-        self.octets[10:12] = checksum(header).to_bytes(2, "big")
-        return bytes(self.octets)
+        return summed(bytes(self.octets))
+
+
+def summed(packet: bytes) -> bytes:
+    """An IPv4 packet with its header checksum computed anew."""
+    header_len = (packet[0] & 15) * 4
+    total = checksum(packet[:10] + bytes(2) + packet[12:header_len])
+    return packet[:10] + total.to_bytes(2, "big") + packet[12:]
 
 
 def _require(condition: object, verdict: str) -> None:
@@ -223,17 +230,36 @@ def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = 
     if not own:
         _count_down(packet)
     binding = _binding(world, packet.dst, now_s)
-    if len(packet.octets) > rules.path_mtu - 40:
-        raise DroppedError("DROP_TOO_BIG" if packet.dont_fragment else "DROP_FRAGMENT_OUTER")
+    limit = rules.encapsulation_limit
+    mtu = rules.path_mtu - (40 if limit is None else 48)
+    too_big = len(packet.octets) > mtu
+    _require(not (too_big and packet.dont_fragment and rules.df_strict), "DROP_TOO_BIG")
     hop = _hop(world, binding.hop)
-    inner = packet.summed()
+    pieces = [packet.summed()]
+    if too_big and rules.fragment_inner and not packet.dont_fragment:
+        pieces = _cut(pieces[0], mtu)
+    outer = [_outer(world, binding, inner) for inner in pieces]
+    if too_big and len(pieces) == 1:
+        outer = fragments6(outer[0], rules.path_mtu)
+    if len(outer) > 1 and verdict == "ENCAPSULATED":
+        verdict = "FRAGMENTED"
+    frames = [_ethernet(world, hop, 0x86DD) + piece for piece in outer]
+    return Fate(verdict, hop.port, frames[0], tuple(frames[1:]))
+
+
+def _outer(world: World, binding: BindingSpec, inner: bytes) -> bytes:
+    """R5-R9."""
+    rules = world.rules
     label = flow_label(inner, rules.flow_key) if rules.flow_label is None else rules.flow_label
     traffic_class = inner[1] if rules.dscp_uniform else inner[1] & 3
-    outer = struct.pack(
-        "!IHBB", 6 << 28 | traffic_class << 20 | label, len(inner), 4, rules.hop_limit
-    )
-    outer += rules.tep6[binding.tep].packed + binding.client6.packed
-    return Fate(verdict, hop.port, _ethernet(world, hop, 0x86DD) + outer + inner)
+    if not rules.ecn_copied:
+        traffic_class &= 0xFC
+    option, following = b"", 4
+    if rules.encapsulation_limit is not None:
+        option, following = bytes([4, 0, 4, 1, rules.encapsulation_limit, 1, 1, 0]), 60
+    first = 6 << 28 | traffic_class << 20 | label
+    head = struct.pack("!IHBB", first, len(option + inner), following, rules.hop_limit)
+    return head + rules.tep6[binding.tep].packed + binding.client6.packed + option + inner
 
 
 def _binding(world: World, dst: IPv4Address, now_s: int) -> BindingSpec:
@@ -259,8 +285,20 @@ def _routed(world: World, packet: _V4, verdict: str) -> Fate:
     nets = [net for net in world.routes if packet.dst in net]
     _require(nets, "DROP_UNREACHABLE")
     hop = _hop(world, world.routes[max(nets, key=lambda net: net.prefixlen)])
-    _require(len(packet.octets) <= world.ports[hop.port].mtu, "DROP_TOO_BIG_V4")
-    return Fate(verdict, hop.port, _ethernet(world, hop, 0x0800) + packet.summed())
+    mtu = world.ports[hop.port].mtu
+    pieces = [packet.summed()]
+    if len(pieces[0]) > mtu:
+        _require(not packet.dont_fragment, "DROP_TOO_BIG_V4")
+        pieces = _cut(pieces[0], mtu)
+    frames = [_ethernet(world, hop, 0x0800) + piece for piece in pieces]
+    return Fate(verdict, hop.port, frames[0], tuple(frames[1:]))
+
+
+def _cut(packet: bytes, mtu: int) -> list[bytes]:
+    """R18; what would end behind the last octet that an offset can name is no packet."""
+    offset = int.from_bytes(packet[6:8], "big") & 0x1FFF
+    _require(offset * 8 + len(packet) <= 65535, "DROP_V4_MALFORMED")
+    return [summed(piece) for piece in fragments4(packet, mtu)]
 
 
 def _hop(world: World, number: int) -> HopSpec:

@@ -74,6 +74,8 @@ class BindingWriter:
         self._ends = np.zeros(len(table.slots), np.uint32)  # of whatever is owned, by slot
         self._sources: dict[str, int] = {}
         self.bound = 0
+        self.on_bound: Callable[[Words6], None] = lambda _: None
+        """Called with the clients of bindings, before these are published."""
 
     # Rows -------------------------------------------------------------------------------------
 
@@ -132,6 +134,12 @@ class BindingWriter:
         rows = self._table.slots[np.flatnonzero(self._owners)]
         if len(rows):
             self._table.rows["hop"][rows] = self._hops_of(self._table.rows["client6"][rows])
+
+    def clients(self) -> Words6:
+        """The client6 of every binding, shape (n, 2)."""
+        rows = self._table.slots[np.flatnonzero(self._owners)]
+        client6: Words6 = self._table.rows["client6"][rows]
+        return client6
 
     def hops_in_use(self) -> npt.NDArray[np.uint32]:
         """Next hops that bindings name, each once."""
@@ -248,6 +256,7 @@ class BindingWriter:
         fresh = self._free[self._free_count - n : self._free_count].copy()
         self._free_count -= n
         wanted["hop"][:n] = self._hops_of(wanted["client6"][:n])
+        self.on_bound(wanted["client6"][:n])
         self._table.rows[fresh] = wanted[:n]
         self._table.slots[slots[:n]] = fresh  # publish: after the rows are complete
         self._owners[slots[:n]] = owner

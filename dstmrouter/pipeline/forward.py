@@ -15,12 +15,13 @@ import numpy.typing as npt
 from dstmrouter.pipeline import echo, inner
 from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.decap import Decapsulator
-from dstmrouter.pipeline.egress import PortWriter
 from dstmrouter.pipeline.encap import Encapsulator
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
 from dstmrouter.pipeline.rare import RareWork
+from dstmrouter.pipeline.reassembly import Reassembler
 from dstmrouter.pipeline.route import Router4
+from dstmrouter.pipeline.rules import WorkerIdentity
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire.constant import constant
 
@@ -38,20 +39,27 @@ _LOCAL: Final = constant(RowKind.LOCAL, np.uint8)
 class Forwarder:
     """Steps over bursts; holds views and templates. Only the steps for rare packets have state.
 
-    `frames` is where packets of our own get their frames from.
+    `frames` is where packets of our own get their frames from; `identity` says which worker this
+    is.
     """
 
     engine = "numpy"
 
     def __init__(
-        self, memory: FrameMemory, tables: Tables, rules: TunnelRules, frames: FrameSource
+        self,
+        memory: FrameMemory,
+        tables: Tables,
+        rules: TunnelRules,
+        frames: FrameSource,
+        identity: WorkerIdentity | None = None,
     ) -> None:
         self._memory = memory
         self._tables = tables
         self._rules = rules
-        self._encap = Encapsulator(tables, rules)
+        self._identity = identity or WorkerIdentity()
+        self._encap = Encapsulator(memory, tables, rules, frames, self._identity)
         self._decap = Decapsulator(memory, tables.bindings, rules)
-        self._route = Router4(tables)
+        self._route = Router4(memory, tables, rules, frames)
         self._frames = frames
         self._rare = RareWork(self._rare_steps())
         self._port_generation = -1
@@ -86,7 +94,9 @@ class Forwarder:
         return self._rare.held()
 
     def _rare_steps(self) -> list[Step]:
-        return []
+        limits, chunk_size = self._rules.reassembly, self._frames.chunk_size
+        clients, seed = self._tables.clients6, self._identity.seed
+        return [Reassembler(self._memory, clients, limits, chunk_size, seed)]
 
     def _follow_ports(self) -> None:
         if self._tables.ports.generation == self._port_generation:
@@ -95,9 +105,8 @@ class Forwarder:
         if seen is None:
             return
         self._port_generation, ports = seen
-        writers = [PortWriter(self._memory, port, self._rules) for port in ports]
-        self._encap.writers = writers
-        self._route.follow(writers, ports["mtu"].astype(np.int64))
+        self._encap.follow(ports)
+        self._route.follow(ports)
         self._vlans = [int(vlan) for vlan in ports["vlan"]]
 
     def _from_internet(self, packets: Packets, now_s: int, outcome: Outcome) -> None:

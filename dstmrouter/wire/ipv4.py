@@ -25,6 +25,7 @@ HEADER: Final = np.dtype(
 )
 HEADER_LEN: Final = 20
 MAX_HEADER_LEN: Final = 60
+MAX_LEN: Final = 65535  # of a packet, header included
 
 _PACKET_FIELDS: Final = {n: f[:2] for n, f in dict(HEADER.fields or {}).items()} | {
     "ports": (np.dtype("<u4"), 20),  # source and destination port, if there are no options
@@ -51,7 +52,9 @@ PACKET: Final = np.dtype(
 VERSION_IHL: Final = constant(0x45, np.uint8)  # version 4, five words, no options
 # Only ever tested for bits, so the masks are swapped once instead of the column for every burst.
 FLAG_DF: Final = constant(0x0040, np.uint16)
+FLAG_MF: Final = constant(0x0020, np.uint16)
 FRAGMENT_BITS: Final = constant(0xFF3F, np.uint16)  # MF and offset: not zero in every fragment
+OFFSET_MASK: Final = 0x1FFF  # of the fragment field, as a number
 
 PROTOCOL_ICMP: Final = 1
 PROTOCOLS_WITH_PORTS: Final = (6, 17, 33, 132)  # TCP, UDP, DCCP, SCTP

@@ -40,9 +40,7 @@ EXAMPLES: Final = {
     Verdict.DROP_SHARED_ADDRESS: Example(ether(ipv4(dst=worlds.leased(5))), worlds.INTERNET),
     Verdict.DROP_TTL: Example(ether(ipv4(ttl=1)), worlds.INTERNET),
     Verdict.DROP_TOO_BIG: Example(ether(ipv4(payload=bytes(1441))), worlds.INTERNET),
-    Verdict.DROP_FRAGMENT_OUTER: Example(
-        ether(ipv4(payload=bytes(1441), fragment=0)), worlds.INTERNET
-    ),
+    Verdict.FRAGMENTED: Example(ether(ipv4(payload=bytes(1441), fragment=0)), worlds.INTERNET),
     Verdict.DROP_TOO_BIG_V4: Example(
         ether(ipv6(ipv4(worlds.leased(1), "10.1.0.1", bytes(581)), worlds.CLIENTS6[1]))
     ),

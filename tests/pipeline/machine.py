@@ -16,16 +16,18 @@ import numpy as np
 from dstmrouter.binding import LIFETIME_FOREVER, BindingColumns, full_address_columns, words6
 from dstmrouter.pipeline.binding_writer import BindingWriter
 from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, covered_blocks
+from dstmrouter.pipeline.clients6 import ClientSet
 from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.hops import HopState, HopTable
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.outcome import Tables
+from dstmrouter.pipeline.pathmtu import PathMtus
 from dstmrouter.pipeline.ports import PortTable
 from dstmrouter.pipeline.prefixes import Span, intervals4
 from dstmrouter.pipeline.quiescence import Turns
 from dstmrouter.pipeline.routes4 import Routes4
-from dstmrouter.pipeline.rules import TunnelRules
+from dstmrouter.pipeline.rules import ReassemblyRules, TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.oracle import Fate
 
@@ -41,10 +43,19 @@ if TYPE_CHECKING:
 CHUNK: Final = 2048
 HEADROOM: Final = 256  # what the kernel leaves (XDP_PACKET_HEADROOM)
 BEHIND: Final = 4096  # as behind the last chunk of a UMEM
-BEFORE: Final = 44  # octets before a frame that the widest tunnel header needs: 40, and one tag
+BEFORE: Final = 60  # octets before a frame that the widest tunnel headers need: 40 + 8 + 8 + tag
 FRAMES: Final = 1024
 SPARE: Final = 2048  # frames for packets that the pipeline makes
 NAMES: Final = {verdict.value: verdict.name for verdict in Verdict}
+
+
+def tunnel_rules(world: World) -> TunnelRules:
+    """The rules of `world` as the pipeline has them."""
+    fields = {
+        field.name: getattr(world.rules, field.name) for field in dataclasses.fields(world.rules)
+    }
+    fields["reassembly"] = ReassemblyRules(**dataclasses.asdict(fields["reassembly"]))
+    return TunnelRules(**fields)
 
 
 def binding_columns(world: World) -> BindingColumns:
@@ -67,7 +78,13 @@ def _lifetime(spec: BindingSpec) -> int:
 
 def tables(world: World) -> Tables:
     """The tables of a router that knows `world`."""
-    return Tables(_bindings(world), _routes(world), _hops(world), _ports(world))
+    path_mtus = PathMtus(bytearray(PathMtus.SIZE))
+    path_mtus.lay_out((3, 7))
+    clients6 = ClientSet(bytearray(ClientSet.size(len(world.bindings))), len(world.bindings))
+    clients6.lay_out((5, 9))
+    clients6.add(words6([spec.client6 for spec in world.bindings.values()]))
+    shared = _routes(world), _hops(world), _ports(world), path_mtus, clients6
+    return Tables(_bindings(world), *shared)
 
 
 def _bindings(world: World) -> BindingTable:
@@ -117,6 +134,7 @@ class SparePool:
     """A FrameSource over the chunks from number `first` on."""
 
     def __init__(self, first: int, frames: int) -> None:
+        self.chunk_size = CHUNK
         self.free = [n * CHUNK for n in range(first, first + frames)]
 
     def __len__(self) -> int:
@@ -144,7 +162,7 @@ class Machine:
         self._random = random.Random(seed)
         self.memory = bytearray(self._random.randbytes((frames + SPARE) * CHUNK + BEHIND))
         self.octets = np.frombuffer(self.memory, np.uint8)
-        rules = TunnelRules(**dataclasses.asdict(world.rules))
+        rules = tunnel_rules(world)
         self.spare = SparePool(frames, SPARE)
         steps = Forwarder(FrameMemory(self.memory), self.tables, rules, self.spare)
         compiled = CompiledForwarder(self.memory, self.tables, rules, steps)
@@ -152,10 +170,16 @@ class Machine:
         self.outcome: Outcome
         self.made: list[Fate] = []
         """What the last burst made the router send of its own; the frames are free again."""
+        self.joined: list[Fate] = []
+        """What became of the packets that the last burst made whole, in this order."""
+        self.ended: list[str] = []
+        """Verdicts of frames that were kept and are free again since the last burst."""
+        self._kept: set[int] = set()  # chunks
 
     def run(self, frames: Sequence[bytes], port: int, now_s: int, shift: int = 0) -> list[Fate]:
         """Process one burst; frames start up to `shift` octets later than the kernel puts them."""
-        chunks = self._random.sample(range(self._frames), len(frames))
+        free = sorted(set(range(self._frames)) - self._kept)
+        chunks = self._random.sample(free, len(frames))
         at = [n * CHUNK + HEADROOM + self._random.randint(0, shift) for n in chunks]
         for start, frame in zip(at, frames, strict=True):
             assert start % CHUNK + len(frame) <= CHUNK
@@ -164,16 +188,52 @@ class Machine:
         length = np.array([len(frame) for frame in frames], np.int64)
         forwarder = self._forwarders[self.engine]
         outcome = forwarder.process(np.array(at, np.intp), length, port, now_s)
-        self._check_untouched(before, at, frames)
         self.outcome = outcome
-        self.made = [fate for made in outcome.made for fate in self._take_made(made)]
-        return self._fates(outcome, at)
+        fates = self._fates(outcome, at)
+        self._kept |= {
+            start // CHUNK
+            for start, fate in zip(at, fates, strict=True)
+            if Verdict[fate.verdict].kept
+        }
+        self._check_untouched(before, at, frames)
+        self.made, self.joined, self.ended = [], [], []
+        self._finish(outcome, now_s)
+        return fates
+
+    def expire(self, now_s: int) -> None:
+        """Let time pass."""
+        self.made, self.joined, self.ended = [], [], []
+        self._finish(self._forwarders[self.engine].expire(now_s), now_s)
+
+    def _finish(self, outcome: Outcome, now_s: int) -> None:
+        """Everything in an outcome but what became of the burst itself, as the engine does it."""
+        forwarder = self._forwarders[self.engine]
+        self.made += [fate for made in outcome.made for fate in self._take_made(made)]
+        for ended in outcome.ended:
+            self.ended += [NAMES[number] for number in ended.verdicts.tolist()]
+        for addrs in (*outcome.released, *(ended.at for ended in outcome.ended)):
+            self._free_kept(addrs)
+        for late in outcome.late:
+            self._free_kept(late.at)
+            again = forwarder.process(late.at, late.length, late.port, now_s)
+            self.joined += self._fates(again, late.at.tolist())
+            self._finish(again, now_s)
+        assert forwarder.held() == len(self._kept)
+
+    def _free_kept(self, addrs: npt.NDArray[np.intp]) -> None:
+        chunks = (addrs // CHUNK).tolist()
+        assert len(set(chunks)) == len(chunks)
+        assert self._kept.issuperset(chunks), "a frame was given back that was not kept"
+        self._kept.difference_update(chunks)
 
     def _check_untouched(
         self, before: npt.NDArray[np.uint8], at: Sequence[int], frames: Sequence[bytes]
     ) -> None:
-        """Nothing but the frames and the headroom they need has changed."""
+        """Nothing but frames, the headroom they need and kept ones has changed."""
         now = self.octets.copy()
+        for chunk in self._kept:
+            ours = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+            now[ours] = before[ours]
         for start, frame in zip(at, frames, strict=True):
             ours = slice(start - BEFORE, start + len(frame))
             now[ours] = before[ours]

@@ -25,6 +25,10 @@ _OUTSIDE: Final = [
     *("0.1.2.3", "127.0.0.1", "169.254.1.1", "224.0.0.5", "240.0.0.1", "255.255.255.255"),
 ]
 _addresses4: Final[st.SearchStrategy[IPv4Address | str]] = st.sampled_from([*_OURS, *_OUTSIDE])
+# No operation; router alert, copied; record route, not copied; end of the list; two odd lengths.
+_options: Final = st.sampled_from(
+    [bytes.fromhex(text) for text in ("01010101", "94040000", "07040400", "00", "9401ffff", "9408")]
+).map(lambda option: option.ljust(4, b"\0"))
 _tos: Final = st.one_of(st.just(0), st.integers(0, 255))
 
 
@@ -37,7 +41,11 @@ def payloads(draw: st.DrawFn) -> tuple[int, bytes]:
         data = draw(st.binary(max_size=20))
         message = packets.echo(kind, code=draw(st.sampled_from([0, 0, 0, 1])), data=data)
         return 1, message[: draw(st.sampled_from([len(message), len(message), 7]))]
-    size = draw(st.sampled_from([0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1400, 1440, 1441]))
+    size = draw(
+        st.sampled_from(
+            [0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1200, 1400, 1440, 1441, 1500, 1600]
+        )
+    )
     ports = draw(st.binary(min_size=4, max_size=4))
     return protocol, (ports + bytes(size))[:size]
 
@@ -53,12 +61,12 @@ def ipv4_packets(draw: st.DrawFn, src: IPv4Address | None = None) -> bytes:
         "longer": st.integers(-70, 70),
         "sum_off": st.integers(1, 0xFFFF),
     }
-    options = draw(st.one_of(st.just(0), st.just(0), st.integers(0, 10)))
+    options = draw(st.one_of(st.just([]), st.just([]), st.lists(_options, max_size=10)))
     return packets.ipv4(
         src or draw(st.one_of(st.just(packets.FAR), st.just(packets.FAR), _addresses4)),
         draw(_addresses4),
         payload,
-        options=b"\x01" * 4 * options,
+        options=b"".join(options),
         tos=draw(_tos),
         ident=draw(st.integers(0, 0xFFFF)),
         fragment=draw(st.sampled_from([0, 0x4000, 0x4000, 0x2000, 0x2005, 5, 0x1FFF, 0x8000])),

@@ -105,3 +105,4 @@ def _add(part: Outcome, rows: Index, outcome: Outcome) -> None:
     outcome.made += part.made
     outcome.late += part.late
     outcome.released += part.released
+    outcome.ended += part.ended
