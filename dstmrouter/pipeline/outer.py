@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline.inner import too_short
+from dstmrouter.pipeline.memory import pick
 from dstmrouter.pipeline.options import skip_options
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ipv6
@@ -34,6 +35,17 @@ class Outer:
     inner_at: Index  # where the inner packet starts, octets of frame memory
     inner_room: npt.NDArray[np.int64]  # octets from there to the end of the IPv6 packet
     inner_header: Records | None  # copies, dtype ipv4.PACKET, if they were read already
+
+    def take(self, keep: Index) -> Outer:
+        """Those at the positions `keep`."""
+        known = self.inner_header
+        return Outer(
+            pick(self.header, keep),
+            self.traffic_class[keep],
+            self.inner_at[keep],
+            self.inner_room[keep],
+            None if known is None else pick(known, keep),
+        )
 
 
 _HEADER_LEN: Final = constant(ipv6.HEADER_LEN, np.int64)

@@ -98,10 +98,12 @@ class Reassembler:
         """Join the datagrams that are all there; return the other pieces as they came."""
         if len(pieces) < 2:
             return pieces
-        hashes = self._hashes(pieces)
-        order = np.argsort(hashes | pieces.offset.astype(np.uint64) >> _UNIT_BITS, kind="stable")
-        ordered = pieces.take(order)
-        starts, whole = self._whole_groups(ordered, hashes[order])
+        ordered, order = pieces, np.arange(len(pieces))
+        starts, whole = self._whole_groups(ordered)
+        if not whole.all():  # else they came one behind the other, as they mostly do
+            order = np.argsort(self._hashes(pieces), kind="stable")
+            ordered = pieces.take(order)
+            starts, whole = self._whole_groups(ordered)
         if len(self._store):
             whole &= [key not in self._store for key in _keys(ordered.take(starts))]
         if not np.count_nonzero(whole):
@@ -121,27 +123,27 @@ class Reassembler:
         return rest
 
     def _hashes(self, pieces: Fragments) -> npt.NDArray[np.uint64]:
-        """One number a datagram, whose lowest 13 bits are 0."""
+        """Numbers that sort pieces by their datagrams, and within these by their offsets."""
         words = np.empty((len(pieces), 2), np.uint64)
         words[:, 0] = mixed(pieces.src, self._key)
         words[:, 1] = mixed(pieces.dst, self._key) + pieces.ident
-        return mixed(words, self._key) >> _OFFSET_BITS << _OFFSET_BITS
+        hashes = mixed(words, self._key) >> _OFFSET_BITS << _OFFSET_BITS
+        return hashes | pieces.offset.astype(np.uint64) >> _UNIT_BITS
 
-    @staticmethod
-    def _whole_groups(
-        ordered: Fragments, hashes: npt.NDArray[np.uint64]
-    ) -> tuple[Index, npt.NDArray[np.bool_]]:
+    def _whole_groups(self, ordered: Fragments) -> tuple[Index, npt.NDArray[np.bool_]]:
         """Where the datagrams begin among ordered pieces, and which of them are whole."""
         same = np.zeros(len(ordered), np.bool_)  # as the one before
-        same[1:] = hashes[1:] == hashes[:-1]
-        fits = np.zeros(len(ordered), np.bool_)
-        fits[1:] = (ordered.offset[1:] == ordered.end[:-1]) & ordered.more[:-1]
-        for column in (ordered.src[:, 0], ordered.src[:, 1], ordered.dst[:, 0], ordered.ident):
-            fits[1:] &= column[1:] == column[:-1]
+        same[1:] = ordered.ident[1:] == ordered.ident[:-1]
+        for words in (ordered.src, ordered.dst):
+            same[1:] &= words[1:, 0] == words[:-1, 0]
+            same[1:] &= words[1:, 1] == words[:-1, 1]
+        fits = same.copy()
+        fits[1:] &= (ordered.offset[1:] == ordered.end[:-1]) & ordered.more[:-1]
         starts = np.flatnonzero(~same)
         fits[starts] = ordered.offset[starts] == 0
-        last = np.append(starts[1:], len(ordered)) - 1
-        return starts, np.logical_and.reduceat(fits, starts) & ~ordered.more[last]
+        ends = np.append(starts[1:], len(ordered))
+        whole = np.logical_and.reduceat(fits, starts) & ~ordered.more[ends - 1]
+        return starts, whole & (ends - starts <= self._rules.per_datagram)
 
     def _join(
         self, ordered: Fragments, starts: Index, group: Index, port: int, outcome: Outcome

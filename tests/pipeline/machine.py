@@ -198,12 +198,15 @@ class Machine:
         self._check_untouched(before, at, frames)
         self.made, self.joined, self.ended = [], [], []
         self._finish(outcome, now_s)
+        assert forwarder.held() == len(self._kept)
         return fates
 
     def expire(self, now_s: int) -> None:
         """Let time pass."""
         self.made, self.joined, self.ended = [], [], []
-        self._finish(self._forwarders[self.engine].expire(now_s), now_s)
+        forwarder = self._forwarders[self.engine]
+        self._finish(forwarder.expire(now_s), now_s)
+        assert forwarder.held() == len(self._kept)
 
     def _finish(self, outcome: Outcome, now_s: int) -> None:
         """Everything in an outcome but what became of the burst itself, as the engine does it."""
@@ -218,7 +221,6 @@ class Machine:
             again = forwarder.process(late.at, late.length, late.port, now_s)
             self.joined += self._fates(again, late.at.tolist())
             self._finish(again, now_s)
-        assert forwarder.held() == len(self._kept)
 
     def _free_kept(self, addrs: npt.NDArray[np.intp]) -> None:
         chunks = (addrs // CHUNK).tolist()
