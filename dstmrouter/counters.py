@@ -46,14 +46,19 @@ class Counters:
         line = self.values[worker]
         first = numbers[0]
         if not np.count_nonzero(numbers != first):  # a burst of one fate, the normal case
-            line[0, first] += np.uint64(len(numbers))
-            line[1, first] += np.uint64(np.add.reduce(octets))
+            self.add(worker, first, len(numbers), np.add.reduce(octets))
             return
         packets = np.bincount(numbers, minlength=self._numbers)
         # Weights are float64: exact, as a burst has far less than 2^53 octets.
         lengths = np.bincount(numbers, weights=octets, minlength=self._numbers)
         line[0] += packets.astype(np.uint64)
         line[1] += lengths.astype(np.uint64)
+
+    def add(self, worker: int, number: int, packets: int, octets: int) -> None:
+        """Count `packets` of one number that have `octets` together."""
+        line = self.values[worker]
+        line[0, number] += np.uint64(packets)
+        line[1, number] += np.uint64(octets)
 
     def totals(self) -> npt.NDArray[np.uint64]:
         """Sums over all workers: shape (2, numbers), packets and octets."""

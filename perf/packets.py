@@ -55,25 +55,37 @@ def _with_link(packets: Matrix, ethertype: int) -> Matrix:
 
 
 def encap_frames(
-    addresses: npt.NDArray[np.uint32], _tep6: IPv6Address, size: int, rng: np.random.Generator
+    addresses: npt.NDArray[np.uint32],
+    ports: npt.NDArray[np.uint16],
+    size: int,
+    rng: np.random.Generator,
 ) -> Matrix:
-    """Frames from the Internet to the clients that hold `addresses`."""
+    """Frames from the Internet to the clients that hold `addresses`, to their `ports`."""
     host = np.full(len(addresses), INTERNET_HOST, np.uint32)
-    return _with_link(inner_packets(host, addresses, size, rng), ether.ETHERTYPE_IPV4)
+    packets = inner_packets(host, addresses, size, rng)
+    packets[:, 22:24] = ports.astype(">u2").view(np.uint8).reshape(-1, 2)
+    return _with_link(packets, ether.ETHERTYPE_IPV4)
 
 
 def decap_frames(
-    addresses: npt.NDArray[np.uint32], tep6: IPv6Address, size: int, rng: np.random.Generator
+    addresses: npt.NDArray[np.uint32],
+    ports: npt.NDArray[np.uint16],
+    clients: Words6,
+    tep6: IPv6Address,
+    size: int,
+    rng: np.random.Generator,
 ) -> Matrix:
-    """Frames from the clients that hold `addresses` to the Internet, inside IPv6."""
+    """Frames from the clients that hold `addresses` and `ports` to the Internet, inside IPv6."""
     n = len(addresses)
     host = np.full(n, INTERNET_HOST, np.uint32)
     packets = np.zeros((n, ipv6.HEADER_LEN + size), np.uint8)
-    packets[:, ipv6.HEADER_LEN :] = inner_packets(addresses, host, size, rng)
+    inner = inner_packets(addresses, host, size, rng)
+    inner[:, 20:22] = ports.astype(">u2").view(np.uint8).reshape(-1, 2)
+    packets[:, ipv6.HEADER_LEN :] = inner
     outer = np.ndarray(n, ipv6.HEADER, packets, 0, (packets.shape[1],))
     outer["vtc_flow"] = 6 << ipv6.VERSION_SHIFT
     outer["payload_len"] = size
     outer["next_header"], outer["hop_limit"] = ipv6.NEXT_IPV4, 64
-    outer["src"] = client6_of(addresses)
+    outer["src"] = clients
     outer["dst"] = np.frombuffer(tep6.packed, "<u8")
     return _with_link(packets, ether.ETHERTYPE_IPV6)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dstmrouter.binding import full_address_columns
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.umem import XDP_PACKET_HEADROOM, Umem
@@ -28,7 +27,8 @@ from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from perf.figures import Figure, show
-from perf.packets import client6_of, decap_frames, encap_frames
+from perf.holdings import Holdings
+from perf.packets import decap_frames, encap_frames
 
 if TYPE_CHECKING:
     from dstmrouter.daemon.engine import Steps
@@ -42,11 +42,19 @@ BURSTS: Final = (1, 16, 64, 256, 1024)
 BINDINGS: Final = (1, 65_536, 1_000_000)
 
 
+SETS: Final = ", port sets"
+
+
 class Work(NamedTuple):
     """What is measured; the name alone stands for the compiled engine, which routers use."""
 
     name: str
     engine: str = CompiledForwarder.engine
+
+    @property
+    def sets(self) -> bool:
+        """Whether clients have port sets of addresses."""
+        return self.name.endswith(SETS)
 
     def __str__(self) -> str:
         return self.name if self.engine == CompiledForwarder.engine else f"{self.name}, numpy alone"
@@ -55,14 +63,12 @@ class Work(NamedTuple):
 WORKS: Final = tuple(
     Work(name, engine)
     for engine in (CompiledForwarder.engine, Forwarder.engine)
-    for name in ("encap", "decap")
+    for name in ("encap", "decap", "encap" + SETS, "decap" + SETS)
 )
 
 
-def build(bindings: int) -> Tables:
-    """Tables with `bindings` leases, a default route by port 0, all clients behind port 1."""
-    ipv4 = np.uint32(int(POOL.network_address)) + np.arange(bindings, dtype=np.uint32)
-    columns = full_address_columns(ipv4, client6_of(ipv4), lifetime_s=3600, tep6=[TEP6])
+def build(holdings: Holdings) -> Tables:
+    """Tables with leases, a default route by port 0, all clients behind port 1."""
     sides = [
         Side(
             read=None,
@@ -72,13 +78,13 @@ def build(bindings: int) -> Tables:
         )
         for port in (0, 1)
     ]
-    return build_tables(RULES, [POOL], columns, sides)
+    return build_tables(RULES, [POOL], holdings.columns(TEP6), sides)
 
 
 class Bench:
     """One kind of work on one set of frames."""
 
-    def __init__(self, tables: Tables, work: Work, bindings: int, inner_len: int) -> None:
+    def __init__(self, tables: Tables, work: Work, holdings: Holdings, inner_len: int) -> None:
         self._umem = Umem(FRAMES)
         memory = self._umem.memory
         self._forwarder: Steps = Forwarder(FrameMemory(memory), tables, RULES, self._umem.pool)
@@ -86,11 +92,14 @@ class Bench:
             self._forwarder = CompiledForwarder(memory, tables, RULES, self._forwarder)
         self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
         rng = np.random.default_rng(7)
-        held = rng.integers(0, bindings, FRAMES, dtype=np.uint32)
-        ipv4 = np.uint32(int(POOL.network_address)) + held
-        encap = work.name == "encap"
-        make = encap_frames if encap else decap_frames
-        self._packets = make(ipv4, TEP6, inner_len, rng)
+        clients = rng.integers(0, holdings.count, FRAMES, dtype=np.uint32)
+        ipv4, ports = holdings.ipv4(clients), holdings.ports(clients, rng)
+        encap = work.name.startswith("encap")
+        if encap:
+            self._packets = encap_frames(ipv4, ports, inner_len, rng)
+        else:
+            client6 = holdings.client6(clients)
+            self._packets = decap_frames(ipv4, ports, client6, TEP6, inner_len, rng)
         self._port = 0 if encap else 1
         self._expected = Verdict.ENCAPSULATED if encap else Verdict.DECAPSULATED
         order = rng.permutation(FRAMES).astype(np.intp)  # as frames come out of a busy pool
@@ -126,8 +135,11 @@ def measure(
     """All figures; the works take turns, so that a slow moment of the machine hits both."""
     figures = []
     for leases in bindings:
-        tables = build(leases)
-        benches = {work: Bench(tables, work, leases, inner_len) for work in works}
+        holdings = {sets: Holdings(POOL, leases, sets=sets) for sets in (False, True)}
+        tables = {sets: build(held) for sets, held in holdings.items()}
+        benches = {
+            work: Bench(tables[work.sets], work, holdings[work.sets], inner_len) for work in works
+        }
         for burst in BURSTS:
             times: dict[Work, list[float]] = {work: [] for work in works}
             for bench in benches.values():

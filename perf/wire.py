@@ -74,8 +74,9 @@ class Ways:
         }
         address = np.array([int(POOL.network_address)], np.uint32)
         rng = np.random.default_rng(7)
-        encap = encap_frames(address, TEP6, options.size, rng)
-        decap = decap_frames(address, TEP6, options.size, rng)
+        port = np.array([4711], np.uint16)
+        encap = encap_frames(address, port, options.size, rng)
+        decap = decap_frames(address, port, client6_of(address), TEP6, options.size, rng)
         many = options.bindings
         to4 = Generator(gateway.far4, "far4", _addressed(encap, "port4"), encap_variation(), many)
         to6 = Generator(gateway.far6, "far6", _addressed(decap, "port6"), decap_variation(), many)

@@ -12,32 +12,13 @@ import struct
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Final
 
-from tests.fragment_oracle import fragments4, fragments6
+from tests import oracle_ports, oracle_wire
+from tests.oracle_fragments import fragments4, fragments6
 
 if TYPE_CHECKING:
-    from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, World
+    from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, SharedSpec, World
 
-NOT_ECT, ECT1, ECT0, CE = 0b00, 0b01, 0b10, 0b11
-
-# RFC 6040 figure 4, written out: (inner, outer) -> (what leaves or None, whether it is unusual).
-ECN_AT_EXIT: Final = {
-    (NOT_ECT, NOT_ECT): (NOT_ECT, False),
-    (NOT_ECT, ECT0): (NOT_ECT, True),
-    (NOT_ECT, ECT1): (NOT_ECT, True),
-    (NOT_ECT, CE): (None, True),
-    (ECT0, NOT_ECT): (ECT0, False),
-    (ECT0, ECT0): (ECT0, False),
-    (ECT0, ECT1): (ECT1, False),
-    (ECT0, CE): (CE, False),
-    (ECT1, NOT_ECT): (ECT1, False),
-    (ECT1, ECT0): (ECT1, True),
-    (ECT1, ECT1): (ECT1, False),
-    (ECT1, CE): (CE, False),
-    (CE, NOT_ECT): (CE, False),
-    (CE, ECT0): (CE, False),
-    (CE, ECT1): (CE, True),
-    (CE, CE): (CE, False),
-}
+checksum, summed, ECN_AT_EXIT = oracle_wire.checksum, oracle_wire.summed, oracle_wire.ECN_AT_EXIT
 MARTIANS: Final = [
     IPv4Network(text)
     for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
@@ -79,15 +60,6 @@ def why_not_v4(octets: bytes) -> str:
     return ""
 
 
-def checksum(octets: bytes) -> int:
-    """RFC 1071, word by word."""
-    padded = octets + bytes(len(octets) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
 @dataclasses.dataclass
 class _V4:
     octets: bytearray  # up to total length
@@ -117,20 +89,13 @@ class _V4:
         return summed(bytes(self.octets))
 
 
-def summed(packet: bytes) -> bytes:
-    """An IPv4 packet with its header checksum computed anew."""
-    header_len = (packet[0] & 15) * 4
-    total = checksum(packet[:10] + bytes(2) + packet[12:header_len])
-    return packet[:10] + total.to_bytes(2, "big") + packet[12:]
-
-
 def _require(condition: object, verdict: str) -> None:
     if not condition:
         raise DroppedError(verdict)
 
 
 def _forward(world: World, frame: bytes, port: PortSpec, now_s: int) -> Fate:
-    ethertype, packet = _link(frame, port.vlan)
+    ethertype, packet = link(frame, port.vlan)
     if ethertype == 0x0800:
         return _tunnel(world, _v4(packet), now_s, "ENCAPSULATED")
     inner, verdict = _decapsulated(world, packet, now_s)
@@ -143,7 +108,7 @@ def _forward(world: World, frame: bytes, port: PortSpec, now_s: int) -> Fate:
     return _routed(world, inner, verdict)
 
 
-def _link(frame: bytes, vlan: int | None) -> tuple[int, bytes]:
+def link(frame: bytes, vlan: int | None) -> tuple[int, bytes]:
     _require(len(frame) >= 14, "DROP_NOT_IP")
     ethertype, packet, vid = int.from_bytes(frame[12:14], "big"), frame[14:], 0
     if ethertype == 0x8100:
@@ -177,10 +142,7 @@ def _decapsulated(world: World, octets: bytes, now_s: int) -> tuple[_V4, str]:
     src, dst = IPv6Address(octets[8:24]), IPv6Address(octets[24:40])
     _require(dst in world.rules.tep6, "DROP_NOT_TEP6")
     inner = _v4(_behind_options(next_header, octets[40 : 40 + payload_len]))
-    holder = world.bindings.get(inner.src)
-    _require(holder is None or not holder.shared, "DROP_SHARED_ADDRESS")
-    _require(holder is not None and holder.expires > now_s, "DROP_SPOOF_ADDRESS")
-    _require(holder is not None and holder.client6 == src, "DROP_SPOOF_CLIENT")
+    _check_source(world, inner, src, now_s)
     outer_class = (octets[0] & 15) << 4 | octets[1] >> 4
     tos = inner.octets[1]
     ecn, unusual = ECN_AT_EXIT[tos & 3, outer_class & 3]
@@ -191,8 +153,29 @@ def _decapsulated(world: World, octets: bytes, now_s: int) -> tuple[_V4, str]:
     return inner, "DECAPSULATED_ECN_ODD" if unusual else "DECAPSULATED"
 
 
+def _check_source(world: World, inner: _V4, src: IPv6Address, now_s: int) -> None:
+    """R12."""
+    if inner.src in world.shared:
+        holder = _sharer(world.shared[inner.src], inner, towards_client=False)
+        right = holder is not None and holder.expires > now_s and holder.client6 == src
+        _require(right, "DROP_SPOOF_PORT")
+        return
+    holder = world.bindings.get(inner.src)
+    _require(holder is not None and holder.expires > now_s, "DROP_SPOOF_ADDRESS")
+    _require(holder is not None and holder.client6 == src, "DROP_SPOOF_CLIENT")
+
+
 def _behind_options(next_header: int, rest: bytes) -> bytes:
-    """R11: at most four options headers; hop-by-hop options only in front (RFC 8200 4.1)."""
+    """R11."""
+    next_header, rest = skip_options(next_header, rest)
+    _require(next_header != 44, "DROP_OUTER_FRAGMENT")
+    _require(next_header != 58, "DROP_ICMPV6")
+    _require(next_header == 4, "DROP_NOT_TUNNEL")
+    return rest
+
+
+def skip_options(next_header: int, rest: bytes) -> tuple[int, bytes]:
+    """At most four options headers; hop-by-hop options only in front (RFC 8200 4.1)."""
     for number in range(4):
         if next_header not in ({0, 60} if number == 0 else {60}):
             break
@@ -200,10 +183,7 @@ def _behind_options(next_header: int, rest: bytes) -> bytes:
         octets = 8 + rest[1] * 8
         _require(octets <= len(rest), "DROP_NOT_TUNNEL")
         next_header, rest = rest[0], rest[octets:]
-    _require(next_header != 44, "DROP_OUTER_FRAGMENT")
-    _require(next_header != 58, "DROP_ICMPV6")
-    _require(next_header == 4, "DROP_NOT_TUNNEL")
-    return rest
+    return next_header, rest
 
 
 def _is_echo_request(packet: _V4) -> bool:
@@ -229,7 +209,7 @@ def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = 
     rules = world.rules
     if not own:
         _count_down(packet)
-    binding = _binding(world, packet.dst, now_s)
+    binding = _binding(world, packet, now_s)
     limit = rules.encapsulation_limit
     mtu = rules.path_mtu - (40 if limit is None else 48)
     too_big = len(packet.octets) > mtu
@@ -238,7 +218,7 @@ def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = 
     pieces = [packet.summed()]
     if too_big and rules.fragment_inner and not packet.dont_fragment:
         pieces = _cut(pieces[0], mtu)
-    outer = [_outer(world, binding, inner) for inner in pieces]
+    outer = [oracle_wire.outer(world, binding, inner) for inner in pieces]
     if too_big and len(pieces) == 1:
         outer = fragments6(outer[0], rules.path_mtu)
     if len(outer) > 1 and verdict == "ENCAPSULATED":
@@ -247,30 +227,25 @@ def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = 
     return Fate(verdict, hop.port, frames[0], tuple(frames[1:]))
 
 
-def _outer(world: World, binding: BindingSpec, inner: bytes) -> bytes:
-    """R5-R9."""
-    rules = world.rules
-    label = flow_label(inner, rules.flow_key) if rules.flow_label is None else rules.flow_label
-    traffic_class = inner[1] if rules.dscp_uniform else inner[1] & 3
-    if not rules.ecn_copied:
-        traffic_class &= 0xFC
-    option, following = b"", 4
-    if rules.encapsulation_limit is not None:
-        option, following = bytes([4, 0, 4, 1, rules.encapsulation_limit, 1, 1, 0]), 60
-    first = 6 << 28 | traffic_class << 20 | label
-    head = struct.pack("!IHBB", first, len(option + inner), following, rules.hop_limit)
-    return head + rules.tep6[binding.tep].packed + binding.client6.packed + option + inner
-
-
-def _binding(world: World, dst: IPv4Address, now_s: int) -> BindingSpec:
+def _binding(world: World, packet: _V4, now_s: int) -> BindingSpec:
+    dst = packet.dst
     _require(dst != world.rules.tep4, "DROP_LOCAL")
     _require(any(dst in pool for pool in world.pools), "DROP_NOT_POOL")
     binding = world.bindings.get(dst)
+    if dst in world.shared:
+        binding = _sharer(world.shared[dst], packet, towards_client=True)
     if binding is None:
         raise DroppedError("DROP_NO_BINDING")
-    _require(not binding.shared, "DROP_SHARED_ADDRESS")
     _require(binding.expires > now_s, "DROP_NO_BINDING")
     return binding
+
+
+def _sharer(shared: SharedSpec, packet: _V4, *, towards_client: bool) -> BindingSpec | None:
+    """R2, R25, R27."""
+    key = oracle_ports.key(bytes(packet.octets), towards_client=towards_client)
+    if isinstance(key, str):
+        raise DroppedError(key)
+    return oracle_ports.holder(shared, key)
 
 
 def _count_down(packet: _V4) -> None:
@@ -279,9 +254,21 @@ def _count_down(packet: _V4) -> None:
     packet.octets[8] -= 1
 
 
-def _routed(world: World, packet: _V4, verdict: str) -> Fate:
-    """R15."""
-    _count_down(packet)
+def originate(world: World, packet: bytes, now_s: int, verdict: str) -> Fate | None:
+    """What becomes of a packet of our own; None if it has no way."""
+    own = _V4(bytearray(packet))
+    try:
+        if own.dst == world.rules.tep4 or any(own.dst in pool for pool in world.pools):
+            return _tunnel(world, own, now_s, verdict, own=True)
+        return _routed(world, own, verdict, own=True)
+    except DroppedError:
+        return None
+
+
+def _routed(world: World, packet: _V4, verdict: str, *, own: bool = False) -> Fate:
+    """R15; the TTL of our own packets stays."""
+    if not own:
+        _count_down(packet)
     nets = [net for net in world.routes if packet.dst in net]
     _require(nets, "DROP_UNREACHABLE")
     hop = _hop(world, world.routes[max(nets, key=lambda net: net.prefixlen)])
@@ -290,14 +277,14 @@ def _routed(world: World, packet: _V4, verdict: str) -> Fate:
     if len(pieces[0]) > mtu:
         _require(not packet.dont_fragment, "DROP_TOO_BIG_V4")
         pieces = _cut(pieces[0], mtu)
-    frames = [_ethernet(world, hop, 0x0800) + piece for piece in pieces]
-    return Fate(verdict, hop.port, frames[0], tuple(frames[1:]))
+    first, *more = [_ethernet(world, hop, 0x0800) + piece for piece in pieces]
+    return Fate(verdict, hop.port, first, tuple(more))
 
 
 def _cut(packet: bytes, mtu: int) -> list[bytes]:
-    """R18; what would end behind the last octet that an offset can name is no packet."""
-    offset = int.from_bytes(packet[6:8], "big") & 0x1FFF
-    _require(offset * 8 + len(packet) <= 65535, "DROP_V4_MALFORMED")
+    """R18; offsets end at octet 65,535."""
+    start = int.from_bytes(packet[6:8], "big") % 0x2000 * 8
+    _require(start + len(packet) <= 65535, "DROP_V4_MALFORMED")
     return [summed(piece) for piece in fragments4(packet, mtu)]
 
 
@@ -311,18 +298,3 @@ def _ethernet(world: World, hop: HopSpec, ethertype: int) -> bytes:
     port = world.ports[hop.port]
     tag = b"" if port.vlan is None else struct.pack("!HH", 0x8100, port.vlan)
     return hop.mac + port.mac + tag + struct.pack("!H", ethertype)
-
-
-def flow_label(inner: bytes, key: tuple[int, int]) -> int:
-    """R8: the formula of `dstmrouter.pipeline.flow`."""
-    wide = (1 << 64) - 1
-    header_len, protocol = (inner[0] & 15) * 4, inner[9]
-    ports = 0
-    fragment = int.from_bytes(inner[6:8], "big") & 0x3FFF
-    if protocol in {6, 17, 33, 132} and not fragment and len(inner) >= header_len + 4:
-        ports = int.from_bytes(inner[header_len : header_len + 4], "little")
-        ports *= 0xA0761D6478BD642F * (2 * protocol + 1)
-    mixed = int.from_bytes(inner[12:20], "little") * (key[0] | 1) + ports & wide
-    mixed ^= mixed >> 32
-    mixed = mixed * (key[1] | 1) & wide
-    return max(mixed >> 44, 1)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, Type
 
 import typer
 
-from dstmrouter.cli.client_lease import DEFAULT_CONFIG, lease_as_configured
 from dstmrouter.cli.client_view import show_status
 from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 OWN_OPTIONS: Final = frozenset({"--help", "--version"})
-
+DEFAULT_CONFIG: Final = Path("/etc/dstm/client.toml")
 
 app = typer.Typer(
     name="dstm-client",
@@ -125,7 +124,7 @@ def run(
     if not static:
         if client4 or client6 or tep6:
             raise ConfigError("--client4, --client6 and --tep6 are for --static")
-        return lease_as_configured(config, args, check_only=check_only, verbose=verbose)
+        return _run_leased(config, args, check_only=check_only, verbose=verbose)
     if config is not None or args is not None:
         raise ConfigError("--static takes its lease from options, not from a file")
     if client4 is None or client6 is None or tep6 is None:
@@ -142,6 +141,14 @@ def run(
         routes=tuple(dict.fromkeys(route or ())),
     )
     return _run_static(tunnel, backend, run_dir, check_only=check_only, verbose=verbose)
+
+
+def _run_leased(config: Path | None, args: Path | None, *, check_only: bool, verbose: bool) -> None:
+    from dstmrouter.cli.client_lease import lease_as_configured  # what static ones do without
+
+    if config is not None and args is not None:
+        raise ConfigError("expected --config or --args, not both")
+    lease_as_configured(config or DEFAULT_CONFIG, args, check_only=check_only, verbose=verbose)
 
 
 def _run_static(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,23 +12,21 @@ from dstmrouter.config.legacy_document import load_legacy_client
 from dstmrouter.config.load import load_client
 from dstmrouter.daemon import client_daemon
 from dstmrouter.daemon.client_sources import Sources
-from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dstmrouter.config.client import ClientConfig, ClientSection
 
-DEFAULT_CONFIG: Final = Path("/etc/dstm/client.toml")
 
+def lease_as_configured(file: Path, args: Path | None, *, check_only: bool, verbose: bool) -> None:
+    """Lease until told to stop; or only check the file, and those that it names.
 
-def lease_as_configured(
-    file: Path | None, args: Path | None, *, check_only: bool, verbose: bool
-) -> None:
-    """Lease until told to stop; or only check the file, and those that it names."""
-    if file is not None and args is not None:
-        raise ConfigError("expected --config or --args, not both")
-    config = load_client(file or DEFAULT_CONFIG) if args is None else load_legacy_client(args)
+    `args` is ENST's file, which stands for `file`.
+    """
+    config = load_client(file) if args is None else load_legacy_client(args)
     if check_only:
-        _describe(args or file or DEFAULT_CONFIG, config)
+        _describe(args or file, config)
         return
     _log_as(config.client, verbose=verbose)
     asyncio.run(client_daemon.lease(config))

@@ -8,14 +8,6 @@ from typing import Annotated
 
 import typer
 
-from dstmrouter.config.legacy import read_client, read_server
-from dstmrouter.config.legacy_document import (
-    as_toml,
-    client_document,
-    load_legacy_client,
-    load_legacy_server,
-    server_document,
-)
 from dstmrouter.errors import ConfigError
 
 Conf = Annotated[
@@ -50,6 +42,15 @@ def convert(
 
 
 def _text(conf: Path | None, args: Path | None, client: Path | None) -> str:
+    from dstmrouter.config.legacy import read_client, read_server  # with the models: only here
+    from dstmrouter.config.legacy_document import (
+        as_toml,
+        client_document,
+        load_legacy_client,
+        load_legacy_server,
+        server_document,
+    )
+
     if conf is not None and client is None:
         load_legacy_server(conf, args)  # what is written must load
         document = server_document(read_server(conf, args))

@@ -11,12 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dstmrouter.daemon import replay as replays
 from dstmrouter.errors import ConfigError
 from dstmrouter.pipeline.rules import TunnelRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dstmrouter.daemon.replay import Side
 
 T = TypeVar("T")
 
@@ -25,7 +26,10 @@ MAC6: Final = "02:00:00:00:06:01"
 NEXT4: Final = "02:00:00:00:04:02"
 NEXT6: Final = "02:00:00:00:06:02"
 
-Bindings: TypeAlias = Annotated[Path, typer.Option(help="CSV with columns ipv4,client6[,tep6]")]
+Bindings: TypeAlias = Annotated[
+    Path,
+    typer.Option(help="CSV with columns ipv4,client6[,tep6][,psid_offset,psid_len,psid]"),
+]
 Tep6: TypeAlias = Annotated[list[str], typer.Option(help="Our IPv6 address; may be repeated.")]
 Pools: TypeAlias = Annotated[list[str], typer.Option(help="IPv4 prefix of clients; repeatable.")]
 Capture: TypeAlias = Path | None
@@ -68,6 +72,9 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Run captures through the pipeline and write what would leave; needs no privileges."""
+    from dstmrouter.daemon import replay as replays  # a router that runs needs no capture files
+    from dstmrouter.daemon.bindings_file import read_bindings
+
     rules = TunnelRules(
         tep6=tuple(_parse(IPv6Address, text, "--tep6") for text in tep6),
         tep4=None if tep4 is None else _parse(IPv4Address, tep4, "--tep4"),
@@ -78,7 +85,7 @@ def replay(
     )
     pools = [_parse(IPv4Network, text, "--pool") for text in pool]
     sides = [_side(in4, out4, (mac4, next4)), _side(in6, out6, (mac6, next6))]
-    counts = replays.replay(rules, pools, replays.read_bindings(bindings, rules.tep6), sides)
+    counts = replays.replay(rules, pools, read_bindings(bindings, rules.tep6), sides)
     rows: Rows = {
         v.name: {"packets": p, "octets": o, "help": v.help} for v, (p, o) in counts.items()
     }
@@ -88,9 +95,11 @@ def replay(
         _show(rows)
 
 
-def _side(read: Capture, write: Capture, macs: tuple[str, str]) -> replays.Side:
+def _side(read: Capture, write: Capture, macs: tuple[str, str]) -> Side:
+    from dstmrouter.daemon.replay import Side
+
     ours, next_hop = (_mac(text) for text in macs)
-    return replays.Side(read=read, write=write, mac=ours, next_mac=next_hop)
+    return Side(read=read, write=write, mac=ours, next_mac=next_hop)
 
 
 def _show(counts: Rows) -> None:

@@ -11,16 +11,18 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args
 
 from pydantic import ValidationError
 
 from dstmrouter.config.checks import MISFIT, Key
-from dstmrouter.config.client import ClientConfig
 from dstmrouter.config.model import Section
-from dstmrouter.config.router import RouterConfig
-from dstmrouter.config.server import ServerConfig
 from dstmrouter.errors import ConfigError
+
+if TYPE_CHECKING:  # a program loads the models of its own file
+    from dstmrouter.config.client import ClientConfig
+    from dstmrouter.config.router import RouterConfig
+    from dstmrouter.config.server import ServerConfig
 
 AnySection = TypeVar("AnySection", bound=Section)
 Place: TypeAlias = tuple[Key, ...]
@@ -38,26 +40,36 @@ EXPECTED: Final = {  # pydantic's error types that our models can produce
 
 def load_router(path: str | Path) -> RouterConfig:
     """Read and check a `router.toml`; ConfigError lists everything that is wrong."""
+    from dstmrouter.config.router import RouterConfig
+
     return _load(Path(path), RouterConfig)
 
 
 def load_server(path: str | Path) -> ServerConfig:
     """Read and check a `server.toml`; ConfigError lists everything that is wrong."""
+    from dstmrouter.config.server import ServerConfig
+
     return _load(Path(path), ServerConfig)
 
 
 def load_client(path: str | Path) -> ClientConfig:
     """Read and check a `client.toml`; ConfigError lists everything that is wrong."""
+    from dstmrouter.config.client import ClientConfig
+
     return _load(Path(path), ClientConfig)
 
 
 def check_server(path: Path, document: dict[str, Any]) -> ServerConfig:
     """Check the `document` of a `server.toml` that was made from the file `path`."""
+    from dstmrouter.config.server import ServerConfig
+
     return _checked(path, document, ServerConfig)
 
 
 def check_client(path: Path, document: dict[str, Any]) -> ClientConfig:
     """Check the `document` of a `client.toml` that was made from the file `path`."""
+    from dstmrouter.config.client import ClientConfig
+
     return _checked(path, document, ClientConfig)
 
 

@@ -133,6 +133,7 @@ class TableConfig(Section):
     """`[table]`: capacities of the shared tables, reserved at start."""
 
     leases: Annotated[int, whole(1, 1 << 24)] = 1 << 20
+    port_sets: Annotated[int, whole(0, 1 << 28)] = 1 << 20
     hops: Annotated[int, whole(16, 1 << 20)] = 1 << 16
     routes: Annotated[int, whole(16, 1 << 24)] = 1 << 16
 

@@ -11,6 +11,7 @@ import random
 import secrets
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from dstmrouter.dti.echo import ECHO_REPLY, echo_request, echo_sequence
@@ -78,22 +79,34 @@ class Prober:
                 request = echo_request(self._identifier, self._sequence)
                 await asyncio.get_running_loop().sock_sendto(sock, request, (str(self._tep4), 0))
                 self.packets += 1
-                async with asyncio.timeout(self._reply_s):
-                    await self._reply(sock)
-        except TimeoutError:
-            return False
+                return await self._reply(sock)
         except OSError:  # the address or the interface is not there
             await asyncio.sleep(self._reply_s)
             return False
+
+    async def _reply(self, sock: socket.socket) -> bool:
+        """Whether it comes in time. If we did not get to run meanwhile, what is there counts."""
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(sock, readable.set)
+        try:
+            async with asyncio.timeout(self._reply_s):
+                while not self._has_come(sock):
+                    readable.clear()
+                    await readable.wait()
+        except TimeoutError:
+            return self._has_come(sock)
+        finally:
+            loop.remove_reader(sock)
         return True
 
-    async def _reply(self, sock: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            packet = await loop.sock_recv(sock, REPLY_LEN)
-            if echo_sequence(packet, self._identifier) == self._sequence:
-                self.packets += 1
-                return
+    def _has_come(self, sock: socket.socket) -> bool:
+        with suppress(BlockingIOError):
+            while True:
+                packet = sock.recv(REPLY_LEN)
+                if echo_sequence(packet, self._identifier) == self._sequence:
+                    self.packets += 1
+                    return True
+        return False
 
     def _socket(self) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)

@@ -128,6 +128,8 @@ class Engine:
             self.on_glean(destinations)
         for made in outcome.made:
             self._send_made(made)
+        for noted in outcome.noted:
+            self._counters.add(self._worker, noted.verdict, noted.packets, noted.octets)
         for released in outcome.released:
             self.umem.pool.give(released.astype(np.uint64))
         for ended in outcome.ended:

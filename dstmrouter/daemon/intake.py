@@ -7,7 +7,7 @@ workers pass a quiescent point, so that replaced rows can be used again.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.quiescence import Turns
     from dstmrouter.zmqctl.update import BindingUpdate
+
+    _Names: TypeAlias = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint16]]
+    """Bindings by the slots of their addresses and their PSIDs, two columns."""
 
 QUIESCENCE_POLL_S: Final = 0.0002  # a turn takes up to 1 ms; asyncio sleeps not much shorter
 
@@ -45,8 +48,8 @@ class Intake:
         self._step = step
         self._clock = clock
         self._lock = asyncio.Lock()
-        # Slots of open snapshots, by source and server.
-        self._seen: dict[tuple[str, str], list[npt.NDArray[np.uint32]]] = {}
+        # What open snapshots have mentioned, by source and server.
+        self._seen: dict[tuple[str, str], list[_Names]] = {}
         self._orders: dict[str, StoreOrder] = {}  # of sources with several servers
 
     async def apply(self, update: BindingUpdate) -> ApplyResult:
@@ -56,7 +59,9 @@ class Intake:
             applied, reasons = len(update.columns) - len(columns), dict[str, int]()
             for first in range(0, len(columns), self._step):
                 part = columns.take(slice(first, first + self._step))
-                result = self._writer.apply(update.source, part, self._clock())
+                result = self._writer.apply(
+                    update.source, part, self._clock(), displace=update.replace
+                )
                 applied += result.applied
                 for reason, count in result.reasons.items():
                     reasons[reason] = reasons.get(reason, 0) + count
@@ -82,8 +87,10 @@ class Intake:
         order = self._order(update)
         if order is None:
             return update.columns
-        news = order.take(self._table.slot_of(update.columns.ipv4), update.version)
-        return update.columns if len(news) == len(update.columns) else update.columns.take(news)
+        columns = update.columns
+        slots = self._table.slot_of(columns.ipv4)
+        news = order.take(slots, update.version, columns.psid_len, columns.psid)
+        return columns if len(news) == len(columns) else columns.take(news)
 
     def _order(self, update: BindingUpdate) -> StoreOrder | None:
         if not update.store:
@@ -92,7 +99,7 @@ class Intake:
         if (
             order is None or order.store_id != update.store
         ):  # versions of another store mean nothing
-            order = StoreOrder(update.store, len(self._table.slots))
+            order = StoreOrder(update.store, self._table.first_set_slot)
             self._orders[update.source] = order
         return order
 
@@ -101,12 +108,14 @@ class Intake:
         if update.first:
             self._seen[key] = []
         seen = self._seen.setdefault(key, [])
-        seen.append(self._table.slot_of(update.columns.ipv4))
+        columns = update.columns
+        seen.append((self._table.slot_of(columns.ipv4), columns.psid))
         if update.last:
             order = self._order(update)
             if order is not None:
                 seen.append(order.complete(update.version))
-            self._writer.replace(update.source, np.concatenate(seen))
+            slots, psids = (np.concatenate(column) for column in zip(*seen, strict=True))
+            self._writer.replace(update.source, self._writer.places(slots, psids))
             del self._seen[key]
 
     async def _quiescence(self) -> None:

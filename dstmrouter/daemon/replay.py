@@ -7,14 +7,11 @@ made up: everything outside the pools leaves by port 0, all clients are behind p
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dstmrouter.binding import LIFETIME_FOREVER, full_address_columns, words6
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.engine import Engine
 from dstmrouter.errors import DstmError
@@ -35,6 +32,7 @@ from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from ipaddress import IPv4Network
     from pathlib import Path
 
     from dstmrouter.binding import BindingColumns
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 FRAMES: Final = 8192
 PORT4, PORT6 = 0, 1
 _HOPS: Final = {PORT4: FIXED_HOPS, PORT6: FIXED_HOPS + 1}
-_COLUMNS: Final = ("ipv4", "client6")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,62 +55,18 @@ class Side:
     vlan: int | None = None
 
 
-def read_bindings(path: Path, tep6: Sequence[IPv6Address]) -> BindingColumns:
-    """Read a CSV file with the columns ipv4, client6 and optionally tep6.
-
-    Raises DstmError with file and line for whatever is not an address, or not one of `tep6`.
-    """
-    ipv4: list[int] = []
-    client6: list[IPv6Address] = []
-    teps: list[int] = []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if missing := [name for name in _COLUMNS if name not in (reader.fieldnames or ())]:
-                raise DstmError(f"{path}:1: no column {missing[0]}, expected ipv4,client6[,tep6]")
-            for line in reader:
-                where = f"{path}:{reader.line_num}"
-                ipv4.append(int(_address(IPv4Address, line["ipv4"], where)))
-                client6.append(_address(IPv6Address, line["client6"], where))
-                teps.append(_tep(line.get("tep6"), tep6, where))
-    except OSError as error:
-        raise DstmError(f"{path}: {error.strerror}") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DstmError(f"{path}: {error}") from error
-    return full_address_columns(
-        np.array(ipv4, np.uint32),
-        words6(client6),
-        lifetime_s=LIFETIME_FOREVER,
-        tep6=tep6,
-        tep=np.array(teps, np.uint8),
-    )
-
-
-def _address(kind: type[Any], text: str | None, where: str) -> Any:
-    try:
-        return kind((text or "").strip())
-    except AddressValueError:
-        name = kind.__name__.removesuffix("Address")
-        raise DstmError(f"{where}: {text!r}: expected an {name} address") from None
-
-
-def _tep(text: str | None, tep6: Sequence[IPv6Address], where: str) -> int:
-    if not text:
-        return 0
-    address = _address(IPv6Address, text, where)
-    if address not in tep6:
-        raise DstmError(f"{where}: {address}: expected one of {', '.join(map(str, tep6))}")
-    return list(tep6).index(address)
-
-
 def build_tables(
     rules: TunnelRules, pools: Sequence[IPv4Network], bindings: BindingColumns, sides: list[Side]
 ) -> Tables:
     """Tables in private memory. Raises DstmError if a binding is refused."""
     tep4 = None if rules.tep4 is None else int(rules.tep4)
     blocks = len(covered_blocks(pools, tep4)) + 1
-    rows = FIXED_ROWS + len(bindings)
-    table = BindingTable(bytearray(sum(BindingTable.sizes(blocks, rows))), blocks, rows)
+    shared = bindings.psid_len > 0
+    _, first = np.unique(bindings.ipv4[shared], return_index=True)
+    sets = int((1 << bindings.psid_len[shared][first].astype(np.int64)).sum())
+    rows = FIXED_ROWS + len(bindings) + len(first)
+    sizes = blocks, rows, sets
+    table = BindingTable(bytearray(sum(BindingTable.sizes(*sizes))), *sizes)
     table.lay_out(pools, tep4)
     hops = HopTable(np.zeros(FIXED_HOPS + len(sides), np.uint64))
     hops.lay_out()

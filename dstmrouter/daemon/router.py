@@ -72,6 +72,7 @@ class Supervisor:
             leases=config.table.leases,
             hops=config.table.hops,
             routes=config.table.routes,
+            set_slots=config.table.port_sets,
         )
         self.shared = SharedTables.create(sizes)
         tables = self.shared.tables

@@ -73,17 +73,21 @@ class RouterControl:
             slots, rows = slots[wanted], rows[wanted]
         part = slice(offset, offset + limit)
         sources, ends = writer.source_of(slots[part]), writer.ends(slots[part]).tolist()
+        psids = self._router.shared.tables.bindings.psids(slots[part]).tolist()
         return {
             "total": len(slots),
             "bindings": [
-                self._about(*about) for about in zip(rows[part], sources, ends, strict=True)
+                self._about(*about) for about in zip(rows[part], psids, sources, ends, strict=True)
             ],
         }
 
-    def _about(self, row: np.void, source: str, expires: int) -> dict[str, Any]:
+    def _about(self, row: np.void, psid: int, source: str, expires: int) -> dict[str, Any]:
         hop = self._router.shared.tables.hops.words[int(row["hop"])]
+        offset, length = int(row["psid_offset"]), int(row["psid_len"])
+        port_set = {"psid_offset": offset, "psid_len": length, "psid": psid} if length else {}
         return {
             "ipv4": str(address4(row["ipv4"])),
+            **port_set,
             "client6": str(address6(row["client6"])),
             "tep6": str(self._router.config.tunnel.tep6[int(row["tep"])]),
             "source": source,

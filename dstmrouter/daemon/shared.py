@@ -45,6 +45,7 @@ class Sizes:
     leases: int
     hops: int
     routes: int
+    set_slots: int = 0  # room for the port sets of shared addresses
 
     @property
     def spare_rows(self) -> int:
@@ -53,8 +54,8 @@ class Sizes:
 
     @property
     def rows(self) -> int:
-        """All rows of the binding table."""
-        return FIXED_ROWS + self.leases + self.spare_rows
+        """All rows of the binding table; a shared address has one, too, and two slots at least."""
+        return FIXED_ROWS + self.leases + self.spare_rows + self.set_slots // 2
 
 
 class SharedTables:
@@ -72,7 +73,7 @@ class SharedTables:
             Routes4.size(sizes.routes),
             PathMtus.SIZE,
             ClientSet.size(sizes.leases),
-            sum(BindingTable.sizes(sizes.blocks, sizes.rows)),
+            sum(BindingTable.sizes(sizes.blocks, sizes.rows, sizes.set_slots)),
         )
         spans = [-(-size // _PAGE) * _PAGE for size in segments]
         if os.fstat(fd).st_size == 0:
@@ -90,7 +91,7 @@ class SharedTables:
         self.noticeboard = Noticeboard(notices, sizes.workers)
         self.counters = Counters(counters, sizes.workers, len(Verdict))
         self.tables = Tables(
-            BindingTable(bindings, sizes.blocks, sizes.rows),
+            BindingTable(bindings, sizes.blocks, sizes.rows, sizes.set_slots),
             Routes4(routes, sizes.routes),
             HopTable(hops[: sizes.hops * HOP_SIZE].view(np.uint64)),
             PortTable(ports),

@@ -10,14 +10,13 @@ import errno
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from dstmrouter.errors import SystemCallError
 from dstmrouter.io.interface import interface_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pyroute2 import IPRoute
 
     from dstmrouter.io.bpf import Program
 
@@ -64,10 +63,16 @@ def _in_thread(work: Callable[[], Result]) -> Result:
         return thread.submit(work).result()
 
 
+def _requests() -> IPRoute:
+    from pyroute2 import IPRoute  # takes 0.1 s, which workers that do without save
+
+    return IPRoute()
+
+
 def _place(ifindex: int, program: Program) -> bool:
     """Add or replace the filter; True if the qdisc is ours, from now or from a killed router."""
     where = interface_name(ifindex)
-    with IPRoute() as route:
+    with _requests() as route:
         leftover = PRIORITY in _priorities(route, ifindex)
         made = _ask(
             f"add clsact to {where}",
@@ -84,7 +89,7 @@ def _place(ifindex: int, program: Program) -> bool:
 
 
 def _remove(ifindex: int, *, qdisc_too: bool) -> None:
-    with IPRoute() as route:
+    with _requests() as route:
         _ask(
             f"remove TC filter of interface {ifindex}",
             _ABSENT,
@@ -117,6 +122,8 @@ def _priorities(route: IPRoute, ifindex: int) -> set[int]:
 
 def _ask(tried: str, harmless: tuple[int, ...], request: Callable[[], Any]) -> bool:
     """Send a request; False if it failed with one of the `harmless` errors."""
+    from pyroute2.netlink.exceptions import NetlinkError
+
     try:
         request()
     except NetlinkError as error:

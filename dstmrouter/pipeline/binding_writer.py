@@ -7,53 +7,39 @@ turns; `reclaim` frees them when all workers have passed. x86-64 keeps the store
 Every binding belongs to the source that put it (a server of the feed, or a pusher). A source can
 neither change nor remove another's (RFC 7596 section 7: provisioning mechanisms should have
 disjoint pools).
+
+A binding is named by its address and PSID (0 for a whole address); `slots` here are the slots of
+addresses, `places` those of bindings, which for a port set is another one (`shared_addresses`).
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from dstmrouter.binding import LIFETIME_FOREVER, OP_PUT, OP_REMOVE, BindingColumns, Words6
+from dstmrouter.binding import LIFETIME_FOREVER, OP_PUT, BindingColumns, Words6
 from dstmrouter.errors import DstmError
-from dstmrouter.pipeline.bindings import BLOCK, FIXED_ROWS, FOREVER, ROW, BindingTable, RowKind
+from dstmrouter.pipeline.acceptance import PORT_BITS, Acceptance, Applied
+from dstmrouter.pipeline.bindings import FOREVER, ROW, BindingTable, RowKind
+from dstmrouter.pipeline.shape_change import Reshaper
+from dstmrouter.pipeline.shared_addresses import SharedAddresses, Wishes, shape_of
+from dstmrouter.pipeline.spare import Spare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from ipaddress import IPv6Address
 
     from dstmrouter.pipeline.memory import Index
-    from dstmrouter.pipeline.quiescence import Snapshot, Turns
+    from dstmrouter.pipeline.quiescence import Turns
 
 NO_OWNER: Final = 0
 SOURCES_MAX: Final = 255  # owners are one octet, and one of its values is NO_OWNER
 
 
-@dataclasses.dataclass(slots=True)
-class Applied:
-    """What became of a set of changes."""
-
-    applied: int = 0
-    reasons: dict[str, int] = dataclasses.field(default_factory=dict)
-
-    @property
-    def refused(self) -> int:
-        """Changes that were not made."""
-        return sum(self.reasons.values())
-
-    def refuse(self, mask: npt.NDArray[np.bool_], reason: str) -> None:
-        """Count the rows of `mask` under `reason`."""
-        count = int(np.count_nonzero(mask))
-        if count:
-            self.reasons[reason] = self.reasons.get(reason, 0) + count
-
-
 class BindingWriter:
-    """Keeps free rows, owners and retired rows; all of it private to the supervisor."""
+    """Keeps owners and ends of bindings, and what can be used; all private to the supervisor."""
 
     def __init__(
         self,
@@ -63,64 +49,73 @@ class BindingWriter:
         hops_of: Callable[[Words6], npt.NDArray[np.uint32]],
     ) -> None:
         self._table = table
-        self._turns = turns
         self._tep6 = {address: number for number, address in enumerate(tep6)}
         self._hops_of = hops_of
-        self._free: npt.NDArray[np.uint32]
-        self._free = np.arange(len(table.rows) - 1, FIXED_ROWS - 1, -1, dtype=np.uint32)
-        self._free_count = len(self._free)
-        self._retired: deque[tuple[Snapshot, npt.NDArray[np.uint32]]] = deque()
-        self._owners = np.full(len(table.slots), NO_OWNER, np.uint8)
-        self._ends = np.zeros(len(table.slots), np.uint32)  # of whatever is owned, by slot
+        self.spare = Spare(table, turns)
+        self._shared = SharedAddresses(table, self.spare)
+        self._owners = np.zeros(len(table.slots), np.uint8)
+        self._ends = np.zeros(len(table.slots), np.uint32)  # of whatever is owned
+        self._acceptance = Acceptance(table, tep6)
+        self._reshaper = Reshaper(self._shared, self._owners, self._remove)
         self._sources: dict[str, int] = {}
         self.bound = 0
         self.on_bound: Callable[[Words6], None] = lambda _: None
         """Called with the clients of bindings, before these are published."""
 
-    # Rows -------------------------------------------------------------------------------------
-
     def reclaim(self) -> int:
         """Free the retired rows that no worker can hold any more; return how many still wait."""
-        while self._retired and self._turns.passed(self._retired[0][0]):
-            _, rows = self._retired.popleft()
-            self._free[self._free_count : self._free_count + len(rows)] = rows
-            self._free_count += len(rows)
-        return sum(len(rows) for _, rows in self._retired)
-
-    def _retire(self, rows: npt.NDArray[np.uint32]) -> None:
-        rows = rows[rows >= FIXED_ROWS]
-        if len(rows):
-            self._retired.append((self._turns.snapshot(), rows))
+        return self.spare.reclaim()
 
     # Changes ----------------------------------------------------------------------------------
 
-    def apply(self, source: str, changes: BindingColumns, now_s: int) -> Applied:
+    def apply(
+        self, source: str, changes: BindingColumns, now_s: int, *, displace: bool = False
+    ) -> Applied:
         """Put and remove bindings of `source`; `now_s` is the router's clock, in seconds.
 
-        The last change of an address wins. Puts that change nothing but the lifetime keep their
-        row. Raises DstmError, and changes nothing, for a source more than can be told apart.
+        The last change of a binding wins. Puts that change nothing but the lifetime keep their
+        row. With `displace`, as for a snapshot, bindings of `source` give way to others that divide
+        the ports of their address in another way; else it is those that are refused. Raises
+        DstmError, and changes nothing, for a source more than can be told apart.
         """
         self.reclaim()
         result = Applied()
         owner = self._owner(source)
-        last = _last_of_each(changes.ipv4)
+        last = _last_of_each(changes.ipv4, changes.psid)
         result.applied += len(changes) - len(last)  # overtaken within this very set
         slots = self._table.slot_of(changes.ipv4[last])
-        keep = self._admit(changes, last, slots, owner, result)
+        holders = self._owners[self._shared.places(slots, changes.psid[last])]
+        foreign = (holders != NO_OWNER) & (holders != owner)
+        keep = self._acceptance.admit(changes, last, slots, foreign, result)
         last, slots = last[keep], slots[keep]
         put = changes.op[last] == OP_PUT
-        self._remove(slots[~put])
+        self._remove(self._shared.places(slots[~put], changes.psid[last[~put]]))
         result.applied += int(np.count_nonzero(~put))
-        self._put(changes, last[put], slots[put], owner, now_s, result)
+        last, slots = last[put], slots[put]
+        shapes = shape_of(changes.psid_offset[last], changes.psid_len[last])
+        wishes = Wishes(slots, changes.ipv4[last], shapes, changes.psid[last])
+        bound, reasons = self._reshaper.make_way(wishes, last, owner, displace=displace)
+        for reason, count in reasons.items():
+            result.reasons[reason] = result.reasons.get(reason, 0) + count
+        self._put(changes, last[bound], slots[bound], owner, now_s, result)
         return result
 
-    def replace(self, source: str, slots_seen: npt.NDArray[np.uint32]) -> int:
-        """End a snapshot: remove what `source` owns and did not mention; return how many."""
+    def places(
+        self, slots: npt.NDArray[np.uint32], psids: npt.NDArray[np.uint16]
+    ) -> npt.NDArray[np.uint32]:
+        """Where bindings are, by the slot of their address and PSID; 0 for what is not bound so."""
+        return self._shared.places(slots, psids)
+
+    def replace(self, source: str, seen: npt.NDArray[np.uint32]) -> int:
+        """End a snapshot: remove what `source` owns and did not mention; return how many.
+
+        `seen` are the places of what it mentioned.
+        """
         gone = self._owners == self._owner(source)
-        gone[slots_seen] = False
-        slots = np.flatnonzero(gone).astype(np.uint32)
-        self._remove(slots)
-        return len(slots)
+        gone[seen] = False
+        places = np.flatnonzero(gone).astype(np.uint32)
+        self._remove(places)
+        return len(places)
 
     def expire(self, now_s: int) -> int:
         """Remove the bindings that ended at or before `now_s`; return how many."""
@@ -148,7 +143,7 @@ class BindingWriter:
         return hops
 
     def ends(self, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
-        """When the bindings of `slots` end, on the router's clock; FOREVER = never."""
+        """When the bindings in `slots` end, on the router's clock; FOREVER = never."""
         return self._ends[slots]
 
     def source_of(self, slots: npt.NDArray[np.uint32]) -> list[str]:
@@ -161,7 +156,7 @@ class BindingWriter:
         return int(np.count_nonzero(self._owners == self._owner(source)))
 
     def bound_slots(self) -> npt.NDArray[np.uint32]:
-        """Slots of all bindings, ascending within a /24."""
+        """Slots of all bindings: those of addresses, ascending within a /24, then port sets."""
         return np.flatnonzero(self._owners).astype(np.uint32)
 
     # Inside -----------------------------------------------------------------------------------
@@ -178,59 +173,15 @@ class BindingWriter:
             self._sources[source] = min(free)
         return self._sources[source]
 
-    def _admit(
-        self,
-        changes: BindingColumns,
-        at: Index,
-        slots: npt.NDArray[np.uint32],
-        owner: int,
-        result: Applied,
-    ) -> npt.NDArray[np.bool_]:
-        """Refuse what must not be in the table; the mask of what may, shape (len(at),)."""
-        kinds = self._table.rows["kind"][self._table.slots[slots]]
-        owners = self._owners[slots]
-        put = changes.op[at] == OP_PUT
-        checks = (
-            ((slots < BLOCK) | (kinds == RowKind.NOT_POOL), "address in no pool of this router"),
-            (kinds == RowKind.LOCAL, "address is tep4"),
-            ((owners != NO_OWNER) & (owners != owner), "address bound by another source"),
-            (put & ~self._known_tep(changes)[changes.tep[at]], "tep6 not of this router"),
-            (
-                put & ~self._usable_client(changes.client6[at]),
-                "client6 is not a usable unicast address",
-            ),
-            (changes.op[at] > max(OP_PUT, OP_REMOVE), "operation unknown"),
-        )
-        keep = np.ones(len(at), np.bool_)
-        for mask, reason in checks:
-            result.refuse(mask & keep, reason)
-            keep &= ~mask
-        return keep
-
-    def _known_tep(self, changes: BindingColumns) -> npt.NDArray[np.bool_]:
-        known = np.zeros(256, np.bool_)
-        known[: len(changes.tep6)] = [address in self._tep6 for address in changes.tep6]
-        return known
-
-    def _usable_client(self, client6: Words6) -> npt.NDArray[np.bool_]:
-        """No multicast, link-local, unspecified or loopback address and none of ours (R10)."""
-        first = (client6[:, 0] & np.uint64(0xFF)).astype(np.uint8)
-        second = ((client6[:, 0] >> np.uint64(8)) & np.uint64(0xFF)).astype(np.uint8)
-        usable: npt.NDArray[np.bool_] = (first != 0xFF) & ~(
-            (first == 0xFE) & (second & 0xC0 == 0x80)
-        )
-        usable &= (client6[:, 0] != 0) | (client6[:, 1] & np.uint64(0xFFFFFFFF) != 0)  # ::/96
-        for address in self._tep6:
-            ours = np.frombuffer(address.packed, "<u8")
-            usable &= (client6[:, 0] != ours[0]) | (client6[:, 1] != ours[1])
-        return usable
-
-    def _remove(self, slots: npt.NDArray[np.uint32]) -> None:
-        old = self._table.slots[slots]
-        self._table.slots[slots] = RowKind.UNBOUND
-        self._owners[slots] = NO_OWNER
-        self.bound -= int(np.count_nonzero(old >= FIXED_ROWS))
-        self._retire(old)
+    def _remove(self, places: npt.NDArray[np.uint32]) -> None:
+        """Unbind what is bound of `places`, each named once."""
+        places = places[self._owners[places] != NO_OWNER]
+        old = self._table.slots[places]
+        self._shared.left(places)
+        self._table.slots[places] = RowKind.UNBOUND
+        self._owners[places] = NO_OWNER
+        self.bound -= len(places)
+        self.spare.retire(old, [])
 
     def _put(
         self,
@@ -243,29 +194,42 @@ class BindingWriter:
     ) -> None:
         if not len(at):
             return
+        places = self._shared.places(slots, changes.psid[at])
         wanted = self._rows_for(changes, at)
-        ends = _ends(changes.lifetime_s[at], now_s)
-        wanted["expires"] = np.where(wanted["kind"] == RowKind.BOUND, ends, 0)
-        old = self._table.slots[slots]
-        same = self._same_but_lifetime(wanted, old)
-        self._table.rows["expires"][old[same]] = wanted["expires"][same]
-        self._ends[slots[same]] = ends[same]
-        ends = ends[~same]
-        wanted, slots, old = wanted[~same], slots[~same], old[~same]
-        n = min(len(wanted), self._free_count)
-        fresh = self._free[self._free_count - n : self._free_count].copy()
-        self._free_count -= n
+        wanted["expires"] = ends = _ends(changes.lifetime_s[at], now_s)
+        same = self._same_but_lifetime(wanted, self._table.slots[places])
+        self._table.rows["expires"][self._table.slots[places[same]]] = ends[same]
+        self._ends[places[same]] = ends[same]
+        more = ~same
+        n = self._publish(wanted[more], slots[more], places[more], owner)
+        result.applied += int(np.count_nonzero(same)) + n
+        if n < np.count_nonzero(more):
+            result.reasons["table full"] = int(np.count_nonzero(more)) - n
+            self._shared.unshare(slots)  # what was to be shared for those that found no row
+
+    def _publish(
+        self,
+        wanted: npt.NDArray[np.void],
+        slots: npt.NDArray[np.uint32],
+        places: npt.NDArray[np.uint32],
+        owner: int,
+    ) -> int:
+        """Bind in fresh rows, as many as there are; return how many that was."""
+        fresh = self.spare.take_rows(len(wanted))
+        n = len(fresh)
+        slots, places = slots[:n], places[:n]
         wanted["hop"][:n] = self._hops_of(wanted["client6"][:n])
         self.on_bound(wanted["client6"][:n])
+        old = self._table.slots[places]
         self._table.rows[fresh] = wanted[:n]
-        self._table.slots[slots[:n]] = fresh  # publish: after the rows are complete
-        self._owners[slots[:n]] = owner
-        self._ends[slots[:n]] = ends[:n]
-        self.bound += int(np.count_nonzero(old[:n] < FIXED_ROWS))
-        self._retire(old[:n])
-        result.applied += int(np.count_nonzero(same)) + n
-        if n < len(wanted):
-            result.reasons["table full"] = len(wanted) - n
+        self._table.slots[places] = fresh  # publish: after the rows are complete
+        joined = self._owners[places] == NO_OWNER
+        self._owners[places] = owner
+        self._ends[places] = wanted["expires"][:n]
+        self.bound += int(np.count_nonzero(joined))
+        self._shared.joined(slots[joined & self._shared.is_set(places)])
+        self.spare.retire(old, [])
+        return n
 
     def _rows_for(self, changes: BindingColumns, at: Index) -> npt.NDArray[np.void]:
         tep_numbers = np.zeros(256, np.uint8)
@@ -274,7 +238,7 @@ class BindingWriter:
         for name in ("client6", "ipv4", "psid_offset", "psid_len"):
             rows[name] = getattr(changes, name)[at]
         rows["tep"] = tep_numbers[changes.tep[at]]
-        rows["kind"] = np.where(rows["psid_len"] > 0, RowKind.SHARED, RowKind.BOUND)
+        rows["kind"] = RowKind.BOUND
         return rows
 
     def _same_but_lifetime(
@@ -293,7 +257,10 @@ def _ends(lifetime_s: npt.NDArray[np.uint32], now_s: int) -> npt.NDArray[np.uint
     return np.where(lifetime_s == LIFETIME_FOREVER, FOREVER, ends).astype(np.uint32)
 
 
-def _last_of_each(ipv4: npt.NDArray[np.uint32]) -> Index:
-    """Positions of the last mention of every address, in no particular order."""
-    _, first_from_behind = np.unique(ipv4[::-1], return_index=True)
-    return (len(ipv4) - 1 - first_from_behind).astype(np.intp)
+def _last_of_each(ipv4: npt.NDArray[np.uint32], psid: npt.NDArray[np.uint16]) -> Index:
+    """Positions of the last mention of every binding, in no particular order."""
+    key = ipv4
+    if np.count_nonzero(psid):
+        key = ipv4.astype(np.uint64) << np.uint64(PORT_BITS) | psid
+    _, first_from_behind = np.unique(key[::-1], return_index=True)
+    return (len(key) - 1 - first_from_behind).astype(np.intp)

@@ -11,6 +11,11 @@ one aligned 32-bit store into the slot. The old row is used again only after eve
 a quiescent point (`dstmrouter.pipeline.quiescence`). A gather of a whole burst therefore never sees
 half a binding. The writer is `dstmrouter.pipeline.binding_writer`.
 
+**A shared address** (RFC 7597 section 5.1) has a row of kind SHARED: offset and length of its
+PSIDs, and `base`, the number of the slot that PSID 0 has. The slots of its 2^k port sets stand in
+sequence from there on, behind those of addresses, and name rows of kind BOUND like any other slot.
+A port is looked up by `dstmrouter.pipeline.portsets`; all sets of an address are as long.
+
 Both directions use the IPv4 address as key: the anti-spoofing check of decapsulation looks up the
 inner source and compares the row's client6 with the outer source (R12).
 """
@@ -38,8 +43,14 @@ class RowKind(IntEnum):
     NOT_POOL = 0  # the address is in none of our pools
     UNBOUND = 1  # in a pool, and nobody's
     LOCAL = 2  # tep4: ours, whether in a pool or not
-    BOUND = 3  # the whole address is one client's
-    SHARED = 4  # port sets of it are (RFC 7597): not forwarded yet
+    BOUND = 3  # the whole address is one client's, or a port set of it
+    SHARED = 4  # clients have port sets of it (RFC 7597): look at the slots from `base` on
+
+    # Only in copies of rows, where a SHARED one led to no port set: see `portsets`.
+    NO_SET = 5  # the port is in no set, or in a set that is nobody's
+    NO_PORT = 6  # the packet has nothing that would say whose it is
+    DAMAGED = 7  # an ICMP message whose checksums, or those of what it quotes, are wrong
+    LATER_PIECE = 8  # an IPv4 fragment without ports
 
 
 ROW_SIZE: Final = 32  # two rows a cache line
@@ -48,6 +59,7 @@ ROW: Final = np.dtype(
         "names": [
             "client6",  # wire words
             "client6_octets",  # the same, for copying
+            "base",  # in place of them, of what is SHARED: slot of PSID 0
             "ipv4",
             "expires",  # of what is BOUND: seconds since the router started; else 0
             "hop",  # next hop towards the client
@@ -56,8 +68,8 @@ ROW: Final = np.dtype(
             "psid_len",
             "kind",  # RowKind
         ],
-        "formats": [("<u8", (2,)), "V16", "<u4", "<u4", "<u4", "u1", "u1", "u1", "u1"],
-        "offsets": [0, 0, 16, 20, 24, 28, 29, 30, 31],
+        "formats": [("<u8", (2,)), "V16", *["<u4"] * 4, *["u1"] * 4],
+        "offsets": [0, 0, 0, 16, 20, 24, 28, 29, 30, 31],
         "itemsize": ROW_SIZE,
     }
 )
@@ -74,20 +86,24 @@ _BLOCK_MASK: Final = constant(BLOCK - 1, np.uint32)
 class BindingTable:
     """Views over one shared buffer; every process makes its own over the same memory."""
 
-    def __init__(self, buffer: Octets, blocks: int, rows: int) -> None:
-        sizes = self.sizes(blocks, rows)
+    def __init__(self, buffer: Octets, blocks: int, rows: int, set_slots: int = 0) -> None:
+        sizes = self.sizes(blocks, rows, set_slots)
         at = np.cumsum([0, *sizes])
         self.directory: npt.NDArray[np.uint32]
         self.directory = np.ndarray(DIRECTORY_ENTRIES, np.uint32, buffer, int(at[0]))
         self.slots: npt.NDArray[np.uint32]
-        self.slots = np.ndarray(blocks * BLOCK, np.uint32, buffer, int(at[1]))
+        self.slots = np.ndarray(blocks * BLOCK + set_slots, np.uint32, buffer, int(at[1]))
+        self.first_set_slot = blocks * BLOCK
         self.rows: npt.NDArray[np.void] = np.ndarray(rows, ROW, buffer, int(at[2]))
+        self.shared: npt.NDArray[np.uint32]  # how many addresses are, shape (1,)
+        self.shared = np.ndarray(1, np.uint32, buffer, int(at[3]))
         self._opaque_rows = self.rows.view(f"V{ROW_SIZE}")
 
     @staticmethod
-    def sizes(blocks: int, rows: int) -> tuple[int, int, int]:
-        """Octets of directory, slots and rows."""
-        return DIRECTORY_ENTRIES * 4, blocks * BLOCK * 4, rows * ROW_SIZE
+    def sizes(blocks: int, rows: int, set_slots: int = 0) -> tuple[int, int, int, int]:
+        """Octets of directory, slots (of addresses and port sets), rows and `shared`."""
+        slots = -(-(blocks * BLOCK + set_slots) // 8) * 8  # rows hold 64-bit words
+        return DIRECTORY_ENTRIES * 4, slots * 4, rows * ROW_SIZE, 4
 
     def lay_out(self, pools: Sequence[IPv4Network], tep4: int | None) -> None:
         """Make every pool address UNBOUND and tep4 LOCAL, in zeroed memory.
@@ -122,6 +138,12 @@ class BindingTable:
     def rows_of(self, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.void]:
         """Copy the rows that slots name; shape (n,), dtype ROW."""
         return self._opaque_rows.take(self.slots.take(slots)).view(ROW)
+
+    def psids(self, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        """Which PSID each of `slots` stands for, shape (n,); 0 for the slots of addresses."""
+        shared = self.look_up(self.rows_of(slots)["ipv4"])
+        of_set = (slots >= self.first_set_slot) & (shared["kind"] == RowKind.SHARED)
+        return np.where(of_set, slots - shared["base"], 0).astype(np.uint32)
 
 
 def covered_blocks(pools: Sequence[IPv4Network], tep4: int | None) -> list[int]:

@@ -8,8 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline import ecn, inner, reasons
+from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.outer import OuterReader
+from dstmrouter.pipeline.portkeys import Side
+from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.decide import Checks
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.link import Packets
-    from dstmrouter.pipeline.memory import FrameMemory, Index
+    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
     from dstmrouter.pipeline.rules import TunnelRules
 
 _BY_JUDGEMENT: Final = np.zeros(256, np.uint8)
@@ -36,7 +39,7 @@ class Decapsulator:
 
     def __init__(self, memory: FrameMemory, bindings: BindingTable, rules: TunnelRules) -> None:
         self._memory = memory
-        self._bindings = bindings
+        self._port_sets = PortSets(memory, bindings)
         self._outer = OuterReader(memory, rules.tep6)
         self._tos_at_exit, judged = ecn.exit_table(dscp_uniform=rules.dscp_uniform)
         self._verdict_at_exit = _BY_JUDGEMENT[judged]
@@ -91,12 +94,26 @@ class Decapsulator:
         return rows, inners
 
     def _spoof_checks(self, packets: Inner, src6: npt.NDArray[np.uint64], now_s: int) -> Checks:
-        """R12: the inner source must be leased to the outer source."""
-        holders = self._bindings.look_up(packets.src)
-        kind, client6 = holders["kind"], holders["client6"]
+        """R12: the inner source, and its port if it is shared, must be leased to the outer one."""
+        holders = self._port_sets.look_up(packets, Side.SRC)
+        client6 = holders["client6"]
         unbound = holders["expires"] <= np.uint32(now_s)  # that of what is not bound is 0
         foreign = (client6[:, 0] != src6[:, 0]) | (client6[:, 1] != src6[:, 1])
         return (
-            (unbound, lambda: reasons.SPOOFED.take(kind)),
-            (foreign, Verdict.DROP_SPOOF_CLIENT),
+            (unbound, lambda: _why_unbound(holders)),
+            (foreign, lambda: _why_foreign(holders)),
         )
+
+
+def _why_unbound(holders: Records) -> npt.NDArray[np.uint8]:
+    verdicts = reasons.SPOOFED.take(holders["kind"])
+    over = (holders["kind"] == RowKind.BOUND) & (holders["psid_len"] > 0)
+    verdicts[over] = Verdict.DROP_SPOOF_PORT
+    return verdicts
+
+
+def _why_foreign(holders: Records) -> npt.NDArray[np.uint8]:
+    """Whose port set it is says nothing of who may have which other one of the address."""
+    shared = holders["psid_len"] > 0
+    verdicts = np.where(shared, Verdict.DROP_SPOOF_PORT, Verdict.DROP_SPOOF_CLIENT)
+    return verdicts.astype(np.uint8)

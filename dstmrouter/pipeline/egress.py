@@ -87,6 +87,7 @@ class PortWriter:
         self._port = port
         self._rules = rules
         self._teps = np.frombuffer(b"".join(a.packed for a in rules.tep6), "<u8").reshape(-1, 2)
+        self._bare = _record(header, at)
         self._plain = _record(header, at, inner=(LINK_LEN, _INNER))
         more, end = {}, _IPV6_END
         if form is not Form.WHOLE:
@@ -107,9 +108,9 @@ class PortWriter:
     def _prepare(self, rows: int) -> None:
         """Make records for bursts of up to `rows` packets."""
         self._rows = rows
-        self._links = self._template(self._plain, ether.ETHERTYPE_IPV4)
+        self._links = self._template(self._plain, ether.ETHERTYPE_IPV4, rows)
         self._opaque_links = self._links.view(f"V{_PLAIN_LEN}")
-        self._tunnels = self._template(self._tunnel, ether.ETHERTYPE_IPV6)
+        self._tunnels = self._template(self._tunnel, ether.ETHERTYPE_IPV6, rows)
         self._opaque_tunnels = self._tunnels.view(f"V{self._tunnel_len}")
         self._outer = self._tunnels["ipv6"]
         self._link_macs, self._link_inner = self._links["link_dst"], self._links["inner"]
@@ -136,8 +137,8 @@ class PortWriter:
             follows = ipv6.NEXT_FRAGMENT
         return follows
 
-    def _template(self, dtype: np.dtype[np.void], ethertype: int) -> Records:
-        template = np.zeros(self._rows, dtype)
+    def _template(self, dtype: np.dtype[np.void], ethertype: int, rows: int) -> Records:
+        template = np.zeros(rows, dtype)
         template["link_src"] = self._port["mac"]
         template["link_type"] = ethertype
         if self._port["vlan"]:
@@ -156,6 +157,12 @@ class PortWriter:
         self._link_macs[:n] = macs
         self._link_inner[:n] = inner
         self._memory.records(_PLAIN_LEN)[at - _LINK_LEN] = self._opaque_links[:n]
+
+    def write_ethernet(self, at: Index, macs: Records, ethertype: int) -> None:
+        """Put Ethernet headers before whatever is at `at`; `macs` has dtype V6. Rare packets'."""
+        links = self._template(self._bare, ethertype, len(at))
+        links["link_dst"] = macs
+        self._memory.records(LINK_LEN)[at - _LINK_LEN] = links.view(f"V{LINK_LEN}")
 
     def write_tunnel(
         self,

@@ -16,6 +16,8 @@ from dstmrouter.pipeline.fragment6 import Fragmenter6
 from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.mss import MssClamp
 from dstmrouter.pipeline.outcome import Made, Outcome, Send, Tables, by_port
+from dstmrouter.pipeline.portkeys import Side
+from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.pipeline.way import Way
 from dstmrouter.wire import ipv4, ipv6
@@ -48,6 +50,7 @@ class Encapsulator:
         self._memory = memory
         self._tables = tables
         self._rules = rules
+        self._port_sets = PortSets(memory, tables.bindings)
         self._labels = FlowLabels(rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint64(rules.flow_label)
         self._first_words = first_words(rules)
@@ -56,11 +59,11 @@ class Encapsulator:
         self._fragmenter6 = Fragmenter6(memory, rules, frames, identity)
         self._fragmenter4 = Fragmenter4(memory, frames)
         self._mss = None if rules.mss is None else MssClamp(memory, rules.mss)
-        self._writers: list[PortWriter] = []
+        self.writers: list[PortWriter] = []
 
     def follow(self, ports: npt.NDArray[np.void]) -> None:
         """Take over what ports are like now; dtype PORT."""
-        self._writers = [PortWriter(self._memory, port, self._rules) for port in ports]
+        self.writers = [PortWriter(self._memory, port, self._rules) for port in ports]
         self._fragmenter6.follow(ports)
 
     def forward(
@@ -91,7 +94,7 @@ class Encapsulator:
 
         The latter is one for each, or shape () for all.
         """
-        clients = self._tables.bindings.look_up(packets.dst)
+        clients = self._port_sets.look_up(packets, Side.DST)
         words = self._tables.hops.words.take(clients["hop"])
         kind, state = clients["kind"], words.view(HOP)["state"]
         limits = self._limits(clients, now_s)
@@ -166,7 +169,7 @@ class Encapsulator:
     def _send_whole(self, way: Way, outcome: Outcome, *, made: bool = False) -> None:
         vtc_flow, hops, packets = self._vtc_flow(way.packets), way.hops, way.packets
         for port, part in by_port(hops["port"]):
-            writer = self._writers[port]
+            writer = self.writers[port]
             at, total_len = packets.at[part], packets.total_len[part]
             fill = TunnelFill(
                 hops["mac"][part], way.clients[part], vtc_flow[part], packets.header["octets"][part]

@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from dstmrouter.pipeline import echo, inner
 from dstmrouter.pipeline.bindings import RowKind
+from dstmrouter.pipeline.client_mtus import ClientMtus
 from dstmrouter.pipeline.decap import Decapsulator
 from dstmrouter.pipeline.encap import Encapsulator
+from dstmrouter.pipeline.icmp_steps import IcmpSteps, Surroundings
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
 from dstmrouter.pipeline.rare import RareWork
@@ -61,9 +63,9 @@ class Forwarder:
         self._decap = Decapsulator(memory, tables.bindings, rules)
         self._route = Router4(memory, tables, rules, frames)
         self._frames = frames
-        self._rare = RareWork(self._rare_steps())
         self._port_generation = -1
         self._vlans: list[int] = []
+        self._rare = RareWork(self._rare_steps())
 
     def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
         """Work on the frames that start at `at` (octets of frame memory) and came in by `port`.
@@ -94,9 +96,22 @@ class Forwarder:
         return self._rare.held()
 
     def _rare_steps(self) -> list[Step]:
+        icmp = IcmpSteps(
+            Surroundings(
+                memory=self._memory,
+                tables=self._tables,
+                rules=self._rules,
+                frames=self._frames,
+                encap=self._encap,
+                route=self._route,
+                vlans=self._vlans,
+                mtus=ClientMtus(self._rules, self._tables),
+            )
+        )
         limits, chunk_size = self._rules.reassembly, self._frames.chunk_size
         clients, seed = self._tables.clients6, self._identity.seed
-        return [Reassembler(self._memory, clients, limits, chunk_size, seed)]
+        reassembler = Reassembler(self._memory, clients, limits, chunk_size, seed)
+        return [reassembler, *icmp.steps()]
 
     def _follow_ports(self) -> None:
         if self._tables.ports.generation == self._port_generation:
@@ -107,7 +122,7 @@ class Forwarder:
         self._port_generation, ports = seen
         self._encap.follow(ports)
         self._route.follow(ports)
-        self._vlans = [int(vlan) for vlan in ports["vlan"]]
+        self._vlans[:] = [int(vlan) for vlan in ports["vlan"]]
 
     def _from_internet(self, packets: Packets, now_s: int, outcome: Outcome) -> None:
         known = None if packets.head is None else packets.head["packet"]

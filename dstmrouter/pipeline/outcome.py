@@ -53,6 +53,15 @@ class Made:
 
 
 @dataclasses.dataclass(slots=True)
+class Noted:
+    """Something to count besides the frames of a burst."""
+
+    verdict: int
+    packets: int
+    octets: int
+
+
+@dataclasses.dataclass(slots=True)
 class Late:
     """Frames that had been kept, to be worked on as one more burst of their port."""
 
@@ -83,6 +92,7 @@ class Outcome:
     gleaned: list[npt.NDArray[np.uint32]] = dataclasses.field(default_factory=list)
     """IPv4 destinations on our links whose neighbour is unknown: the kernel is to be asked."""
     made: list[Made] = dataclasses.field(default_factory=list)
+    noted: list[Noted] = dataclasses.field(default_factory=list)
     late: list[Late] = dataclasses.field(default_factory=list)
     released: list[Index] = dataclasses.field(default_factory=list)
     """Frames, by any octet inside them, that had been kept and are the caller's again."""

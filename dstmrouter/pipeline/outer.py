@@ -64,6 +64,8 @@ class OuterReader:
         self._keys, order = np.unique(_mixed(teps), return_index=True)
         assert len(order) == len(teps), "two tunnel end points have one key"
         self._teps = teps[order]
+        self.teps = teps
+        """Words of the tunnel end points, shape (n, 2), in their order."""
 
     def read(self, packets: Packets) -> tuple[Outer, Checks]:
         """Read and check the IPv6 headers of packets."""
@@ -84,11 +86,12 @@ class OuterReader:
         known = None if head is None else head["packet"]
         return Outer(header, ipv6.TRAFFIC_CLASS.take(first), at + skip, end - skip, known), (
             (malformed, lambda: too_short(packets.room, Verdict.DROP_V6_MALFORMED)),
-            (self._not_tep6(header["dst"]), Verdict.DROP_NOT_TEP6),
+            (self.not_tep6(header["dst"]), Verdict.DROP_NOT_TEP6),
             (no_tunnel, lambda: _NOT_TUNNEL.take(next_header)),
         )
 
-    def _not_tep6(self, dst: npt.NDArray[np.uint64]) -> Mask:
+    def not_tep6(self, dst: npt.NDArray[np.uint64]) -> Mask:
+        """Which of the addresses (wire words) are none of our tunnel end points."""
         if len(self._teps) == 1:
             ours = self._teps
         else:

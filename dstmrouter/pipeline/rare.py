@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from dstmrouter.pipeline.memory import Index
     from dstmrouter.pipeline.outcome import Outcome
-    from dstmrouter.pipeline.verdict import Verdict
 
 
 class FrameSource(Protocol):
@@ -51,13 +50,17 @@ class Arrivals:
     length: npt.NDArray[np.int64]  # octets
     port: int
 
+    def take(self, keep: slice) -> Arrivals:
+        """The frames at the positions `keep`."""
+        return Arrivals(self.rows[keep], self.at[keep], self.length[keep], self.port)
+
 
 class Step(Protocol):
     """Works on the frames of some verdicts."""
 
     @property
-    def verdicts(self) -> Collection[Verdict]:
-        """Those it works on."""
+    def verdicts(self) -> Collection[int]:
+        """Those it works on, members of Verdict."""
         ...
 
     def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:

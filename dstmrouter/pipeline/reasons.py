@@ -22,6 +22,14 @@ def _table(size: int, verdicts: Mapping[int, Verdict]) -> npt.NDArray[np.uint8]:
     return table
 
 
+_NO_KEY: Final[dict[int, Verdict]] = {
+    RowKind.SHARED: Verdict.DROP_NO_PORT,
+    RowKind.NO_PORT: Verdict.DROP_NO_PORT,
+    RowKind.DAMAGED: Verdict.DROP_ICMP_DAMAGED,
+    RowKind.LATER_PIECE: Verdict.DROP_FRAGMENT_SHARED,
+}
+"""Packets of shared addresses whose port set cannot be told, in either direction."""
+
 NOT_BOUND: Final = _table(
     256,
     {
@@ -29,13 +37,15 @@ NOT_BOUND: Final = _table(
         RowKind.UNBOUND: Verdict.DROP_NO_BINDING,
         RowKind.LOCAL: Verdict.DROP_LOCAL,
         RowKind.BOUND: Verdict.DROP_NO_BINDING,  # its time is over
-        RowKind.SHARED: Verdict.DROP_SHARED_ADDRESS,
+        **_NO_KEY,
+        RowKind.NO_SET: Verdict.DROP_NO_BINDING,
     },
 )
 """By RowKind."""
 
 SPOOFED: Final = np.full(256, Verdict.DROP_SPOOF_ADDRESS, np.uint8)
-SPOOFED[RowKind.SHARED] = Verdict.DROP_SHARED_ADDRESS
+SPOOFED[list(_NO_KEY)] = list(_NO_KEY.values())
+SPOOFED[RowKind.NO_SET] = Verdict.DROP_SPOOF_PORT
 """By RowKind of the inner source of a tunnel packet."""
 
 NO_HOP: Final = _table(

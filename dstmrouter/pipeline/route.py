@@ -57,28 +57,47 @@ class Router4:
 
     def forward(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Decrement the TTL of packets and send them to their next hops."""
+        rows, packets, words = self._admitted(rows, packets, [inner.ttl_check(packets)], outcome)
+        if len(rows):
+            inner.decrement_ttl(packets)
+            if self._mss is not None:
+                self._mss.clamp(packets)
+            self._send(rows, packets, words, outcome)
+
+    def originate(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
+        """Send packets of our own to their next hops; their TTL stays."""
+        rows, packets, words = self._admitted(rows, packets, [], outcome)
+        if len(rows):
+            self._send(rows, packets, words, outcome)
+
+    def mtus(self, dst: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+        """MTUs of the links that destinations are reached by, octets, shape (n,)."""
+        hops = self._tables.hops.take(self._tables.routes4.lookup(dst))
+        return self._mtus.take(hops["port"])
+
+    def _admitted(
+        self, rows: Index, packets: Inner, checks: list[tuple[Mask, Reason]], outcome: Outcome
+    ) -> tuple[Index, Inner, npt.NDArray[np.uint64]]:
+        """Look up next hops; the packets that have one, and those, HOP as words."""
         words = self._tables.hops.words.take(self._tables.routes4.lookup(packets.dst))
         hops = words.view(HOP)
         state = hops["state"]
-        checks: list[tuple[Mask, Reason]] = [
-            inner.ttl_check(packets),
-            (state != _RESOLVED, lambda: reasons.NO_HOP.take(state)),
-        ]
-        some_big = np.count_nonzero(packets.total_len > self._least_mtu)
-        if some_big:
+        checks.append((state != _RESOLVED, lambda: reasons.NO_HOP.take(state)))
+        if np.count_nonzero(packets.total_len > self._least_mtu):
             refused = packets.total_len > self._mtus.take(hops["port"])
             refused &= packets.header["fragment"] & ipv4.FLAG_DF != 0
             checks.append((refused, Verdict.DROP_TOO_BIG_V4))
         keep = survivors(checks, outcome.verdicts, rows)
-        if keep is not None:
-            outcome.gleaned.append(packets.dst[state == _GLEAN])
-            rows, packets, words = rows[keep], packets.take(keep), words[keep]
-        if not len(rows):
-            return
-        inner.decrement_ttl(packets)
-        if self._mss is not None:
-            self._mss.clamp(packets)
-        if some_big:
+        if keep is None:
+            return rows, packets, words
+        outcome.gleaned.append(packets.dst[state == _GLEAN])
+        return rows[keep], packets.take(keep), words[keep]
+
+    def _send(
+        self, rows: Index, packets: Inner, words: npt.NDArray[np.uint64], outcome: Outcome
+    ) -> None:
+        """Send packets, in pieces what is too big for its link."""
+        if np.count_nonzero(packets.total_len > self._least_mtu):
             rows, packets, words = self._cut(rows, packets, words, outcome)
         for port, part, at, length in self._written(packets, words):
             outcome.sends.append(Send(port, rows[part], at, length))

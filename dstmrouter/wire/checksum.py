@@ -63,3 +63,12 @@ def updated(checksums: Column, less: Column | np.int64) -> Column:
     """
     result: Column = (checksums + less) % _ONES
     return result
+
+
+def of_rows(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint16]:
+    """Checksums over all words of every row, shape (n, k), '<u4'; as they stand on the wire, '<u2'.
+
+    The checksum field itself must be zero. No row may be all zero.
+    """
+    sums = row_sums(words)
+    return ((_UNSIGNED_ONES - sums) % _UNSIGNED_ONES).astype("<u2")

@@ -12,7 +12,7 @@ import zmq.asyncio
 
 from dstmrouter.errors import ControlError, DecodeError
 from dstmrouter.zmqctl.endpoint import check_endpoint, connect
-from dstmrouter.zmqctl.messages import Call, Failure, Message, Reply, decode, encode
+from dstmrouter.zmqctl.messages import CALLS_MAX, Call, Failure, Message, Reply, decode, encode
 
 if TYPE_CHECKING:
     from dstmrouter.zmqctl.keys import CurveClient
@@ -112,15 +112,19 @@ class ControlClient:
 class AsyncControlClient:
     """Any number of calls at the same time to one control socket; made inside the event loop.
 
-    A server that once refused our key is not tried again: make a new client then.
+    As many as a server works on are on their way, the others wait for their turn until their
+    deadlines. A server that once refused our key is not tried again: make a new client then.
     """
 
     def __init__(self, endpoint: str, *, curve: CurveClient | None = None) -> None:
         self.endpoint = endpoint
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._turns = asyncio.Semaphore(CALLS_MAX)
         self._socket = zmq.asyncio.Context.instance().socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.SNDHWM, 64)
+        # What nobody takes is not kept without end; calls wait then until their deadlines. libzmq
+        # counts in steps of half of it, so it has to be more than the calls that are on their way.
+        self._socket.setsockopt(zmq.SNDHWM, 2 * CALLS_MAX)
         connect(self._socket, endpoint, curve=curve)
         self._reader = asyncio.create_task(self._read_all())
 
@@ -143,10 +147,11 @@ class AsyncControlClient:
         call = Call(id=next(self._ids), method=method, params=params)
         answer = self._waiting[call.id] = asyncio.get_running_loop().create_future()
         try:
-            await self._socket.send(encode(call), zmq.NOBLOCK)
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s), self._turns:
+                if not answer.done():  # as it is when we were closed before it was our turn
+                    await self._socket.send(encode(call))
                 message = await answer
-        except (TimeoutError, zmq.Again):
+        except TimeoutError:
             raise ControlError(f"{self.endpoint}: {method}: no answer in time") from None
         finally:
             del self._waiting[call.id]

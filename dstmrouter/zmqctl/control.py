@@ -21,6 +21,7 @@ from dstmrouter.errors import DecodeError, DstmError, LeaseError
 from dstmrouter.zmqctl.auth import KeyGate
 from dstmrouter.zmqctl.endpoint import bind, close_bound
 from dstmrouter.zmqctl.messages import (
+    CALLS_MAX,
     MESSAGE_MAX,
     Call,
     Failure,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from dstmrouter.zmqctl.keys import CurveServer
     from dstmrouter.zmqctl.update import Apply
 
-CALLS_MAX: Final = 64  # calls at work at the same time; more are told to try again
 # Messages waiting for one peer: the calls it made may all be answered in one moment. A peer that
 # only asks for snapshot parts and never reads can make us keep 80 of them, 190 MB.
 SEND_QUEUE: Final = CALLS_MAX + 16

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ZAP_DOMAIN: Final = b"dstm"
 IPC_PATH_MAX: Final = 107  # sizeof(sockaddr_un.sun_path) less the final zero
+LOCAL_RECONNECT_MS: Final = 50  # and, by libzmq, up to as much again at random
 
 _OPTIONS: Final = {
     zmq.MAXMSGSIZE: MESSAGE_MAX,
@@ -110,6 +111,9 @@ def connect(socket: zmq.Socket[Any], endpoint: str, *, curve: CurveClient | None
     """Set limits and keys on `socket` and connect it; ConfigError for a refused endpoint."""
     check_endpoint(endpoint, curve=curve is not None)
     _set_options(socket)
+    if endpoint.startswith("ipc://"):  # to try costs next to nothing, so nobody has to wait
+        socket.setsockopt(zmq.RECONNECT_IVL, LOCAL_RECONNECT_MS)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 0)  # no longer each time
     if curve is not None:
         socket.setsockopt(zmq.CURVE_SERVERKEY, curve.server_key.encode("ascii"))
         socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.keys.public.encode("ascii"))

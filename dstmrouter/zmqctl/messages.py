@@ -43,6 +43,7 @@ MESSAGE_MAX: Final = (
     2_359_296  # octets: 65,536 rows of 30 octets, 255 tep6, names; sockets enforce it
 )
 ITEMS_MAX: Final = 4_096  # entries of one list or map, at any depth
+CALLS_MAX: Final = 64  # that one side works on at the same time; more are told to try again
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

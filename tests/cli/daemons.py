@@ -1,15 +1,15 @@
-"""A router and a server that answer dstmctl with fixed facts, and dstmctl itself as a process."""
+"""A router and a server that answer dstmctl with fixed facts, and dstmctl itself."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from dstmrouter.cli.ctl import main
 from dstmrouter.errors import LeaseError
+from tests.cli.inside import inside
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
 
     from dstmrouter.zmqctl import Handler
@@ -89,13 +89,6 @@ METHODS: Final = (
 )
 
 
-def dstmctl(*arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+def dstmctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the program as users do, in a terminal of 200 columns."""
-    return subprocess.run(
-        [sys.executable, "-c", "from dstmrouter.cli.ctl import main; main()", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        env=os.environ | {"COLUMNS": "200"},
-        check=False,
-    )
+    return inside(main, *arguments)

@@ -1,23 +1,21 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dstmrouter.cli.client import main
+from tests.cli.inside import inside
 from tests.config.test_client import CLIENT, CONF
 from tests.config.test_legacy import CLIENT_ARGS
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
-
-PROGRAM = "from dstmrouter.cli.client import main; main()"
 
 
 def dstm_client(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return inside(main, *arguments)
 
 
 def test_check_config_says_whom_it_asks_and_what_it_sends() -> None:

@@ -1,28 +1,24 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dstmrouter.cli.ctl import main
 from dstmrouter.daemon.tsp_users import Users
+from tests.cli.inside import inside
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
-
-PROGRAM = "from dstmrouter.cli.ctl import main; main()"
 
 
 def tsp_user(
     *arguments: str | Path, password: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    stdin = ("--password-stdin",) if password is not None else ()
-    words = [sys.executable, "-c", PROGRAM, "tsp-user", *map(str, arguments), *stdin]
-    return subprocess.run(
-        words, input=f"{password}\n", capture_output=True, text=True, timeout=30, check=False
-    )
+    options = ("--password-stdin",) if password is not None else ()
+    return inside(main, "tsp-user", *arguments, *options, stdin=f"{password}\n")
 
 
 def test_users_come_and_go(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,14 +10,17 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
-from scapy.utils import PcapReader, wrpcap
+from scapy.utils import RawPcapReader, RawPcapWriter
 
 from dstmrouter.cli.replay import MAC4, MAC6, NEXT4, NEXT6
+from dstmrouter.cli.router import main
+from tests.cli.inside import inside
 
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterable
     from pathlib import Path
 
-PROGRAM = "from dstmrouter.cli.router import main; main()"
 TEP6, TEP4, HOST4 = "2001:db8:f::1", "192.0.2.1", "198.51.100.2"
 CLIENT6, CLIENT4 = "2001:db8:1::11", "203.0.113.1"
 OTHER6, OTHER4 = "2001:db8:2::22", "203.0.113.2"
@@ -30,13 +31,7 @@ CSV = f"ipv4,client6,tep6\n{CLIENT4},{CLIENT6},\n{OTHER4}, {OTHER6} ,{TEP6}\n"
 def replay(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     places = [f"--{name}={directory / name}" for name in ("out4", "out6", "bindings")]
     ends = ["--tep6", TEP6, "--tep4", TEP4, "--pool", "203.0.113.0/24"]
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM, "replay", *places, *ends, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return inside(main, "replay", *places, *ends, *arguments)
 
 
 @pytest.fixture
@@ -67,8 +62,14 @@ def to_client(client6: str, packet: Any, tos: int = 0) -> bytes:
 
 
 def frames(path: Path) -> list[bytes]:
-    with PcapReader(str(path)) as reader:
-        return [bytes(frame) for frame in reader]
+    with RawPcapReader(str(path)) as reader:
+        return [frame for frame, _ in reader]
+
+
+def capture(path: Path, captured: Iterable[bytes]) -> None:
+    """Write a capture file."""
+    with RawPcapWriter(str(path), linktype=1) as writer:
+        writer.write(iter(captured))
 
 
 IN4 = (
@@ -97,7 +98,7 @@ COUNTED = {
 
 def test_captures_come_out_as_they_would_leave(directory: Path) -> None:
     for name, captured in (("in4", IN4), ("in6", IN6)):
-        wrpcap(str(directory / name), [Raw(frame) for frame in captured], linktype=1)
+        capture(directory / name, captured)
     arguments = [f"--in4={directory / 'in4'}", f"--in6={directory / 'in6'}"]
     done = replay(directory, *arguments, f"--flow-label={LABEL}", "--json")
     assert (done.returncode, done.stderr) == (0, "")
@@ -121,7 +122,7 @@ def test_captures_come_out_as_they_would_leave(directory: Path) -> None:
 
 def test_more_packets_than_frames_and_a_table_for_people(directory: Path) -> None:
     frame = from_internet(inner(HOST4, CLIENT4))
-    wrpcap(str(directory / "in4"), [Raw(frame)] * 10_000, linktype=1)
+    capture(directory / "in4", [frame] * 10_000)
     done = replay(directory, f"--in4={directory / 'in4'}", f"--flow-label={LABEL}")
     assert (done.returncode, done.stderr) == (0, "")
     [line] = [line for line in done.stdout.splitlines() if "ENCAPSULATED" in line]
@@ -133,7 +134,7 @@ def test_more_packets_than_frames_and_a_table_for_people(directory: Path) -> Non
 
 
 def test_hairpin_can_be_refused(directory: Path) -> None:
-    wrpcap(str(directory / "in6"), [Raw(from_client(CLIENT6, inner(CLIENT4, OTHER4)))], linktype=1)
+    capture(directory / "in6", [from_client(CLIENT6, inner(CLIENT4, OTHER4))])
     done = replay(directory, f"--in6={directory / 'in6'}", "--no-hairpin", "--json")
     assert list(json.loads(done.stdout)) == ["DROP_HAIRPIN_OFF"]
     assert frames(directory / "out6") == []

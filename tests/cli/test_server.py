@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter import __version__
+from dstmrouter.cli.server import main
+from tests.cli.inside import inside
 from tests.config.test_legacy import CONF, SERVER_ARGS
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
-PROGRAM = "from dstmrouter.cli.server import main; main()"
 GOOD = """
 [server]
 name = "leases1"
@@ -27,8 +26,7 @@ tep4 = "192.0.2.1"
 
 
 def dstm_server(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", PROGRAM, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return inside(main, *arguments)
 
 
 @pytest.fixture
@@ -43,10 +41,6 @@ def test_help_names_the_commands() -> None:
     assert shown.returncode == 0
     for word in ("run", "check-config", "--version", "dstmctl"):
         assert word in shown.stdout
-
-
-def test_version() -> None:
-    assert dstm_server("--version").stdout == f"dstm-server {__version__}\n"
 
 
 def test_check_config_says_what_is_lent(config: Path) -> None:

@@ -17,7 +17,7 @@ from tests.daemon.server_process import ServerProcess
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-AT_ONCE: Final = 30  # calls at each server; a client's queue of 64 is only refilled by halves
+AT_ONCE: Final = 30  # calls at each server
 POOL: Final = "10.0.0.0/17"
 BOUND: Final = "SELECT ipv4, client6 FROM leases WHERE state IN (1, 2)"
 

@@ -22,16 +22,18 @@ DOWNLOAD_LEN = 3_000_000  # octets
 pytestmark = pytest.mark.netns
 
 
-@pytest.fixture
-def foreign_kernel(tmp_path: Path) -> Iterator[tuple[Uml, Namespace]]:
-    """A user-mode Linux as the client's host, and the gateway's namespace."""
+@pytest.fixture(scope="module")
+def foreign_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Uml, Namespace]]:
+    """A user-mode Linux as the client's host, and the gateway's namespace; every test tidies up."""
     with Lab() as lab:
         host, tep = lab.namespace("uml"), lab.namespace("tep")
         host.sysctl({"net.ipv6.conf.default.disable_ipv6": "1"})
         veth((host, "eth0"), (tep, "port6"))
         tep.address("port6", "2001:db8::1/64")
         tep.address("lo", f"{TEP6}/128")
-        mirrored = Process(tep, tmp_path / "gateway", *MIRROR, "--backend", "tun")
+        mirrored = Process(
+            tep, tmp_path_factory.mktemp("run") / "gateway", *MIRROR, "--backend", "tun"
+        )
         assert mirrored.is_up(), mirrored.said()
         with Uml(host, "eth0") as uml:
             uml.address(f"{CLIENT6}/64", "2001:db8::1")
@@ -46,8 +48,8 @@ def start_in_uml(uml: Uml, *options: object) -> None:
     """Start a client inside, and wait until it is up; its process id is in /run/pid."""
     command = in_uml("--static", *LEASE, "--route", "default", *options)
     uml.run(
-        f"{command} >/run/log 2>&1 & echo $! >/run/pid\n"
-        "until grep -q ' up ' /run/log; do\n"
+        f"rm -f /run/log\n{command} >/run/log 2>&1 & echo $! >/run/pid\n"
+        "until grep -qs ' up ' /run/log; do\n"
         "  kill -0 $(cat /run/pid) || { cat /run/log; exit 1; }\n"
         "  sleep 0.1\n"
         "done",
@@ -79,7 +81,7 @@ def test_the_kernels_own_tunnel(
     files = tmp_path / "files"
     files.mkdir()
     digest = random_file(files / "data", DOWNLOAD_LEN)
-    url = serve(tep, files, str(TEP4))
+    url = serve(tep, files, str(TEP4), 8080 + limit)
     assert digest in uml.run(f"curl -sSf --noproxy '*' {url}/data | sha256sum", timeout_s=60)
     status = json.loads(uml.run(in_uml("status", "--json"), timeout_s=60))
     assert status["kind"] == "ip6tnl"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dstmrouter.daemon.client_keepalive import Prober
+from dstmrouter.dti.echo import ECHO_REPLY, ECHO_REQUEST
 from tests.dti.conftest import CLIENT4, TEP4, Wire, wire
 
 if TYPE_CHECKING:
@@ -83,6 +85,30 @@ def test_other_packets_are_as_good_as_an_answer(wire: Wire) -> None:
         await asyncio.sleep(0)
         link.received += 1
         assert await asking
+
+    run(wire, scenario)
+
+
+def test_an_answer_counts_that_came_while_we_did_not_get_to_run(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(link: Link) -> None:
+        wire.tep.sysctl(DEAF)
+        loop = asyncio.get_running_loop()
+        with wire.tep.entered():
+            tep = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        with tep:
+            asking = asyncio.create_task(link.prober(losses=1).answers())
+            await asyncio.sleep(0)  # until it waits for a reply
+            await asyncio.sleep(0)
+            request = tep.recv(256, socket.MSG_DONTWAIT)[20:]
+            assert request[0] == ECHO_REQUEST
+            checksum = (int.from_bytes(request[2:4]) + 0x0800) % 0xFFFF
+            reply = bytes([ECHO_REPLY, 0]) + checksum.to_bytes(2) + request[4:]
+            tep.sendto(reply, (str(CLIENT4), 0))
+            now = loop.time()
+            monkeypatch.setattr(loop, "time", lambda: now + 10 * REPLY_S)
+            assert await asking
 
     run(wire, scenario)
 

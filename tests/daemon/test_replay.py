@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.binding import address4, address6
-from dstmrouter.daemon.replay import Side, build_tables, read_bindings, replay
+from dstmrouter.daemon.bindings_file import read_bindings
+from dstmrouter.daemon.replay import Side, build_tables, replay
 from dstmrouter.errors import DstmError
 from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.rules import TunnelRules
@@ -27,39 +27,6 @@ GOOD = "ipv4,client6,tep6\n203.0.113.1,2001:db8::1,\n203.0.113.2, 2001:db8::2 ,2
 def write(path: Path, octets: bytes) -> Path:
     (path / "t.csv").write_bytes(octets)
     return path / "t.csv"
-
-
-def test_bindings_are_read(tmp_path: Path) -> None:
-    columns = read_bindings(write(tmp_path, GOOD.encode()), TEP6)
-    assert [str(address4(ipv4)) for ipv4 in columns.ipv4] == ["203.0.113.1", "203.0.113.2"]
-    assert [str(address6(words)) for words in columns.client6] == ["2001:db8::1", "2001:db8::2"]
-    assert columns.tep.tolist() == [0, 1]
-
-
-def test_column_of_tep6_may_be_left_out(tmp_path: Path) -> None:
-    columns = read_bindings(write(tmp_path, b"client6,ipv4\n2001:db8::1,203.0.113.1\n"), TEP6)
-    assert columns.tep.tolist() == [0]
-
-
-@pytest.mark.parametrize(
-    ("octets", "problem"),
-    [
-        (b"", ":1: no column ipv4"),
-        (b"ipv4\n", ":1: no column client6"),
-        (b"ipv4,client6\n203.0.113.256,2001:db8::1\n", ":2: '203.0.113.256': expected an IPv4"),
-        (b"ipv4,client6\n203.0.113.1\n", ":2: None: expected an IPv6 address"),
-        (b"ipv4,client6\n\n203.0.113.1,x\n", ":3: 'x': expected an IPv6 address"),
-        (b"ipv4,client6,tep6\n203.0.113.1,2001:db8::1,::1\n", ":2: ::1: expected one of 2001"),
-        (b"ipv4,client6\n\xff\xfe,\n", ": 'utf-8' codec can't decode"),
-        (b"ipv4,client6\n" + b"1" * 200_000 + b"\n", ": field larger than field limit"),
-    ],
-)
-def test_wrong_file_is_one_line(tmp_path: Path, octets: bytes, problem: str) -> None:
-    path = write(tmp_path, octets)
-    with pytest.raises(DstmError) as caught:
-        read_bindings(path, TEP6)
-    assert str(caught.value).startswith(f"{path}{problem}")
-    assert "\n" not in str(caught.value)
 
 
 def test_tables_know_bound_unbound_and_foreign_addresses(tmp_path: Path) -> None:

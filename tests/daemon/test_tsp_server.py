@@ -6,16 +6,17 @@ import asyncio
 import json
 import resource
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dstmrouter.cli.ctl import main as dstmctl
+from dstmrouter.cli.server import main as dstm_server
 from dstmrouter.daemon.lease_source import SourceError
 from dstmrouter.daemon.tsp_account import TspAccount
 from dstmrouter.daemon.tsp_server import make_room
 from dstmrouter.daemon.tsp_users import load_users, new_keys, save_users
+from tests.cli.inside import inside
 from tests.daemon.server_process import FollowingRouter, ServerProcess, until_state
 from tests.daemon.tsp_lab import CLIENT6, SERVER6, in_namespace, source, tsp_config
 
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dstmrouter.daemon.tsp_source import TspSource
-
-SERVER = "from dstmrouter.cli.server import main; main()"
-CTL = "from dstmrouter.cli.ctl import main; main()"
-
-
-def dstmctl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-c", CTL, *(str(argument) for argument in arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.mark.netns
@@ -42,12 +35,12 @@ def test_a_process_lends_and_shows_what_it_counted() -> None:
                 lease = await client.obtain(CLIENT6, hint4=None, lifetime_s=None)
                 assert lease.lifetime_s == 900
                 endpoint = f"ipc://{server.home}/control"
-                shown = dstmctl("status", "--server", endpoint, "--json")
+                shown = inside(dstmctl, "status", "--server", endpoint, "--json")
                 status = json.loads(shown.stdout)["server"]
                 assert (status["tsp_sessions"], status["bound"]) == (1, 1)
                 counts = {row["name"]: row["count"] for row in status["tsp"]}
                 assert (counts["connections"], counts["grants"]) == (1, 1)
-                table = dstmctl("status", "--server", endpoint).stdout
+                table = inside(dstmctl, "status", "--server", endpoint).stdout
                 assert "offers that the client accepted" in " ".join(table.split())
             assert server.stop()[0] == 0
 
@@ -122,12 +115,10 @@ def test_a_new_user_is_known_after_sighup() -> None:
 def test_check_config_reads_the_files_that_it_names(tmp_path: Path) -> None:
     config = tmp_path / "server.toml"
     config.write_text(tsp_config(tmp_path, ""))
-    assert dstmctl("check-config", config).returncode == 0
-    words = [sys.executable, "-c", SERVER, "check-config", "--config", str(config)]
-    good = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
-    assert good.returncode == 0
+    assert inside(dstmctl, "check-config", config).returncode == 0
+    assert inside(dstm_server, "check-config", "--config", config).returncode == 0
     (tmp_path / "users").chmod(0o644)
-    bad = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    bad = inside(dstm_server, "check-config", "--config", config)
     assert bad.returncode == 2
     assert bad.stderr == f"{tmp_path}/users: mode 0644: expected 0600, others can read it\n"
 

@@ -19,7 +19,7 @@ from lab.netns import NETNS_DIR, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("untraced")]
 DEMO = [sys.executable, "-m", "lab.demo"]
 PATIENCE_S = 180.0  # 25 s alone
 

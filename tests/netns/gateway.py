@@ -89,6 +89,12 @@ class Gateway:
         self.server = self._start("server", self.server_toml)
         self.wait_until(lambda: ask(self.lessor, "status"), "an answer of the server")
 
+    def start_both(self) -> None:
+        """Start server and router at the same time; both answer when this returns."""
+        self.server = self._start("server", self.server_toml)
+        self.start_router()
+        self.wait_until(lambda: ask(self.lessor, "status"), "an answer of the server")
+
     def stop_router(self) -> int:
         """End it as an operator does; returns the exit code."""
         assert self.router is not None

@@ -81,8 +81,7 @@ class Client:
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
     with Gateway(with_server=True, changes={"[tep]": f"{LEASES}[tep]"}) as gateway:
-        gateway.start_server()
-        gateway.start_router()
+        gateway.start_both()
         yield gateway
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from lab.faults.plan import Kind
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("untraced")]
 PATIENCE_S = 300.0  # 40 s alone
 MUST_BE_NONE = ("two holders", "did not have", "without its address", "router was well")
 

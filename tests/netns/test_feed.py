@@ -59,8 +59,7 @@ def feed(gateway: Gateway) -> dict[str, Any]:
 
 
 def test_lease_works_when_it_is_granted_and_not_after_its_release(gateway: Gateway) -> None:
-    gateway.start_server()
-    gateway.start_router()
+    gateway.start_both()
     ipv4 = grant(gateway)
     with flow_to(gateway, ipv4) as flow:
         gateway.wait_until(flow.passes, "a packet")
@@ -97,8 +96,7 @@ def test_killed_server_takes_no_lease_with_it(gateway: Gateway) -> None:
 
 
 def test_killed_router_gets_its_bindings_back(gateway: Gateway) -> None:
-    gateway.start_server()
-    gateway.start_router()
+    gateway.start_both()
     ipv4 = grant(gateway)
     leases = grant_many(gateway) | {ipv4: CLIENT1}
     gateway.kill(gateway.router)
@@ -109,8 +107,7 @@ def test_killed_router_gets_its_bindings_back(gateway: Gateway) -> None:
 
 
 def test_both_killed_and_started_in_either_order(gateway: Gateway) -> None:
-    gateway.start_server()
-    gateway.start_router()
+    gateway.start_both()
     leases = grant_many(gateway)
     for first, second in (
         (gateway.start_server, gateway.start_router),
@@ -125,8 +122,7 @@ def test_both_killed_and_started_in_either_order(gateway: Gateway) -> None:
 
 
 def test_lease_ends_at_the_router_by_itself(gateway: Gateway) -> None:
-    gateway.start_server()
-    gateway.start_router()
+    gateway.start_both()
     ipv4 = grant(gateway, lifetime_s=3)
     with flow_to(gateway, ipv4) as flow:
         gateway.wait_until(flow.passes, "a packet")
@@ -151,8 +147,7 @@ def test_grant_waits_for_a_required_router(gateway: Gateway) -> None:
 
 
 def test_pushed_and_followed_bindings_do_not_touch_each_other(gateway: Gateway) -> None:
-    gateway.start_server()
-    gateway.start_router()
+    gateway.start_both()
     ipv4 = grant(gateway)
     with gateway.pusher() as pusher:
         result = pusher.remove([ipv4])

@@ -57,7 +57,7 @@ class Writer:
         table = self.shared.tables.bindings
         table.lay_out([IPv4Network((POOL4, 23))], None)
         writer = BindingWriter(table, self.shared.turns, [TEP6], hop_of)
-        writer._free_count = ADDRESSES + SPARE_ROWS
+        writer.spare.take_rows(len(writer.spare.free_rows) - ADDRESSES - SPARE_ROWS)
         self.intake = Intake(table, writer, self.shared.turns, STEP, lambda: 0)
         self.updates = 0
 

@@ -66,9 +66,12 @@ class Bench:
 @pytest.fixture
 def benches() -> Iterator[dict[str, Bench]]:
     address, rng = np.array([int(BASE)], np.uint32), np.random.default_rng(1)
+    port = np.array([53], np.uint16)
+    encap = encap_frames(address, port, 64, rng)
+    decap = decap_frames(address, port, client6_of(address), TEP6, 64, rng)
     made = {
-        "encap": Bench(encap_frames(address, TEP6, 64, rng)[0].tobytes(), encap_variation()),
-        "decap": Bench(decap_frames(address, TEP6, 64, rng)[0].tobytes(), decap_variation()),
+        "encap": Bench(encap[0].tobytes(), encap_variation()),
+        "decap": Bench(decap[0].tobytes(), decap_variation()),
     }
     yield made
     for bench in made.values():

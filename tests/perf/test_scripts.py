@@ -18,6 +18,7 @@ END_S = 120
 
 pytestmark = [
     pytest.mark.netns,
+    pytest.mark.usefixtures("untraced"),
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
 ]
 

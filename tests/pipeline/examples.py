@@ -37,7 +37,7 @@ EXAMPLES: Final = {
     Verdict.DROP_V4_MARTIAN: Example(ether(ipv4("127.0.0.1")), worlds.INTERNET),
     Verdict.DROP_NOT_POOL: Example(ether(ipv4(dst="8.8.8.8")), worlds.INTERNET),
     Verdict.DROP_NO_BINDING: Example(ether(ipv4(dst=worlds.leased(200))), worlds.INTERNET),
-    Verdict.DROP_SHARED_ADDRESS: Example(ether(ipv4(dst=worlds.leased(5))), worlds.INTERNET),
+    Verdict.DROP_NO_PORT: Example(ether(ipv4(dst=worlds.leased(5), protocol=47)), worlds.INTERNET),
     Verdict.DROP_TTL: Example(ether(ipv4(ttl=1)), worlds.INTERNET),
     Verdict.DROP_TOO_BIG: Example(ether(ipv4(payload=bytes(1441))), worlds.INTERNET),
     Verdict.FRAGMENTED: Example(ether(ipv4(payload=bytes(1441), fragment=0)), worlds.INTERNET),
@@ -56,5 +56,13 @@ EXAMPLES: Final = {
     Verdict.DROP_LOCAL: Example(tunnelled(dst=worlds.TEP4)),
     Verdict.DROP_UNREACHABLE: Example(tunnelled(dst="10.4.0.1")),
     Verdict.DROP_NEIGHBOUR: Example(tunnelled(dst="10.2.0.1")),
+    Verdict.DROP_SPOOF_PORT: Example(tunnelled(5, payload=packets.ports(1236, 53))),
+    Verdict.DROP_ICMP_DAMAGED: Example(
+        ether(ipv4(dst=worlds.leased(5), payload=packets.echo(ident=1232)[:-1], protocol=1)),
+        worlds.INTERNET,
+    ),
+    Verdict.DROP_FRAGMENT_SHARED: Example(
+        ether(ipv4(dst=worlds.leased(5), fragment=2)), worlds.INTERNET
+    ),
 }
 """All but DROP_TX_FULL, which is not in the packet."""

@@ -54,21 +54,31 @@ def tunnel_rules(world: World) -> TunnelRules:
     fields = {
         field.name: getattr(world.rules, field.name) for field in dataclasses.fields(world.rules)
     }
+    fields["icmp"] = world.icmp
     fields["reassembly"] = ReassemblyRules(**dataclasses.asdict(fields["reassembly"]))
     return TunnelRules(**fields)
 
 
 def binding_columns(world: World) -> BindingColumns:
     """The bindings of a world, with lifetimes counted from time 0."""
-    specs = list(world.bindings.values())
+    sets = [
+        (client4, divided, psid, spec)
+        for client4, divided in world.shared.items()
+        for psid, spec in divided.holders.items()
+    ]
+    held = [*world.bindings.items(), *((client4, spec) for client4, _, _, spec in sets)]
+    specs = [spec for _, spec in held]
     columns = full_address_columns(
-        np.array([int(client4) for client4 in world.bindings], np.uint32),
+        np.array([int(client4) for client4, _ in held], np.uint32),
         words6([spec.client6 for spec in specs]),
         lifetime_s=np.array([_lifetime(spec) for spec in specs], np.uint32),
         tep6=world.rules.tep6,
         tep=np.array([spec.tep for spec in specs], np.uint8),
     )
-    columns.psid_len[:] = [6 if spec.shared else 0 for spec in specs]
+    whole = len(world.bindings)
+    columns.psid_offset[whole:] = [divided.offset for _, divided, _, _ in sets]
+    columns.psid_len[whole:] = [divided.length for _, divided, _, _ in sets]
+    columns.psid[whole:] = [psid for _, _, psid, _ in sets]
     return columns
 
 
@@ -80,27 +90,33 @@ def tables(world: World) -> Tables:
     """The tables of a router that knows `world`."""
     path_mtus = PathMtus(bytearray(PathMtus.SIZE))
     path_mtus.lay_out((3, 7))
-    clients6 = ClientSet(bytearray(ClientSet.size(len(world.bindings))), len(world.bindings))
+    columns = binding_columns(world)
+    clients6 = ClientSet(bytearray(ClientSet.size(len(columns))), len(columns))
     clients6.lay_out((5, 9))
-    clients6.add(words6([spec.client6 for spec in world.bindings.values()]))
+    clients6.add(columns.client6)
     shared = _routes(world), _hops(world), _ports(world), path_mtus, clients6
     return Tables(_bindings(world), *shared)
 
 
 def _bindings(world: World) -> BindingTable:
     tep4 = None if world.rules.tep4 is None else int(world.rules.tep4)
-    blocks, rows = len(covered_blocks(world.pools, tep4)) + 1, FIXED_ROWS + len(world.bindings)
+    columns = binding_columns(world)
+    blocks = len(covered_blocks(world.pools, tep4)) + 1
+    rows = FIXED_ROWS + len(columns) + len(world.shared)
+    sizes = blocks, rows, sum(1 << divided.length for divided in world.shared.values())
     # Zeroed pages that nobody touches cost nothing: the directory alone has 64 MiB.
-    table = BindingTable(mmap.mmap(-1, sum(BindingTable.sizes(blocks, rows))), blocks, rows)
+    table = BindingTable(mmap.mmap(-1, sum(BindingTable.sizes(*sizes))), *sizes)
     table.lay_out(world.pools, tep4)
     hops = {spec.client6: spec.hop for spec in world.bindings.values()}
+    for divided in world.shared.values():
+        hops |= {spec.client6: spec.hop for spec in divided.holders.values()}
 
     def hops_of(client6: Words6) -> npt.NDArray[np.uint32]:
         return np.array([hops[IPv6Address(row.tobytes())] for row in client6], np.uint32)
 
     writer = BindingWriter(table, Turns(bytearray(Turns.size(1)), 1), world.rules.tep6, hops_of)
-    result = writer.apply("server", binding_columns(world), 0)
-    assert result.applied == len(world.bindings), result.reasons
+    result = writer.apply("server", columns, 0)
+    assert result.applied == len(columns), result.reasons
     return table
 
 

@@ -83,14 +83,44 @@ def ether(packet: bytes, tci: int | None = None, ethertype: int | None = None) -
 
 
 def tunnelled(
-    client: int = 1, dst: IPv4Address | str = FAR, *, traffic_class: int = 0, **fields: int
+    client: int = 1, dst: IPv4Address | str = FAR, *, traffic_class: int = 0, **fields: int | bytes
 ) -> bytes:
     """A frame of a client that holds worlds.leased(client); `fields` are the inner packet's."""
-    inner = ipv4(worlds.leased(client), dst, **fields)  # type: ignore[arg-type]  # all are int
+    inner = ipv4(worlds.leased(client), dst, **fields)  # type: ignore[arg-type]  # as they have to be
     return ether(ipv6(inner, worlds.CLIENTS6[client], traffic_class=traffic_class))
+
+
+def ports(src: int, dst: int, payload: bytes = b"payload") -> bytes:
+    """What TCP, UDP, DCCP and SCTP begin with, and more."""
+    return struct.pack("!HH", src, dst) + payload
+
+
+def error(quoted: bytes, kind: int = 3, *, code: int = 1, sum_off: int = 0) -> bytes:
+    """An ICMP error about a packet; `sum_off` damages it."""
+    message = struct.pack("!BBHI", kind, code, 0, 0) + quoted
+    right = oracle.checksum(message)
+    return message[:2] + struct.pack("!H", right ^ sum_off) + message[4:]
 
 
 def echo(kind: int = 8, *, ident: int = 1, data: bytes = b"abcdefgh", code: int = 0) -> bytes:
     """An ICMP echo message with the right checksum."""
     message = struct.pack("!BBHHH", kind, code, 0, ident, 1) + data
     return message[:2] + struct.pack("!H", oracle.checksum(message)) + message[4:]
+
+
+def icmpv6(
+    kind: int,
+    code: int,
+    rest: int,
+    quoted: bytes,
+    src: IPv6Address,
+    dst: IPv6Address,
+    *,
+    off: int = 0,
+) -> bytes:
+    """An IPv6 packet with an ICMPv6 message; `off` spoils its checksum."""
+    message = struct.pack("!BBHI", kind, code, 0, rest) + quoted
+    pseudo = src.packed + dst.packed + struct.pack("!II", len(message), 58)
+    right = oracle.checksum(pseudo + message) ^ off
+    message = message[:2] + struct.pack("!H", right) + message[4:]
+    return ipv6(message, src, dst, next_header=58)

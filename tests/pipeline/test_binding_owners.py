@@ -115,7 +115,7 @@ class Sources(RuleBasedStateMachine):
     def no_row_has_two_owners(self) -> None:
         waiting = self.writer.reclaim()
         used = self.setup_.table.slots[self.writer.bound_slots()].tolist()
-        free = self.writer._free[: self.writer._free_count].tolist()
+        free = self.writer.spare.free_rows.tolist()
         assert len(set(used) | set(free)) == len(used) + len(free) == ROWS - waiting
         assert min([*used, *free], default=FIXED_ROWS) >= FIXED_ROWS
 

@@ -18,7 +18,8 @@ from dstmrouter.binding import (
     words6,
 )
 from dstmrouter.errors import DstmError
-from dstmrouter.pipeline.binding_writer import SOURCES_MAX, Applied, BindingWriter
+from dstmrouter.pipeline.acceptance import Applied
+from dstmrouter.pipeline.binding_writer import SOURCES_MAX, BindingWriter
 from dstmrouter.pipeline.bindings import FIXED_ROWS, FOREVER, BindingTable, RowKind, covered_blocks
 from dstmrouter.pipeline.quiescence import Turns
 

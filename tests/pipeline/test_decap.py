@@ -31,7 +31,7 @@ def verdict(frame: bytes, now_s: int = worlds.NOW_S) -> str:
         (worlds.leased(1), IPv6Address(int(worlds.CLIENTS6[1]) ^ 1), "DROP_SPOOF_CLIENT"),
         (worlds.leased(1), IPv6Address(int(worlds.CLIENTS6[1]) ^ 1 << 127), "DROP_SPOOF_CLIENT"),
         (worlds.leased(4), worlds.CLIENTS6[4], "DROP_SPOOF_ADDRESS"),  # expired
-        (worlds.leased(5), worlds.CLIENTS6[5], "DROP_SHARED_ADDRESS"),
+        (worlds.leased(5), worlds.CLIENTS6[5], "DROP_SPOOF_PORT"),
         (worlds.leased(9), worlds.CLIENTS6[9], "DROP_SPOOF_ADDRESS"),  # never bound
         (worlds.leased(9), IPv6Address(0), "DROP_SPOOF_ADDRESS"),
         (IPv4Address("10.0.0.1"), IPv6Address(0), "DROP_SPOOF_ADDRESS"),

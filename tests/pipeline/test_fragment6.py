@@ -11,7 +11,7 @@ import pytest
 
 from dstmrouter.binding import words6
 from tests import oracle
-from tests.fragment_oracle import fragments6, masked
+from tests.oracle_fragments import fragments6, masked
 from tests.pipeline import packets, worlds
 from tests.pipeline.machine import Machine
 from tests.pipeline.packets import ether, ipv4, ipv6, tunnelled
@@ -103,7 +103,7 @@ def test_r9_the_encapsulation_limit_is_sent_where_it_is_wanted() -> None:
 @pytest.mark.parametrize(
     "frame",
     [
-        tunnelled(dst=worlds.leased(3), fragment=0, payload=bytes(1500)),  # type: ignore[arg-type]
+        tunnelled(dst=worlds.leased(3), fragment=0, payload=bytes(1500)),
         ether(
             ipv6(
                 ipv4(

@@ -1,4 +1,4 @@
-"""Clamping the MSS of TCP SYNs: both directions, nothing but SYNs, and only within their options."""
+"""Clamping the MSS of TCP SYNs: both directions, SYNs alone, and within their options only."""
 
 from __future__ import annotations
 

@@ -23,7 +23,11 @@ def test_reasons_say_why() -> None:
     assert reasons.NOT_BOUND[RowKind.NOT_POOL] == Verdict.DROP_NOT_POOL
     assert reasons.NOT_BOUND[RowKind.LOCAL] == Verdict.DROP_LOCAL
     assert reasons.NOT_BOUND[RowKind.BOUND] == Verdict.DROP_NO_BINDING, "its time is over"
-    assert reasons.SPOOFED[RowKind.SHARED] == Verdict.DROP_SHARED_ADDRESS
+    assert reasons.NOT_BOUND[RowKind.NO_SET] == Verdict.DROP_NO_BINDING
+    assert reasons.SPOOFED[RowKind.NO_SET] == Verdict.DROP_SPOOF_PORT
+    for table in (reasons.NOT_BOUND, reasons.SPOOFED):
+        assert table[RowKind.NO_PORT] == Verdict.DROP_NO_PORT
+        assert table[RowKind.DAMAGED] == Verdict.DROP_ICMP_DAMAGED
     assert reasons.SPOOFED[RowKind.LOCAL] == Verdict.DROP_SPOOF_ADDRESS
     assert reasons.NO_HOP[HopState.GLEAN] == Verdict.DROP_NEIGHBOUR
 

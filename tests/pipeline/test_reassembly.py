@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections import Counter
 from typing import Any, Final
@@ -11,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dstmrouter.pipeline import reassembly
-from tests.fragment_oracle import fragments6, masked
+from tests.oracle_fragments import fragments6, masked
+from tests.oracle_reassembly import Reassembly
 from tests.pipeline import packets, worlds
 from tests.pipeline.machine import Machine
 from tests.pipeline.packets import ether, ipv4, ipv6
+from tests.pipeline.traffic import MAX_FRAME
 from tests.pipeline.worlds import ReassemblySpec
-from tests.reassembly_oracle import Reassembly
 
 INNER: Final = ipv4(worlds.leased(1), packets.FAR, bytes(range(256)) * 4)
 ECT0, ECT1, CE = 2, 1, 3
@@ -258,13 +260,9 @@ def _datagrams(draw: st.DrawFn) -> list[bytes]:
                 follows=draw(st.sampled_from([4, 4, 4, 60, 17])),
                 ident=draw(st.integers(1, 3)),
                 traffic_class=draw(st.sampled_from([0, ECT0, CE])),
-            )[: packets_max()]
+            )[:MAX_FRAME]
         )
     return found
-
-
-def packets_max() -> int:
-    return 1700
 
 
 _LIMITS: Final = st.sampled_from(
@@ -283,7 +281,7 @@ def test_bursts_of_pieces_have_the_fates_that_the_oracle_gives_them(
         router, expected = Machine(world, frames=160), Reassembly(world)
         now_s = worlds.NOW_S
         for _ in range(data.draw(st.integers(1, 4))):
-            frames = sum(data.draw(st.lists(_datagrams(), max_size=3)), [])
+            frames = list(itertools.chain(*data.draw(st.lists(_datagrams(), max_size=3))))
             if data.draw(st.booleans()):
                 frames = data.draw(st.permutations(frames))
             frames = [f for f in frames if data.draw(st.integers(0, 9)) or not f][:60]

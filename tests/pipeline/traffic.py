@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 MAX_FRAME: Final = 1700  # octets; headroom, shift and frame fit a chunk of 2048
 MAX_SHIFT: Final = 90
+SHARER: Final = 5  # the client that has port sets of several addresses
 
-_IN_POOL: Final = [worlds.leased(number) for number in (1, 1, 1, 2, 3, 4, 5, 6, 7, 200)]
+_IN_POOL: Final = [
+    worlds.leased(number) for number in (1, 1, 1, 2, 3, 4, 5, 5, 5, 6, 7, 18, 18, 19, 20, 200)
+]
 _OURS: Final = [*_IN_POOL, worlds.POOLS[1][9], worlds.POOLS[1][10], worlds.TEP4]
 _OUTSIDE: Final = [
     packets.FAR,
@@ -29,31 +32,71 @@ _addresses4: Final[st.SearchStrategy[IPv4Address | str]] = st.sampled_from([*_OU
 _options: Final = st.sampled_from(
     [bytes.fromhex(text) for text in ("01010101", "94040000", "07040400", "00", "9401ffff", "9408")]
 ).map(lambda option: option.ljust(4, b"\0"))
+_SIZES: Final = (0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1200, 1400, 1440, 1441, 1500, 1600)
 _tos: Final = st.one_of(st.just(0), st.integers(0, 255))
 
 
+_ports: Final = st.one_of(st.sampled_from(worlds.PORTS), st.integers(0, 0xFFFF))
+
+
 @st.composite
-def payloads(draw: st.DrawFn) -> tuple[int, bytes]:
-    """A protocol number and what it carries."""
-    protocol = draw(st.sampled_from([1, 6, 17, 33, 132, 47, 50]))
+def payloads(draw: st.DrawFn, src: IPv4Address | str, dst: IPv4Address | str) -> tuple[int, bytes]:
+    """A protocol number and what it carries from `src` to `dst`."""
+    protocol = draw(st.sampled_from([1, 1, 6, 6, 17, 17, 33, 132, 47, 50]))
     if protocol == 1:
-        kind = draw(st.sampled_from([8, 8, 8, 0, 3]))
-        data = draw(st.binary(max_size=20))
-        message = packets.echo(kind, code=draw(st.sampled_from([0, 0, 0, 1])), data=data)
+        message = draw(st.one_of(_echoes(), _errors(src, dst)))
         return 1, message[: draw(st.sampled_from([len(message), len(message), 7]))]
     size = draw(
         st.sampled_from(
             [0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1200, 1400, 1440, 1441, 1500, 1600]
         )
     )
-    ports = draw(st.binary(min_size=4, max_size=4))
+    ports = packets.ports(draw(_ports), draw(_ports), b"")
     return protocol, (ports + bytes(size))[:size]
 
 
 @st.composite
-def ipv4_packets(draw: st.DrawFn, src: IPv4Address | None = None) -> bytes:
+def _echoes(draw: st.DrawFn) -> bytes:
+    kind = draw(st.sampled_from([8, 8, 8, 0, 3, 13]))
+    code = draw(st.sampled_from([0, 0, 0, 1]))
+    message = bytearray(
+        packets.echo(kind, ident=draw(_ports), code=code, data=draw(st.binary(max_size=20)))
+    )
+    message[-1] ^= draw(st.sampled_from([0, 0, 0, 4]))
+    return bytes(message)
+
+
+@st.composite
+def _errors(draw: st.DrawFn, src: IPv4Address | str, dst: IPv4Address | str) -> bytes:
+    """ICMP errors from `src` to `dst`; most quote a packet that went the other way."""
+    ways = [(dst, src)] * 6 + [(src, dst), (dst, packets.FAR), (packets.FAR, src)]
+    was_from, was_to = draw(st.sampled_from(ways))
+    protocol = draw(st.sampled_from([6, 17, 17, 33, 132, 1, 1, 47]))
+    payload = packets.ports(draw(_ports), draw(_ports))
+    if protocol == 1:
+        payload = packets.echo(draw(st.sampled_from([8, 0, 8, 3])), ident=draw(_ports))
+    quoted = packets.ipv4(
+        was_from,
+        was_to,
+        payload[: draw(st.sampled_from([99, 99, 8, 7]))],
+        options=b"\x01" * 4 * draw(st.sampled_from([0, 0, 0, 1, 10])),
+        fragment=draw(st.sampled_from([0, 0x4000, 0x4000, 0x2000, 1])),
+        protocol=protocol,
+        version=draw(st.sampled_from([4] * 9 + [6])),
+        words=draw(st.sampled_from([None] * 12 + [4, 15])),
+        sum_off=draw(st.sampled_from([0] * 9 + [1])),
+    )
+    quoted = quoted[: draw(st.sampled_from([len(quoted)] * 5 + [19, 20, 27]))]
+    kind = draw(st.sampled_from([3, 3, 11, 12, 4, 5]))
+    return packets.error(quoted, kind, sum_off=draw(st.sampled_from([0] * 9 + [256])))
+
+
+@st.composite
+def ipv4_packets(draw: st.DrawFn, holder: IPv4Address | None = None) -> bytes:
     """IPv4 packets; two of three are as they should be."""
-    protocol, payload = draw(payloads())
+    src = holder or draw(st.one_of(st.just(packets.FAR), st.just(packets.FAR), _addresses4))
+    dst = draw(_addresses4)
+    protocol, payload = draw(payloads(src, dst))
     broken = draw(st.sampled_from([*[None] * 24, "version", "words", "longer", "sum_off"]))
     wrong = {
         "version": st.sampled_from([0, 5, 6, 15]),
@@ -63,8 +106,8 @@ def ipv4_packets(draw: st.DrawFn, src: IPv4Address | None = None) -> bytes:
     }
     options = draw(st.one_of(st.just([]), st.just([]), st.lists(_options, max_size=10)))
     return packets.ipv4(
-        src or draw(st.one_of(st.just(packets.FAR), st.just(packets.FAR), _addresses4)),
-        draw(_addresses4),
+        src,
+        dst,
         payload,
         options=b"".join(options),
         tos=draw(_tos),
@@ -95,10 +138,11 @@ def _extensions(draw: st.DrawFn, follows: int) -> tuple[int, bytes]:
 @st.composite
 def tunnel_packets(draw: st.DrawFn) -> bytes:
     """IPv6 packets; most are of a client that may send what is inside."""
-    number = draw(st.sampled_from([1, 1, 1, 2, 3, 4, 5, 6, 7, 9]))
+    number = draw(st.sampled_from([1, 1, 1, 2, 3, 4, SHARER, SHARER, SHARER, 6, 7, 9]))
     honest = draw(st.sampled_from([True, True, True, True, False]))
     src6: IPv6Address = worlds.CLIENTS6[number if honest else 8]
-    inner = draw(ipv4_packets(worlds.leased(number) if draw(st.integers(0, 7)) else None))
+    leased = worlds.leased(draw(st.sampled_from([5, 18, 19, 20])) if number == SHARER else number)
+    inner = draw(ipv4_packets(leased if draw(st.integers(0, 7)) else None))
     follows = draw(st.sampled_from([4] * 9 + [44, 58, 17, 41]))
     plain = draw(st.sampled_from([True, True, False]))
     next_header, octets = (follows, b"") if plain else draw(_extensions(follows))
@@ -117,9 +161,37 @@ def tunnel_packets(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
+def icmpv6_errors(draw: st.DrawFn) -> bytes:
+    """ICMPv6 errors about tunnel packets; most of them about some that we may have sent."""
+    number = draw(st.sampled_from([1, 1, 1, 1, 2, 3, 4, 5, 9]))
+    inner = draw(ipv4_packets(draw(st.sampled_from([packets.FAR, *_OURS]))))
+    if draw(st.integers(0, 7)):
+        inner = inner[:16] + worlds.leased(number).packed + inner[20:]
+    tep6 = [worlds.TEP6, worlds.TEP6_B, worlds.TEP6_C][number % 3 if number < 4 else 0]
+    tep6 = draw(st.sampled_from([worlds.TEP6] * 3 + [tep6, worlds.CLIENTS6[8]]))
+    follows, octets = draw(
+        st.sampled_from([(4, b"")] * 6 + [(60, packets.OPTIONS)] * 2)
+        | _extensions(4)
+        | st.sampled_from([0, 1, 8, 0xFFF8]).map(
+            lambda offset: (44, struct.pack("!BBHI", 4, 0, offset, 77))
+        )
+    )
+    quoted = packets.ipv6(octets + inner, tep6, worlds.CLIENTS6[number], next_header=follows)
+    size = draw(st.sampled_from([len(quoted)] * 6 + [39, 40, 47, 48, 67, 68, 69, 75, 76, 1232]))
+    kind, code = draw(
+        st.sampled_from([(2, 0)] * 3 + [(1, 0), (1, 3), (1, 5), (3, 0), (3, 1), (4, 0), (4, 1)])
+    )
+    rest = draw(st.sampled_from([44, 0, 1279, 1280, 1400, 1500, 70_000, 0xFFFFFFFF]))
+    off = draw(st.sampled_from([0] * 12 + [1]))
+    sender = draw(st.sampled_from([worlds.CLIENTS6[1], worlds.CLIENTS6[8]]))
+    to = draw(st.sampled_from([worlds.TEP6] * 8 + [worlds.TEP6_B]))
+    return packets.icmpv6(kind, code, rest, quoted[:size], sender, to, off=off)
+
+
+@st.composite
 def frames(draw: st.DrawFn) -> bytes:
     """Ethernet frames: tagged or not, padded, cut, corrupted, and of other protocols."""
-    packet = draw(st.one_of(ipv4_packets(), tunnel_packets()))
+    packet = draw(st.one_of(ipv4_packets(), tunnel_packets(), icmpv6_errors()))
     tci = draw(st.sampled_from([None] * 20 + [0, 0xE000, 77, 0x6000 | 77, 78]))
     ethertype = draw(st.sampled_from([None] * 40 + [0x0806, 0x86DD, 0x0800, 0x8100]))
     frame = packets.ether(packet, tci, ethertype)

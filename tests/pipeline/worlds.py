@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, Final
+
+from dstmrouter.pipeline.rules import IcmpRules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +31,15 @@ class BindingSpec:
     hop: int
     tep: int = 0
     expires: float = float("inf")  # seconds on the router's clock
-    shared: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedSpec:
+    """An address whose ports are divided: `offset` and `length` in bits, holders by PSID."""
+
+    offset: int
+    length: int
+    holders: dict[int, BindingSpec]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,8 +81,20 @@ class World:
     hops: dict[int, HopSpec]
     pools: tuple[IPv4Network, ...]
     bindings: dict[IPv4Address, BindingSpec]
+    shared: dict[IPv4Address, SharedSpec]
     routes: dict[IPv4Network, int]
+    icmp: IcmpRules
 
+
+# No limit is met here: what a packet brings about must not depend on those before it.
+ICMP: Final = IcmpRules(
+    access_prefixes=(IPv6Network("2001:db8:1::/62"), IPv6Network("2001:db8:1:8::/64")),
+    icmpv4_rate=1 << 20,
+    icmpv6_rate=1 << 20,
+    prefix_rate=1 << 20,
+    prefix_burst=1 << 20,
+    burst_limit=1024,
+)
 
 ACCESS, INTERNET, SMALL, TAGGED = range(4)  # ports
 UNREACHABLE, LOCAL, GLEAN, CLIENTS, UPSTREAM, SMALL_UPSTREAM, TAGGED_CLIENTS, SILENT = range(8)
@@ -96,11 +118,34 @@ HELD: Final = {
     leased(2): BindingSpec(CLIENTS6[2], TAGGED_CLIENTS, tep=1, expires=NOW_S + 1),
     leased(3): BindingSpec(CLIENTS6[3], CLIENTS, tep=2),
     leased(4): BindingSpec(CLIENTS6[4], CLIENTS, expires=NOW_S),
-    leased(5): BindingSpec(CLIENTS6[5], CLIENTS, shared=True),
     leased(6): BindingSpec(CLIENTS6[6], SILENT),
     leased(7): BindingSpec(CLIENTS6[7], UNREACHABLE),
     POOLS[1][9]: BindingSpec(CLIENTS6[1], CLIENTS),
 }
+SHARED: Final = {
+    leased(5): SharedSpec(
+        6,
+        8,
+        {
+            0x34: BindingSpec(CLIENTS6[5], CLIENTS),
+            0x35: BindingSpec(CLIENTS6[2], TAGGED_CLIENTS, tep=1),
+            0x36: BindingSpec(CLIENTS6[6], SILENT),
+            0x37: BindingSpec(CLIENTS6[5], CLIENTS, expires=NOW_S),
+            0xFF: BindingSpec(CLIENTS6[9], CLIENTS, tep=2),
+        },
+    ),
+    leased(18): SharedSpec(
+        0, 4, {n: BindingSpec(CLIENTS6[5 if n else 1], CLIENTS, tep=n) for n in (0, 1)}
+    ),
+    leased(19): SharedSpec(0, 16, {53: BindingSpec(CLIENTS6[5], CLIENTS)}),
+    leased(20): SharedSpec(1, 15, {53: BindingSpec(CLIENTS6[5], CLIENTS)}),
+}
+PORTS: Final = (
+    *(1232, 1235, 2256, 64720, 1236, 1240, 1244, 2044, 208, 1231),  # of leased(5)
+    *(4711, 53, 4095, 4096, 8191, 8192, 65535, 0),  # of leased(18)
+    *(54, 53 | 1 << 15),  # of leased(19) and leased(20)
+)
+"""Some inside the port sets, some outside."""
 ROUTES: Final = {
     IPv4Network("0.0.0.0/0"): UPSTREAM,
     IPv4Network("10.1.0.0/16"): SMALL_UPSTREAM,
@@ -112,7 +157,7 @@ ROUTES: Final = {
 }
 
 
-def world(access_vlan: int | None = None, **rules: Any) -> World:
+def world(access_vlan: int | None = None, icmp: IcmpRules = ICMP, **rules: Any) -> World:
     """A router with four ports and bindings of all sorts; `rules` are fields of RuleSpec."""
     spec = dataclasses.replace(RuleSpec(tep6=(TEP6, TEP6_B, TEP6_C), tep4=TEP4), **rules)
     bindings = {
@@ -139,5 +184,16 @@ def world(access_vlan: int | None = None, **rules: Any) -> World:
         },
         pools=POOLS,
         bindings=bindings,
+        shared={
+            client4: dataclasses.replace(
+                divided,
+                holders={
+                    psid: dataclasses.replace(held, tep=held.tep % len(spec.tep6))
+                    for psid, held in divided.holders.items()
+                },
+            )
+            for client4, divided in SHARED.items()
+        },
         routes=ROUTES,
+        icmp=icmp,
     )

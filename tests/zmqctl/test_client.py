@@ -9,7 +9,7 @@ import zmq
 
 from dstmrouter.errors import ConfigError, ControlError
 from dstmrouter.zmqctl import AsyncControlClient, ControlClient, ControlServer, RefusedError
-from dstmrouter.zmqctl.messages import Failure, Pushed, Reply, encode
+from dstmrouter.zmqctl.messages import CALLS_MAX, Failure, Pushed, Reply, encode
 from tests.zmqctl.samples import run
 from tests.zmqctl.sockets import Keys, control_in_thread, plain_socket, running
 
@@ -97,9 +97,19 @@ def test_many_calls_at_the_same_time(tmp_path: Path) -> None:
     async def scenario() -> None:
         server = ControlServer(f"ipc://{tmp_path}/c", curve=None, handlers={"echo": echo})
         async with running(server), AsyncControlClient(server.endpoint) as client:
-            answers = await asyncio.gather(*(client.call("echo", n=n) for n in range(50)))
-        assert [answer["n"] for answer in answers] == list(range(50))
+            answers = await asyncio.gather(*(client.call("echo", n=n) for n in range(500)))
+        assert [answer["n"] for answer in answers] == list(range(500))
         server.close()
+
+    run(scenario())
+
+
+def test_calls_that_wait_for_their_turn_end_in_time_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with AsyncControlClient(f"ipc://{tmp_path}/c") as client:
+            calls = (client.call("x", timeout_s=0.05) for _ in range(3 * CALLS_MAX))
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(end) for end in ends} == {ControlError}
 
     run(scenario())
 
@@ -129,11 +139,12 @@ def test_malformed_answers_do_not_end_the_client(tmp_path: Path) -> None:
 def test_close_cancels_calls(tmp_path: Path) -> None:
     async def scenario() -> None:
         client = AsyncControlClient(f"ipc://{tmp_path}/c")
-        call = asyncio.create_task(client.call("x"))
+        calls = [asyncio.create_task(client.call("x")) for _ in range(CALLS_MAX + 1)]
         await asyncio.sleep(0)
         client.close()
         client.close()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        for call in calls:
+            with pytest.raises(asyncio.CancelledError):
+                await call
 
     run(scenario())

@@ -8,7 +8,7 @@ import pytest
 import zmq
 
 from dstmrouter.errors import ConfigError, SystemCallError
-from dstmrouter.zmqctl.endpoint import bind, check_endpoint, connect
+from dstmrouter.zmqctl.endpoint import LOCAL_RECONNECT_MS, bind, check_endpoint, connect
 from tests.zmqctl.sockets import plain_socket
 
 if TYPE_CHECKING:
@@ -83,6 +83,13 @@ def test_directory_that_cannot_be_made(tmp_path: Path) -> None:
         pytest.raises(SystemCallError, match="create"),
     ):
         bind(socket, f"ipc://{tmp_path}/file/control", curve=None)
+
+
+def test_a_local_daemon_that_starts_is_found_at_once(tmp_path: Path) -> None:
+    with plain_socket(zmq.DEALER) as local:
+        connect(local, f"ipc://{tmp_path}/c", curve=None)
+        assert local.getsockopt(zmq.RECONNECT_IVL) == LOCAL_RECONNECT_MS
+        assert local.getsockopt(zmq.RECONNECT_IVL_MAX) == 0  # the same each time
 
 
 def test_no_zmtp_pings_because_of_libzmq_issue_4767(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_every_column_is_in_the_table() -> None:
         ("entries of one msgpack array", messages.ITEMS_MAX),
         ("bindings in a message", columns.ROWS_MAX),
         ("bindings in a message", publisher.DELTA_ROWS),
-        ("calls at work", control.CALLS_MAX),
+        ("calls at work", messages.CALLS_MAX),
         ("pushes waiting", push_intake.QUEUE_MAX),
         ("messages waiting for one peer", control.SEND_QUEUE),
         ("messages waiting for one subscriber", publisher.QUEUE_MAX),

@@ -40,10 +40,15 @@ _ROW_SIZE: Final = U(ROW.itemsize)
 _EXPIRES_AT, _HOP_AT, _TEP_AT, _KIND_AT = (
     field_at(ROW, name) for name in ("expires", "hop", "tep", "kind")
 )
+_OFFSET_AT, _PSID_LEN_AT, _BASE_AT = (
+    field_at(ROW, name) for name in ("psid_offset", "psid_len", "base")
+)
 _BLOCK_BITS: Final = U(BLOCK.bit_length() - 1)
 _INDEX, _TEP_SIZE = U(4), U(16)  # octets of a slot or directory entry, of a tunnel end point
 _RESOLVED: Final = U(HopState.RESOLVED)
 _NOT_POOL: Final = U(RowKind.NOT_POOL)
+_SHARED: Final = U(RowKind.SHARED)
+_PORT_BITS: Final = U(16)
 _ENCAPSULATED: Final = U(Verdict.ENCAPSULATED)
 _DECAPSULATED: Final = U(Verdict.DECAPSULATED)
 _HAIRPINNED: Final = U(Verdict.HAIRPINNED)
@@ -106,6 +111,36 @@ def look_up(world: World, burst: Burst, group: Group) -> None:
         row = row_of(world, load64(burst.row + i * WORD))
         prefetch(row)
         store64(burst.row + i * WORD, row)
+
+
+@compiled
+def row_of_set(world: World, shared: np.uint64, inner_at: np.uint64, place: np.uint64) -> np.uint64:
+    """R2, R27: where the row of the port set is that the port at `place` is in.
+
+    `shared` itself, which binds nothing, if that cannot be told from a normal packet.
+    """
+    if not packet.has_ports(inner_at, world):
+        return shared
+    port = packet.port_at(inner_at, place)
+    offset, length = load8(shared + _OFFSET_AT), load8(shared + _PSID_LEN_AT)
+    if offset and port >> (_PORT_BITS - offset) == NONE:
+        return shared
+    psid = port >> (_PORT_BITS - offset - length) & ((ONE << length) - ONE)
+    slot = load32(shared + _BASE_AT) + psid
+    return world.rows + load32(world.slots + slot * _INDEX) * _ROW_SIZE
+
+
+@compiled
+def look_up_sets(world: World, burst: Burst, group: Group) -> None:
+    """Replace those of `row` that are of shared addresses by the rows of port sets."""
+    for i in span(group.first, group.end):
+        row = load64(burst.row + i * WORD)
+        if load8(row + _KIND_AT) == _SHARED:
+            from_client = load8(burst.verdict + i) == _DECAPSULATED
+            place = packet.SRC_PORT_AT if from_client else packet.DST_PORT_AT
+            row = row_of_set(world, row, load64(burst.inner_at + i * WORD), place)
+            prefetch(row)
+            store64(burst.row + i * WORD, row)
 
 
 @compiled
@@ -203,6 +238,8 @@ def out_of_tunnel(world: World, burst: Burst, i: np.uint64, now_s: np.uint64) ->
     row = row_of(world, address)
     if load8(row + _KIND_AT) == _NOT_POOL:
         return to_internet(world, burst, i, address)
+    if load8(row + _KIND_AT) == _SHARED:
+        row = row_of_set(world, row, inner_at, packet.DST_PORT_AT)
     if not world.hairpin or not is_alive(row, now_s):
         return False
     store8(burst.verdict + i, _HAIRPINNED)
@@ -268,6 +305,7 @@ def forward(
     frames = U(at.ctypes.data), U(length.ctypes.data), U(len(at))
     burst = Burst(*frames, *to_fixed_tuple(columns, _COLUMNS))
     group = Group(NONE, NONE, NONE, _NOBODY)
+    shared = load32(seen.shared)
     fetch(seen, burst, NONE)
     while group.end < burst.size:
         end = min(group.first + _GROUP, burst.size)
@@ -275,5 +313,7 @@ def forward(
         group = Group(group.first, end, group.left, group.only_port)
         admit(seen, burst, group, vlan)
         look_up(seen, burst, group)
+        if shared:
+            look_up_sets(seen, burst, group)
         group = finish(seen, burst, group, now_s)
     return group.left, group.only_port

@@ -103,6 +103,7 @@ def _add(part: Outcome, rows: Index, outcome: Outcome) -> None:
         outcome.sends.append(Send(send.port, rows[send.rows], send.at, send.length))
     outcome.gleaned += part.gleaned
     outcome.made += part.made
+    outcome.noted += part.noted
     outcome.late += part.late
     outcome.released += part.released
     outcome.ended += part.ended

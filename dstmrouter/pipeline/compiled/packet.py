@@ -57,6 +57,8 @@ _TOTAL_LEN_AT, _FRAGMENT_AT, _TTL_AT, _PROTOCOL_AT, _CHECKSUM_AT = (
 )
 TOS_AT, SRC_AT, DST_AT = (field_at(ipv4.HEADER, name) for name in ("tos", "src", "dst"))
 
+SRC_PORT_AT, DST_PORT_AT = V4_LEN, V4_LEN + U(2)
+
 V6_LEN: Final = U(ipv6.HEADER_LEN)
 V6_SRC_AT, V6_DST_AT = field_at(ipv6.HEADER, "src"), field_at(ipv6.HEADER, "dst")
 _TCP, _SYN = U(tcp.PROTOCOL), U(tcp.SYN)
@@ -137,6 +139,22 @@ def tunnelled_at(at: np.uint64, room: np.uint64, world: World) -> np.uint64:
         and is_normal(inner_at, payload_len)
     )
     return inner_at if normal else NONE
+
+
+@compiled
+def has_ports(at: np.uint64, world: World) -> Truth:
+    """Whether the normal packet at `at` is whole and of a protocol that begins with two ports."""
+    return (
+        load64(world.port_weights + load8(at + _PROTOCOL_AT) * WORD) != NONE
+        and load16(at + _FRAGMENT_AT) & _V4_FRAGMENT_BITS == NONE
+        and total_length(at) >= _V4_WITH_PORTS
+    )
+
+
+@compiled
+def port_at(at: np.uint64, place: np.uint64) -> np.uint64:
+    """The port at `place`, SRC_PORT_AT or DST_PORT_AT, of a packet that has ports."""
+    return load16_wire(at + place)
 
 
 @compiled

@@ -41,6 +41,7 @@ class World(NamedTuple):
     directory: np.uint64  # the binding table, as `dstmrouter.pipeline.bindings` describes it
     slots: np.uint64
     rows: np.uint64
+    shared: np.uint64  # 32 bits: how many addresses are shared
     hops: np.uint64  # as `dstmrouter.pipeline.hops`
     route_starts: np.uint64  # as `dstmrouter.pipeline.routes4`
     route_hops: np.uint64
@@ -101,6 +102,7 @@ class Views:
             address(bindings.directory),
             address(bindings.slots),
             address(bindings.rows),
+            address(bindings.shared),
             address(tables.hops.words),
             address(routes.starts),
             address(routes.hops),

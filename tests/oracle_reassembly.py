@@ -8,6 +8,7 @@ after the other.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from tests import oracle
 
 if TYPE_CHECKING:
     from tests.oracle import Fate
-    from tests.pipeline.worlds import World
+    from tests.pipeline.worlds import ReassemblySpec, World
 
 CHUNK, HEADROOM = 2048, 256
 KEPT, JOINED = "KEPT_FRAGMENT", "KEPT_JOINED"
@@ -69,18 +70,21 @@ def wrong(piece: Piece) -> str | None:
         return "DROP_PIECE_LENGTH"
     if piece.skip - 54 - 8 + piece.end > 65535:
         return "DROP_PIECE_END"
-    if piece.offset == 0:
-        follows, at = piece.follows, 0
-        for _ in range(4):
-            whole = follows == 60 and at + 8 <= len(piece.data)
-            if not whole or at + 8 + piece.data[at + 1] * 8 > len(piece.data):
-                break
-            follows, at = piece.data[at], at + 8 + piece.data[at + 1] * 8
-        if follows not in {4, 60}:
-            return "DROP_NOT_TUNNEL"
-        if follows == 60 or at + 20 > len(piece.data):
-            return "DROP_PIECE_CHAIN"
-    return "DROP_PIECE_LARGE" if piece.end > CHUNK else None
+    found = _chain(piece) if piece.offset == 0 else None
+    return found or ("DROP_PIECE_LARGE" if piece.end > CHUNK else None)
+
+
+def _chain(piece: Piece) -> str | None:
+    """A first piece has all headers, up to that of the IPv4 packet."""
+    follows, at = piece.follows, 0
+    for _ in range(4):
+        whole = follows == 60 and at + 8 <= len(piece.data)
+        if not whole or at + 8 + piece.data[at + 1] * 8 > len(piece.data):
+            break
+        follows, at = piece.data[at], at + 8 + piece.data[at + 1] * 8
+    if follows not in {4, 60}:
+        return "DROP_NOT_TUNNEL"
+    return "DROP_PIECE_CHAIN" if follows == 60 or at + 20 > len(piece.data) else None
 
 
 @dataclasses.dataclass
@@ -107,17 +111,9 @@ class Reassembly:
     def burst(self, frames: list[bytes], now_s: int) -> list[str]:
         """Verdicts of the frames of a burst that came by port 0."""
         self.now_s = now_s
-        verdicts: list[str] = []
-        useful: list[tuple[int, Piece]] = []
-        for number, frame in enumerate(frames):
-            verdict = oracle.fate(self.world, frame, 0, now_s).verdict
-            if verdict == "DROP_OUTER_FRAGMENT" and self._is_client(frame):
-                piece = parse(frame)
-                found = wrong(piece)
-                if found is None:
-                    useful.append((number, piece))
-                verdict = found or KEPT
-            verdicts.append(verdict)
+        judged = [self._judge(frame) for frame in frames]
+        verdicts = [verdict for verdict, _ in judged]
+        useful = [(n, piece) for n, (_, piece) in enumerate(judged) if piece is not None]
         for number, piece in list(useful):
             if piece.offset == 0 and not piece.more:
                 useful.remove((number, piece))
@@ -131,6 +127,15 @@ class Reassembly:
         for number, piece in useful:
             verdicts[number] = self._one(piece)
         return verdicts
+
+    def _judge(self, frame: bytes) -> tuple[str, Piece | None]:
+        """The verdict of a frame by itself, and the piece if it is of use."""
+        verdict = oracle.fate(self.world, frame, 0, self.now_s).verdict
+        if verdict != "DROP_OUTER_FRAGMENT" or not self._is_client(frame):
+            return verdict, None
+        piece = parse(frame)
+        found = wrong(piece)
+        return (found, None) if found else (KEPT, piece)
 
     def expire(self, now_s: int) -> None:
         limit = self.world.rules.reassembly.timeout_s
@@ -159,21 +164,13 @@ class Reassembly:
         pieces = [piece for _, piece in run]
         contiguous = all(
             before.end == after.offset and before.more
-            for before, after in zip(pieces, pieces[1:], strict=False)
+            for before, after in itertools.pairwise(pieces)
         )
         few = len(pieces) <= self.world.rules.reassembly.per_datagram
         return pieces[0].offset == 0 and not pieces[-1].more and contiguous and few
 
     def _one(self, piece: Piece) -> str:
-        limits = self.world.rules.reassembly
-        if piece.key not in self.waiting:
-            mine = [key for key in self.waiting if key[:16] == piece.key[:16]]
-            if len(mine) >= limits.per_client:
-                self._drop(mine[0], "DROP_PIECE_EVICTED")
-            while len(self.waiting) >= limits.frames:
-                self._drop(next(iter(self.waiting)), "DROP_PIECE_EVICTED")
-            self.waiting[piece.key] = Waiting(self.now_s)
-        waiting = self.waiting[piece.key]
+        waiting = self.waiting.get(piece.key) or self._admit(piece)
         if waiting.condemned:
             return waiting.condemned
         if any(p.place == piece.place and p.data == piece.data for p in waiting.pieces):
@@ -190,10 +187,23 @@ class Reassembly:
             if verdict != JOINED:
                 self.ended += [verdict] * (len(waiting.pieces) - 1)
             return verdict
-        while sum(len(w.pieces) for w in self.waiting.values()) > limits.frames:
+        while sum(len(w.pieces) for w in self.waiting.values()) > self._limits.frames:
             oldest = next(key for key, w in self.waiting.items() if w.pieces)
             self._drop(oldest, "DROP_PIECE_EVICTED")
         return KEPT
+
+    @property
+    def _limits(self) -> ReassemblySpec:
+        return self.world.rules.reassembly
+
+    def _admit(self, piece: Piece) -> Waiting:
+        mine = [key for key in self.waiting if key[:16] == piece.key[:16]]
+        if len(mine) >= self._limits.per_client:
+            self._drop(mine[0], "DROP_PIECE_EVICTED")
+        while len(self.waiting) >= self._limits.frames:
+            self._drop(next(iter(self.waiting)), "DROP_PIECE_EVICTED")
+        self.waiting[piece.key] = waiting = Waiting(self.now_s)
+        return waiting
 
     def _fault(self, waiting: Waiting, piece: Piece) -> str | None:
         """RFC 5722; a piece behind the end, or a second end, is an overlap, too."""

@@ -1,0 +1,154 @@
+"""What says whose a packet of a shared address is: a port, or the identifier of an ICMP message.
+
+Towards clients that is the destination port, from them the source port. ICMP echo messages have
+their identifier in its place, in both directions (RFC 7596 section 8.1, RFC 5508; rule R25). ICMP
+errors are keyed by the packet they quote, which went the other way: towards clients by its source
+port, from them by its destination port (RFC 5508 section 4.1, REQ-3 and REQ-4). Nothing else has a
+key.
+
+What is damaged would lead to a client by chance: the checksums of an ICMP message and of the IPv4
+header that it quotes must be right. Those of TCP and UDP are the business of the ends.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dstmrouter.pipeline import message_sum
+from dstmrouter.pipeline.bindings import RowKind
+from dstmrouter.wire import checksum, ipv4
+
+if TYPE_CHECKING:
+    from dstmrouter.pipeline.inner import Inner
+    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
+
+FINE: Final = RowKind.BOUND
+"""Among kinds: the packet has a key."""
+
+_HEAD: Final = np.dtype(
+    {
+        "names": ["type", "ident", "ports"],
+        "formats": ["u1", ">u2", "<u4"],
+        "offsets": [0, 4, 0],
+        "itemsize": 8,
+    }
+)
+"""The first octets behind an IPv4 header: of an ICMP message (RFC 792), or two ports."""
+_HEAD_LEN: Final = 8
+_PORTS_LEN: Final = 4
+_ERRORS: Final = (3, 4, 5, 11, 12)  # RFC 1122 section 3.2.2
+_QUERIES: Final = (ipv4.ICMP_ECHO_REPLY, ipv4.ICMP_ECHO_REQUEST)
+_OFFSET_BITS: Final = np.uint16(0xFF1F)  # of `fragment`, whose octets are not swapped
+_MORE: Final = np.uint16(0x0020)
+_WORDS: Final = np.arange(ipv4.MAX_HEADER_LEN // 4)
+
+
+def _marked(numbers: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    table = np.zeros(256, np.bool_)
+    table[list(numbers)] = True
+    return table
+
+
+HAS_PORTS: Final = _marked(ipv4.PROTOCOLS_WITH_PORTS)
+IS_ERROR: Final = _marked(_ERRORS)
+IS_QUERY: Final = _marked(_QUERIES)
+
+
+class Side(Enum):
+    """Which address of a packet is looked up."""
+
+    SRC = "src"  # it comes from a client
+    DST = "dst"  # it goes to a client
+
+
+class Keys(NamedTuple):
+    """Keys of n packets; where `why` is not FINE there is none, and `why` is the RowKind for it."""
+
+    port: npt.NDArray[np.int64]
+    why: npt.NDArray[np.uint8]
+
+
+def of(memory: FrameMemory, packets: Inner, side: Side) -> Keys:
+    """Keys of packets, whether R1 has been checked or not."""
+    header = packets.header
+    header_len = _header_len(header)
+    port = _port(header["ports"], side)
+    has_ports = HAS_PORTS.take(header["protocol"]) & (packets.total_len >= header_len + _PORTS_LEN)
+    why = np.where(has_ports, FINE, RowKind.NO_PORT).astype(np.uint8)
+    later = header["fragment"] & _OFFSET_BITS != 0
+    why[later] = RowKind.LATER_PIECE
+    icmp = np.flatnonzero((header["protocol"] == ipv4.PROTOCOL_ICMP) & ~later)
+    if len(icmp):
+        port[icmp], why[icmp] = _of_icmp(memory, packets.take(icmp), header_len[icmp], side)
+    return Keys(port, why)
+
+
+def _of_icmp(memory: FrameMemory, packets: Inner, header_len: Index, side: Side) -> Keys:
+    at, size = packets.at + header_len, packets.total_len - header_len
+    head = memory.read(at, _HEAD)
+    piece = packets.header["fragment"] & _MORE != 0  # of a message that is not all there
+    query = IS_QUERY.take(head["type"]) & (size >= _HEAD_LEN)
+    port = head["ident"].astype(np.int64)
+    why = np.where(query, FINE, RowKind.NO_PORT).astype(np.uint8)
+    errors = np.flatnonzero(IS_ERROR.take(head["type"]) & ~piece)
+    if len(errors):
+        quoted = at[errors] + _HEAD_LEN, size[errors] - _HEAD_LEN
+        ours = (packets.dst if side is Side.DST else packets.src)[errors]
+        port[errors], why[errors] = _of_quoted(memory, *quoted, ours, side)
+    summed = np.flatnonzero((why == FINE) & ~piece)
+    wrong = ~message_sum.right(memory, at[summed], size[summed])
+    why[summed[wrong]] = RowKind.DAMAGED
+    return Keys(port, why)
+
+
+def _of_quoted(
+    memory: FrameMemory,
+    at: Index,
+    room: npt.NDArray[np.int64],
+    ours: npt.NDArray[np.uint32],
+    side: Side,
+) -> Keys:
+    """Keys of packets that ICMP errors quote at `at`, up to `room` octets; `ours` is the client."""
+    header = memory.read(at, ipv4.PACKET)
+    header_len = _header_len(header)
+    head = memory.read(at + header_len, _HEAD)
+    was, opposite = ("src", Side.SRC) if side is Side.DST else ("dst", Side.DST)
+    whole = (
+        (header["version_ihl"] >> 4 == 4)
+        & (header_len >= ipv4.HEADER_LEN)
+        & (room >= header_len + _HEAD_LEN)
+    )
+    query = (header["protocol"] == ipv4.PROTOCOL_ICMP) & IS_QUERY.take(head["type"])
+    known = (
+        whole
+        & (HAS_PORTS.take(header["protocol"]) | query)
+        & (header["fragment"] & _OFFSET_BITS == 0)
+        & (header[was] == ours)
+    )
+    port = np.where(query, head["ident"], _port(head["ports"], opposite)).astype(np.int64)
+    why = np.where(known, FINE, RowKind.NO_PORT).astype(np.uint8)
+    why[known & _bad_sum(memory, at, header_len)] = RowKind.DAMAGED
+    return Keys(port, why)
+
+
+def _bad_sum(memory: FrameMemory, at: Index, header_len: Index) -> npt.NDArray[np.bool_]:
+    """Which IPv4 headers, options included, have a wrong checksum."""
+    words = memory.records(ipv4.MAX_HEADER_LEN)[at].view("<u4").reshape(-1, len(_WORDS))
+    covered = np.where(header_len[:, None] // 4 > _WORDS, words, 0)
+    bad: npt.NDArray[np.bool_] = checksum.row_sums(covered) != 0
+    return bad
+
+
+def _header_len(header: Records) -> Index:
+    octets: Index = (header["version_ihl"] & 0xF).astype(np.intp) * 4
+    return octets
+
+
+def _port(ports: npt.NDArray[np.uint32], side: Side) -> npt.NDArray[np.int64]:
+    """One of the two ports that stand in sequence, octets not swapped."""
+    both = ports.byteswap().astype(np.int64)
+    return both >> 16 if side is Side.SRC else both & 0xFFFF
