@@ -5,8 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.complete
 PERF := pipeline bindings leases wire
 COVERAGE_MIN := 85
-# Half as many tests again as there are cores: most of the time many wait for timers and programs.
-JOBS := $(shell echo $$(($$(nproc) + ($$(nproc) + 1) / 2)))
+JOBS := auto
 # Byte code that was not kept would be made at every start of a program, and tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
 

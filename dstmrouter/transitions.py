@@ -12,6 +12,16 @@ StateT = TypeVar("StateT", bound=Enum)
 InputT = TypeVar("InputT", bound=Enum)
 
 
+class Word(Enum):
+    """A member of a table's alphabet.
+
+    There is one object for each, so that is what is hashed; Enum hashes names, in Python, at every
+    look-up.
+    """
+
+    __hash__ = object.__hash__
+
+
 class TransitionError(AssertionError):
     """A step that the table does not have: a mistake of the caller, and nothing was changed."""
 

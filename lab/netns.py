@@ -14,6 +14,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -248,4 +249,5 @@ def remove_leftovers() -> list[str]:
 
 def interfaces(space: Namespace) -> Sequence[str]:
     """Names of the interfaces in a namespace."""
-    return [line.split()[0].partition("@")[0] for line in space.ip("-br", "link").splitlines()]
+    with space.entered():
+        return [name for _, name in socket.if_nameindex()]

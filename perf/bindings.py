@@ -19,18 +19,14 @@ import contextlib
 import dataclasses
 import time
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from lab.netns import wait_until
-from perf.changes import Background, Changes, publish, push
+from perf.changes import Background, Changes, Work, publish, push
 from perf.figures import Figure, show
 from perf.gateway import POOL, Gateway, RouterProcess, memory_octets, settle_in, unix_time
 from perf.leaseserver import fill_store, serving
 from perf.wire import Forwarder, Options, Way, Ways, check, load
-
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable
 
 SMALL_POOL: Final = IPv4Network("10.0.0.0/24")
 DELTAS: Final = (1_000, 10_000)
@@ -143,9 +139,7 @@ class Bench:
         """The router as the generator's bench sees it."""
         return Forwarder("dstm-router", self.router.worker_pid(), routes=True)
 
-    def forward_while(
-        self, how: str, rate: float | None, work: Callable[[threading.Event], int]
-    ) -> None:
+    def forward_while(self, how: str, rate: float | None, work: Work) -> None:
         """Forward while `work` changes bindings."""
         name = f"{how}, {'as fast as it goes' if rate is None else 'paced'}"
         with Background(work) as changing:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -51,12 +51,12 @@ class Changes:
         self._delta = delta
         self._turn, self._at = 1, 0
         self._gap_s = 0.0 if rate is None else 1 / rate
-        self._due = time.monotonic()
+        self._due = float("inf")  # until somebody asks when the first are
 
     def wait_s(self) -> float:
         """Seconds until the next changes are due; what is late is not made up for."""
         now = time.monotonic()
-        self._due = max(self._due, now - LATE_S)
+        self._due = now if self._due == float("inf") else max(self._due, now - LATE_S)
         return max(0.0, self._due - now)
 
     def next(self) -> BindingColumns:
@@ -76,41 +76,59 @@ class Changes:
 
 
 class Background:
-    """Makes changes in a thread while the block runs; then `rate` is changes/s."""
+    """Makes changes in a thread while the block runs; then `rate` is changes/s.
 
-    def __init__(self, work: Callable[[threading.Event], int]) -> None:
+    `work` calls `begin` when it is connected, and returns how many it has made when `stop` is set.
+    Neither the block nor the time begins before that.
+    """
+
+    def __init__(self, work: Work) -> None:
         self.rate = 0.0
-        self._stop = threading.Event()
+        self.stop = threading.Event()
+        self._begun = threading.Event()
+        self._began = 0.0
         self._work = work
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
 
+    def begin(self) -> None:
+        """The first change comes now."""
+        self._began = time.monotonic()
+        self._begun.set()
+
     def _run(self) -> None:
-        start = time.monotonic()
         try:
-            self.rate = self._work(self._stop) / (time.monotonic() - start)
+            self.rate = self._work(self) / (time.monotonic() - self._began)
         except BaseException as error:
             self._error = error
             raise
+        finally:
+            self._begun.set()
 
     def __enter__(self) -> Background:
         self._thread.start()
+        self._begun.wait()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        self.stop.set()
         self._thread.join()
         if self._error is not None:
             raise self._error
 
 
-def push(endpoint: str, changes: Changes) -> Callable[[threading.Event], int]:
+Work: TypeAlias = "Callable[[Background], int]"
+"""What changes bindings until it is told to stop."""
+
+
+def push(endpoint: str, changes: Changes) -> Work:
     """Push to the router, one set after the other."""
 
-    def work(stop: threading.Event) -> int:
+    def work(background: Background) -> int:
         done = 0
         with LeasePusher(endpoint, source=SOURCE) as pusher:
-            while not stop.wait(changes.wait_s()):
+            background.begin()
+            while not background.stop.wait(changes.wait_s()):
                 result = pusher.put(changes.next())
                 assert not result.refused, result
                 done += result.applied
@@ -119,10 +137,10 @@ def push(endpoint: str, changes: Changes) -> Callable[[threading.Event], int]:
     return work
 
 
-def publish(directory: Path, changes: Changes) -> Callable[[threading.Event], int]:
+def publish(directory: Path, changes: Changes) -> Work:
     """Be a server: publish on the feed that the router follows, at most one set unacknowledged."""
 
-    async def run(stop: threading.Event) -> int:
+    async def run(background: Background) -> int:
         control = ControlServer(f"ipc://{directory}/feed-control", curve=None, handlers={})
         feed = FeedPublisher(
             epoch=os.urandom(EPOCH_OCTETS),
@@ -135,14 +153,15 @@ def publish(directory: Path, changes: Changes) -> Callable[[threading.Event], in
         async with asyncio.TaskGroup() as tasks:
             served = [tasks.create_task(control.run()), tasks.create_task(feed.run())]
             await _acknowledged(feed, feed.generation)
-            done = await _publish_all(feed, changes, stop)
+            background.begin()
+            done = await _publish_all(feed, changes, background.stop)
             for task in served:
                 task.cancel()
         feed.close()
         control.close()
         return done
 
-    return lambda stop: asyncio.run(run(stop))
+    return lambda background: asyncio.run(run(background))
 
 
 async def _publish_all(feed: FeedPublisher, changes: Changes, stop: threading.Event) -> int:

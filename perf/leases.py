@@ -7,6 +7,7 @@
   a time. Nothing counts before it is on disk. The server has one CPU and the clients have another.
 - CPU: what the server's process takes for each, in user and system mode. Its inverse is the rate
   that one CPU can do when nobody else is in the way. Clients' CPU: the same of those who ask.
+- stores: SQLite, then the same with PostgreSQL, whose processes are not in the server's CPU.
 - many leases: memory of the server, less that with none, and how long it takes from its start until
   it serves.
 - fsync: what the disk takes to make one page durable.
@@ -36,9 +37,10 @@ from perf.figures import Figure, show
 from perf.gateway import TEP6, WORKER_CPU, cpu_seconds, memory_octets, settle_in
 from perf.leaseclients import WAYS, Orders, Round
 from perf.leaseserver import fill_store, serving
+from perf.leasestores import STORES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from perf.leaseserver import ServerProcess
 
@@ -47,10 +49,6 @@ SMALL_POOL: Final = IPv4Network("10.0.0.0/24")
 PROCESSES: Final = 2  # of clients
 SETTLED_S: Final = 30.0
 PAGE: Final = bytes(4096)
-STORES: Final[dict[str, Callable[[Path], str]]] = {
-    "sqlite": lambda path: f'[store]\npath = "{path}"\n',
-}
-"""Sections of the configuration by kind of store; each call names a store of its own."""
 
 CLIENT_SECTIONS: Final = """\
 [tsp]
@@ -77,7 +75,7 @@ class Plan:
     clients: int = 2_000
     at_once: int = 48  # the control socket takes no more than 64 calls
     leases: int = 100_000
-    store: str = "sqlite"
+    stores: tuple[str, ...] = (*STORES,)
     ways: tuple[str, ...] = WAYS
 
 
@@ -217,14 +215,16 @@ def measure_clients(place: Site, plan: Plan, results: Results) -> None:
     """Every protocol in turn, each with clients that the server has never seen."""
     numbers = itertools.count(0, plan.clients)
     sections = CLIENT_SECTIONS.format(place.certificate)
-    for run in range(plan.runs):
-        store = STORES[plan.store](place.directory / f"clients-{run}.sqlite")
-        with serving(place, store, POOL, sections) as server:
-            for way in plan.ways:
-                crowds = Crowds(place, server, way, plan, next(numbers))
-                for what in ("obtain", "renew", "release"):
-                    crowds.measure(what, way, results)
-                crowds.end()
+    for kind in plan.stores:
+        with STORES[kind](place.directory) as new_store:
+            for run in range(plan.runs):
+                with serving(place, new_store(f"clients-{run}"), POOL, sections) as server:
+                    for way in plan.ways:
+                        crowds = Crowds(place, server, way, plan, next(numbers))
+                        name = way if kind == "sqlite" else f"{kind} {way}"
+                        for what in ("obtain", "renew", "release"):
+                            crowds.measure(what, name, results)
+                        crowds.end()
 
 
 # Many leases --------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def measure(plan: Plan) -> list[Figure]:
     with site() as place:
         measure_disk(place, plan, results)
         measure_clients(place, plan, results)
-        if plan.store == "sqlite":  # only these can be filled from here
+        if "sqlite" in plan.stores:  # only these can be filled from here
             measure_many(place, plan, results)
     return results.figures()
 
@@ -275,7 +275,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=2_000, help="of a run (default 2,000)")
     parser.add_argument("--at-once", type=int, default=48, help="of these (default 48)")
     parser.add_argument("--leases", type=int, default=100_000, help="in store (default 100,000)")
-    parser.add_argument("--store", choices=[*STORES], default="sqlite", help="(default sqlite)")
+    parser.add_argument("--store", choices=[*STORES], help="only this store (default: all)")
     parser.add_argument("--way", choices=WAYS, help="only this protocol (default: all)")
     parser.add_argument("--quick", action="store_true", help="one short run, few clients")
     args = parser.parse_args()
@@ -285,7 +285,7 @@ def main() -> None:
         clients=100 if args.quick else args.clients,
         at_once=args.at_once,
         leases=1_000 if args.quick else args.leases,
-        store=args.store,
+        stores=(*STORES,) if args.store is None else (args.store,),
         ways=WAYS if args.way is None else (args.way,),
     )
     show("leases", measure(plan), as_json=args.json)

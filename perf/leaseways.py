@@ -90,7 +90,7 @@ class Stream(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Fail who waits."""
-        if self._answer is not None:
+        if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error or ConnectionResetError("closed by the server"))
 
     @staticmethod

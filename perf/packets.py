@@ -46,6 +46,16 @@ def inner_packets(
     return packets
 
 
+def scatter_sources(frames: Matrix, rng: np.random.Generator) -> None:
+    """Give untagged IPv4 frames sources at random, 16.0.0.0 to 95.255.255.255."""
+    packets = np.ascontiguousarray(frames[:, ether.HEADER_LEN :][:, : ipv4.HEADER_LEN])
+    header = packets.view(ipv4.HEADER).reshape(-1)
+    header["src"] = rng.integers(16 << 24, 96 << 24, len(frames))
+    header["checksum"] = 0
+    header["checksum"] = checksum.of_rows(packets.view("<u4")).view(">u2")
+    frames[:, ether.HEADER_LEN : ether.HEADER_LEN + ipv4.HEADER_LEN] = packets
+
+
 def _with_link(packets: Matrix, ethertype: int) -> Matrix:
     frames = np.zeros((len(packets), ether.HEADER_LEN + packets.shape[1]), np.uint8)
     frames[:, ether.HEADER_LEN :] = packets

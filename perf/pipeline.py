@@ -5,6 +5,10 @@
 Frames lie in frame memory as AF_XDP leaves them. A run walks over all frames in bursts, as a worker
 does; before each run the frames are laid out afresh, because forwarding changes them. Only the
 walk is timed. Nothing is sent: what a port costs is measured by `perf.wire`.
+
+"unbound" is a flood from all over the Internet to addresses that nobody holds, with ICMP errors on
+and their default limits: 1,000 host unreachable a second are made, and the others counted. "One
+source" has 10 a second, and the limit of the prefix to be asked about each packet.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from perf.figures import Figure, show
 from perf.holdings import Holdings
-from perf.packets import decap_frames, encap_frames
+from perf.packets import decap_frames, encap_frames, scatter_sources
 
 if TYPE_CHECKING:
     from dstmrouter.daemon.engine import Steps
@@ -40,9 +44,10 @@ TEP6: Final = IPv6Address("2001:db8:ffff::1")
 RULES: Final = TunnelRules(tep6=(TEP6,), tep4=IPv4Address("192.0.2.1"))
 BURSTS: Final = (1, 16, 64, 256, 1024)
 BINDINGS: Final = (1, 65_536, 1_000_000)
-
-
+SPARE: Final = 1024  # frames for packets that the pipeline makes
 SETS: Final = ", port sets"
+UNBOUND: Final = "unbound"
+ONE_SOURCE: Final = UNBOUND + ", one source"
 
 
 class Work(NamedTuple):
@@ -63,7 +68,7 @@ class Work(NamedTuple):
 WORKS: Final = tuple(
     Work(name, engine)
     for engine in (CompiledForwarder.engine, Forwarder.engine)
-    for name in ("encap", "decap", "encap" + SETS, "decap" + SETS)
+    for name in ("encap", "decap", "encap" + SETS, "decap" + SETS, UNBOUND, ONE_SOURCE)
 )
 
 
@@ -85,30 +90,41 @@ class Bench:
     """One kind of work on one set of frames."""
 
     def __init__(self, tables: Tables, work: Work, holdings: Holdings, inner_len: int) -> None:
-        self._umem = Umem(FRAMES)
+        self._umem = Umem(FRAMES + SPARE)
+        self._umem.pool.take(FRAMES)  # the first ones, which the packets lie in
         memory = self._umem.memory
         self._forwarder: Steps = Forwarder(FrameMemory(memory), tables, RULES, self._umem.pool)
         if work.engine == CompiledForwarder.engine:
             self._forwarder = CompiledForwarder(memory, tables, RULES, self._forwarder)
         self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
         rng = np.random.default_rng(7)
-        clients = rng.integers(0, holdings.count, FRAMES, dtype=np.uint32)
+        unbound = work.name.startswith(UNBOUND)
+        numbers = (holdings.count, POOL.num_addresses) if unbound else (0, holdings.count)
+        clients = rng.integers(*numbers, FRAMES, dtype=np.uint32)
         ipv4, ports = holdings.ipv4(clients), holdings.ports(clients, rng)
-        encap = work.name.startswith("encap")
-        if encap:
-            self._packets = encap_frames(ipv4, ports, inner_len, rng)
-        else:
+        decap = work.name.startswith("decap")
+        if decap:
             client6 = holdings.client6(clients)
             self._packets = decap_frames(ipv4, ports, client6, TEP6, inner_len, rng)
-        self._port = 0 if encap else 1
-        self._expected = Verdict.ENCAPSULATED if encap else Verdict.DECAPSULATED
+        else:
+            self._packets = encap_frames(ipv4, ports, inner_len, rng)
+        if work.name == UNBOUND:
+            scatter_sources(self._packets, rng)
+        self._expected = Verdict.DECAPSULATED if decap else Verdict.ENCAPSULATED
+        if unbound:
+            self._expected = Verdict.DROP_NO_BINDING
+        self._port = 1 if decap else 0
+        self._started = time.monotonic()
         order = rng.permutation(FRAMES).astype(np.intp)  # as frames come out of a busy pool
         self._at = order * self._umem.chunk_size + XDP_PACKET_HEADROOM
         self._length = np.full(FRAMES, self._packets.shape[1], np.int64)
 
+    def _clock(self) -> int:
+        return int(time.monotonic() - self._started)
+
     def lay_out(self) -> None:
         """Put the packets into the frames as they arrive."""
-        frames = self._umem.octets.reshape(FRAMES, -1)
+        frames = self._umem.octets.reshape(FRAMES + SPARE, -1)[:FRAMES]
         end = XDP_PACKET_HEADROOM + self._packets.shape[1]
         frames[:, XDP_PACKET_HEADROOM:end] = self._packets
 
@@ -121,8 +137,11 @@ class Bench:
         for first in range(0, frames, burst):
             at = self._at[first : first + burst]
             length = self._length[first : first + burst]
-            outcome = self._forwarder.process(at, length, self._port, 1)
+            outcome = self._forwarder.process(at, length, self._port, self._clock())
             self._counters.count(0, outcome.verdicts, length)
+            for made in outcome.made:
+                self._counters.count(0, made.verdicts, made.length)
+                self._umem.pool.give(made.at.astype(np.uint64))
         elapsed = time.process_time_ns() - start
         done = int(self._counters.totals()[0, self._expected]) - before
         assert done == frames, f"{done} of {frames} packets forwarded"

@@ -12,8 +12,8 @@ import zmq
 import zmq.asyncio
 from hypothesis import HealthCheck, settings
 
+from lab import postgres as postgresql
 from lab import uml
-from tests import postgres as postgresql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

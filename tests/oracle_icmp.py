@@ -9,11 +9,11 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
-from tests import oracle
+from tests import oracle, oracle_ports
 from tests.oracle import Fate
 
 if TYPE_CHECKING:
-    from tests.pipeline.worlds import World
+    from tests.pipeline.worlds import BindingSpec, World
 
 QUESTIONS: Final = {0, 8, 9, 10, 13, 14, 15, 16, 17, 18, 42, 43}
 BAD, NOTED, PASSED_ON = "DROP_ICMPV6_BAD", "DROP_ICMPV6_NOTED", "DROP_ICMPV6"
@@ -30,7 +30,7 @@ def fate(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, list[
         return became, []
     if became.verdict == PASSED_ON:
         return _icmpv6(world, frame, port, now_s)
-    if became.verdict in {"DROP_SPOOF_ADDRESS", "DROP_SPOOF_CLIENT"}:
+    if became.verdict in {"DROP_SPOOF_ADDRESS", "DROP_SPOOF_CLIENT", "DROP_SPOOF_PORT"}:
         return became, _spoofed(world, frame, port)
     return became, _refused(world, frame, port, now_s, became.verdict)
 
@@ -53,8 +53,11 @@ def _refused(world: World, frame: bytes, port: int, now_s: int, verdict: str) ->
     return _error(world, (sent, kind, code, rest), octets, now_s)
 
 
-def _no_binding(world: World, _dst: IPv4Address, _octets: bytes) -> tuple[str, int, int, int]:
-    return "SENT_HOST_UNREACHABLE" if world.icmp.host_unreachable else "", 3, 1, 0
+def _no_binding(world: World, dst: IPv4Address, octets: bytes) -> tuple[str, int, int, int]:
+    """RFC 7596 8.1: ICMP messages to shared addresses that are nobody's are dropped silently."""
+    silent = octets[9] == 1 and dst in world.shared
+    told = world.icmp.host_unreachable and not silent
+    return "SENT_HOST_UNREACHABLE" if told else "", 3, 1, 0
 
 
 def _hairpin_off(world: World, _dst: IPv4Address, _octets: bytes) -> tuple[str, int, int, int]:
@@ -177,12 +180,23 @@ def _quoted(world: World, quoted: bytes, now_s: int) -> tuple[int, bytes]:
     _believe(next_header == 4 and len(body) >= 20)
     header_len, total_len = (body[0] & 15) * 4, int.from_bytes(body[2:4], "big")
     _believe(body[0] >> 4 == 4 and 20 <= header_len <= min(total_len, len(body) - 8))
-    holder = world.bindings.get(IPv4Address(body[16:20]))
+    holder = _holder(world, body[:total_len], cut=total_len > len(body))
     if holder is None or holder.expires <= now_s:
         raise NotOursError
     _believe(quoted[8:24] == world.rules.tep6[holder.tep].packed)
     _believe(quoted[24:40] == holder.client6.packed)
     return len(quoted) - len(body), body[:total_len]
+
+
+def _holder(world: World, packet: bytes, *, cut: bool) -> BindingSpec | None:
+    """Who holds its destination; of messages that were cut the checksum cannot be told."""
+    dst = IPv4Address(packet[16:20])
+    if dst not in world.shared:
+        return world.bindings.get(dst)
+    if cut:
+        packet = packet[:6] + bytes([packet[6] | 0x20]) + packet[7:]
+    key = oracle_ports.key(packet, towards_client=True)
+    return None if isinstance(key, str) else oracle_ports.holder(world.shared[dst], key)
 
 
 def _believe(condition: object) -> None:

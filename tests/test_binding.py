@@ -15,6 +15,8 @@ from dstmrouter.binding import (
     address6,
     concatenate,
     full_address_columns,
+    text6,
+    told6,
     words6,
 )
 
@@ -95,3 +97,10 @@ def test_sets_with_different_tep6_are_not_joined() -> None:
         concatenate([columns(), columns(tep6=(TEP6, CLIENTS[3]))])
     with pytest.raises(AssertionError, match="nothing to join"):
         concatenate([])
+
+
+def test_addresses_as_peers_write_them() -> None:
+    assert told6("2001:DB8::0:1") == told6("2001:db8::1") == IPv6Address("2001:db8::1")
+    assert text6(IPv6Address("2001:db8::1")) == "2001:db8::1"
+    with pytest.raises(ValueError, match="At least 3 parts"):
+        told6("nonsense")

@@ -70,3 +70,11 @@ def test_counters_hold_more_than_32_bits() -> None:
     count(ours, 0, [(5, 1)])
     count(ours, 0, [(5, 1), (6, 1)])
     assert ours.totals()[1, 5] == (1 << 40) + 1
+
+
+def test_what_is_counted_in_one_go_is_added() -> None:
+    ours = counters(2)
+    count(ours, 1, [(3, 60), (4, 70)])
+    ours.add(1, 3, 5, 600)
+    assert ours.totals()[:, 3].tolist() == [6, 660]
+    assert ours.totals()[:, 4].tolist() == [1, 70]

@@ -9,7 +9,7 @@ import pytest
 
 from dstmrouter.daemon.datagram_socket import DatagramTally
 from dstmrouter.daemon.rpc_tally import RpcTally
-from dstmrouter.daemon.stream_listener import StreamTally
+from dstmrouter.daemon.stream_connection import StreamTally
 from dstmrouter.daemon.tsp_tally import TspTally
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.protocols.dstm_rpc import Stat

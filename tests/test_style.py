@@ -24,6 +24,7 @@ TESTED_IN: Final[dict[str, str]] = {
     "dstmrouter/daemon/server_clients.py": "tests/daemon/test_server_rpc.py",
     "dstmrouter/errors.py": "tests/config/test_load.py",
     "dstmrouter/io/port.py": "tests/io/test_memport.py",
+    "dstmrouter/pipeline/surroundings.py": "tests/pipeline/test_icmp_steps.py",
     "lab/demo_acts.py": "tests/lab/test_demo.py",
     "lab/demo_daemons.py": "tests/lab/test_demo.py",
     "lab/demo_leases.py": "tests/lab/test_demo.py",

@@ -4,7 +4,7 @@ from enum import Enum
 
 import pytest
 
-from dstmrouter.transitions import TransitionError, next_state
+from dstmrouter.transitions import TransitionError, Word, next_state
 
 
 class Door(Enum):
@@ -22,6 +22,17 @@ TABLE = {(Door.OPEN, Push.IN): Door.SHUT, (Door.SHUT, Push.OUT): Door.OPEN}
 
 def test_the_table_says_where() -> None:
     assert next_state(TABLE, Door.OPEN, Push.IN) is Door.SHUT
+
+
+class Light(Word):
+    RED = 1
+    GREEN = 2
+
+
+def test_words_are_hashed_as_objects() -> None:
+    assert {Light.RED: "stop", Light.GREEN: "go"}[Light(2)] == "go"
+    assert hash(Light.RED) == object.__hash__(Light.RED)
+    assert Light["RED"] is Light.RED
 
 
 def test_what_is_not_in_the_table_names_both() -> None:

@@ -16,6 +16,7 @@ gsasl:gsasl
 insmod:kmod
 ip:iproute2
 linux.uml:user-mode-linux
+nft:nftables
 openssl:openssl
 ping:iputils-ping
 rpcbind:rpcbind
@@ -23,6 +24,7 @@ rpcgen:rpcsvc-proto
 sysctl:procps
 systemd-analyze:systemd
 tcpdump:tcpdump
+traceroute:traceroute
 '
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
@@ -13,17 +14,31 @@ from dstmrouter.cli.client_view import show_status
 from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.daemon import client
-from dstmrouter.daemon.dti_link import BACKENDS
+from dstmrouter.daemon.dti_link import BACKENDS, load_for
 from dstmrouter.dti.state import RUN_DIR
 from dstmrouter.dti.tunnel import MTU_DEFAULT, Tunnel, check_name
 from dstmrouter.errors import ConfigError
+from dstmrouter.protocols.granted import PortSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dstmrouter.dti.tunnel import Kind
+
 T = TypeVar("T")
+FOR_STATIC: Final = "--client4, --client6, --tep6 and --port-set are for --static"
 OWN_OPTIONS: Final = frozenset({"--help", "--version"})
 DEFAULT_CONFIG: Final = Path("/etc/dstm/client.toml")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How to start, wherever the lease comes from."""
+
+    check_only: bool
+    verbose: bool
+    load: bool  # the kernel module of the tunnel
+
 
 app = typer.Typer(
     name="dstm-client",
@@ -51,8 +66,17 @@ def _prefix(text: str) -> IPv4Network:
     return IPv4Network("0.0.0.0/0" if text == "default" else text)
 
 
+def _port_set_of(text: str) -> PortSet:
+    offset, length, psid = (int(word) for word in text.split("/"))
+    ports = PortSet(psid_offset=offset, psid_len=length, psid=psid)
+    if ports.fault is not None:
+        raise ValueError(ports.fault)
+    return ports
+
+
 _ipv4 = _address(IPv4Address, "IPv4 address")
 _ipv6 = _address(IPv6Address, "IPv6 address")
+_port_set = _address(_port_set_of, "port-set like 6/8/52: bits of offset, bits of PSID, PSID")
 _route = _address(_prefix, "prefix like 192.0.2.0/24 without host bits, or `default`")
 
 Client4 = Annotated[IPv4Address | None, typer.Option(parser=_ipv4, help="the leased IPv4 address")]
@@ -64,6 +88,15 @@ Tep6 = Annotated[
 ]
 Tep4 = Annotated[
     IPv4Address | None, typer.Option(parser=_ipv4, help="the gateway's IPv4 address, as the peer")
+]
+Ports = Annotated[
+    PortSet | None,
+    typer.Option(
+        "--port-set",
+        parser=_port_set,
+        metavar="OFFSET/LENGTH/PSID",
+        help="the share of client4's ports that is ours (RFC 7597); the rest is translated to it",
+    ),
 ]
 Config = Annotated[
     Path | None,
@@ -93,6 +126,9 @@ Routes = Annotated[
 EncapLimit = Annotated[
     bool, typer.Option("--encap-limit", help="ip6tnl: send the encapsulation limit option")
 ]
+Load = Annotated[
+    bool, typer.Option("--load", "-load", help="load ip6_tunnel first, if this kernel has it")
+]
 RunDir = Annotated[Path, typer.Option(help="where running clients keep state and counters")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object, for scripts")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="log every step")]
@@ -102,7 +138,6 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="log every step")
 @app.command("check-config", help="Check what `run` would be told, and say what it would do.")
 def run(
     ctx: typer.Context,
-    *,
     config: Config = None,
     args: LegacyArgs = None,
     static: Static = False,
@@ -110,6 +145,7 @@ def run(
     client6: Client6 = None,
     tep6: Tep6 = None,
     tep4: Tep4 = None,
+    port_set: Ports = None,
     interface: Interface = None,
     dti_name: Name = "dti0",
     backend: Backend = "auto",
@@ -117,16 +153,15 @@ def run(
     route: Routes = None,
     encap_limit: EncapLimit = False,
     run_dir: RunDir = RUN_DIR,
+    load: Load = False,
     verbose: Verbose = False,
 ) -> None:
     """Lease an address as a file says, or make the tunnel that options say (`--static`)."""
-    check_only = ctx.command.name == "check-config"
+    start = Start(check_only=ctx.command.name == "check-config", verbose=verbose, load=load)
     if not static:
-        if client4 or client6 or tep6:
-            raise ConfigError("--client4, --client6 and --tep6 are for --static")
-        return _run_leased(config, args, check_only=check_only, verbose=verbose)
-    if config is not None or args is not None:
-        raise ConfigError("--static takes its lease from options, not from a file")
+        _refuse(FOR_STATIC, client4, client6, tep6, port_set)
+        return _run_leased(config, args, start)
+    _refuse("--static takes its lease from options, not from a file", config, args)
     if client4 is None or client6 is None or tep6 is None:
         raise ConfigError("--static: expected --client4, --client6 and --tep6 as well")
     tunnel = Tunnel(
@@ -139,27 +174,34 @@ def run(
         mtu=mtu,
         encap_limit=encap_limit,
         routes=tuple(dict.fromkeys(route or ())),
+        port_set=port_set,
     )
-    return _run_static(tunnel, backend, run_dir, check_only=check_only, verbose=verbose)
+    return _run_static(tunnel, BACKENDS[backend], run_dir, start)
 
 
-def _run_leased(config: Path | None, args: Path | None, *, check_only: bool, verbose: bool) -> None:
+def _refuse(why: str, *given: object) -> None:
+    """Refuse options of the other way to have a lease."""
+    if any(option is not None for option in given):
+        raise ConfigError(why)
+
+
+def _run_leased(config: Path | None, args: Path | None, start: Start) -> None:
     from dstmrouter.cli.client_lease import lease_as_configured  # what static ones do without
 
     if config is not None and args is not None:
         raise ConfigError("expected --config or --args, not both")
-    lease_as_configured(config or DEFAULT_CONFIG, args, check_only=check_only, verbose=verbose)
+    lease_as_configured(config or DEFAULT_CONFIG, args, start)
 
 
-def _run_static(
-    tunnel: Tunnel, backend: str, run_dir: Path, *, check_only: bool, verbose: bool
-) -> None:
-    log_to_stderr("debug" if verbose else "info", "console")
-    if check_only:
-        for step in client.rehearse(tunnel, BACKENDS[backend], run_dir):
+def _run_static(tunnel: Tunnel, kinds: Sequence[Kind], run_dir: Path, start: Start) -> None:
+    log_to_stderr("debug" if start.verbose else "info", "console")
+    if start.check_only:
+        for step in client.rehearse(tunnel, kinds, run_dir):
             typer.echo(step)
-    else:
-        client.run(tunnel, BACKENDS[backend], run_dir)
+        return
+    if start.load:
+        load_for(kinds)
+    client.run(tunnel, kinds, run_dir)
 
 
 @app.command()

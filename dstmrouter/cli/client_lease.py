@@ -12,23 +12,27 @@ from dstmrouter.config.legacy_document import load_legacy_client
 from dstmrouter.config.load import load_client
 from dstmrouter.daemon import client_daemon
 from dstmrouter.daemon.client_sources import Sources
+from dstmrouter.daemon.dti_link import kinds_of, load_for
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dstmrouter.cli.client import Start
     from dstmrouter.config.client import ClientConfig, ClientSection
 
 
-def lease_as_configured(file: Path, args: Path | None, *, check_only: bool, verbose: bool) -> None:
+def lease_as_configured(file: Path, args: Path | None, start: Start) -> None:
     """Lease until told to stop; or only check the file, and those that it names.
 
     `args` is ENST's file, which stands for `file`.
     """
     config = load_client(file) if args is None else load_legacy_client(args)
-    if check_only:
+    if start.check_only:
         _describe(args or file, config)
         return
-    _log_as(config.client, verbose=verbose)
+    _log_as(config.client, verbose=start.verbose)
+    if start.load:
+        load_for(kinds_of(config.tunnel.backend, on_demand=config.client.mode == "demand"))
     asyncio.run(client_daemon.lease(config))
 
 

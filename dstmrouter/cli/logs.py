@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 import structlog
 
@@ -12,6 +13,14 @@ from dstmrouter.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_ENCODER: Final = json.JSONEncoder(default=repr)
+
+
+def _as_json(event: object, **_: object) -> str:
+    """An event as JSON; `json.dumps` would make an encoder for each."""
+    return _ENCODER.encode(event)
 
 
 def log_to_stderr(level: str, form: Literal["console", "json"]) -> None:
@@ -32,7 +41,7 @@ def log_to_file(path: Path, level: str, form: Literal["console", "json"]) -> Tex
 def _log_to(file: TextIO, level: str, form: Literal["console", "json"]) -> None:
     renderer: structlog.typing.Processor
     if form == "json":
-        renderer = structlog.processors.JSONRenderer()
+        renderer = structlog.processors.JSONRenderer(_as_json)
     else:
         renderer = structlog.dev.ConsoleRenderer(colors=file.isatty())
     structlog.configure(
@@ -47,6 +56,6 @@ def _log_to(file: TextIO, level: str, form: Literal["console", "json"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.PrintLoggerFactory(file),
+        logger_factory=structlog.WriteLoggerFactory(file),
         cache_logger_on_first_use=True,
     )

@@ -15,6 +15,7 @@ from dstmrouter.config.fields import (
     MssClamp,
     Name,
     Prefix4,
+    Prefix6,
     Range4,
     Unicast4,
     Vlan,
@@ -123,6 +124,24 @@ class ReassemblyConfig(Section):
     per_datagram: Annotated[int, whole(2, 1024)] = 40
 
 
+class IcmpSection(Section):
+    """`[icmp]`: which ICMP errors we send, and how many; names of RFC 8676 where it has them."""
+
+    generate_icmpv4_errors: bool = True
+    generate_icmpv6_errors: bool = True
+    host_unreachable: bool = True
+    admin_prohibited: bool = True
+    relay_icmpv6_errors: bool = True
+    access_prefixes: Annotated[Several[Prefix6], counted(0, 256, "IPv6 prefixes")] = ()
+    ttl: Annotated[int, whole(1, 255)] = 64
+    icmpv4_rate: Annotated[int, whole(1, 1_000_000, "a second")] = 1000
+    icmpv6_rate: Annotated[int, whole(1, 1_000_000, "a second")] = 1000
+    prefix_rate: Annotated[int, whole(1, 1_000_000, "a second")] = 10
+    prefix_burst: Annotated[int, whole(1, 1_000_000)] = 10
+    prefix_length4: Annotated[int, whole(8, 32)] = 24
+    prefix_length6: Annotated[int, whole(32, 64)] = 64
+
+
 class RouterPool(Section):
     """`[[pool]]`: IPv4 addresses whose packets are ours."""
 
@@ -168,6 +187,7 @@ class RouterConfig(Section):
     umem: UmemConfig = UmemConfig()
     tunnel: TunnelConfig
     reassembly: ReassemblyConfig = ReassemblyConfig()
+    icmp: IcmpSection = IcmpSection()
     pool: Annotated[Several[RouterPool], counted(1, 256, "pools")]
     table: TableConfig = TableConfig()
     feed: Annotated[Several[FeedSource], counted(0, 64, "feeds")] = ()

@@ -39,7 +39,7 @@ class RpcSection(Section):
     idle_s: Annotated[float, seconds(0.1, 86400)] = 60.0
     # Half of the 1,024 descriptors that a process has by default: the store needs some, too.
     connections: Annotated[int, whole(1, 100000)] = 512
-    per_source: Annotated[int, whole(1, 100000)] = 16
+    per_64: Annotated[int, whole(1, 100000)] = 16
     calls: Annotated[int, whole(1, 100000)] = 256
 
     def misfits(self) -> Iterator[Misfit]:

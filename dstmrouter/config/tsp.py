@@ -64,7 +64,7 @@ class TspSection(Section):
     keepalive_max_s: KeepaliveSeconds = 300
     release_on_close: bool = False
     sessions: Annotated[int, whole(1, 1_000_000, "sessions")] = 10_000
-    sessions_per_64: Annotated[int, whole(1, 1_000_000, "sessions")] = 32
+    per_64: Annotated[int, whole(1, 1_000_000, "sessions")] = 32
     requests_per_s: Annotated[float, seconds(0.1, 100_000)] = 5.0
     burst: Annotated[int, whole(1, 1_000_000, "requests")] = 30
     brokers: Annotated[Several[Broker], counted(0, 50, "servers")] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from dstmrouter.daemon.stream_listener import StreamTally
+from dstmrouter.daemon.stream_connection import StreamTally
 from dstmrouter.leases.quota import first_word
 from dstmrouter.leases.rate import Rate, TokenBuckets
 

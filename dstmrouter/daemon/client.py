@@ -22,6 +22,7 @@ from dstmrouter.dti import killswitch
 from dstmrouter.dti.carrier import Carrier
 from dstmrouter.dti.counters import Counters, read_counters
 from dstmrouter.dti.host import Host
+from dstmrouter.dti.natrules import table_of
 from dstmrouter.dti.pump import Pump
 from dstmrouter.dti.state import Claim, read_state, this_netns
 from dstmrouter.dti.tunnel import Kind, Tunnel
@@ -62,7 +63,12 @@ def rehearse(tunnel: Tunnel, kinds: Sequence[Kind], run_dir: Path) -> list[str]:
         raise DstmError(f"{tunnel.name} is in use by another dstm-client")
     former = state.ends if state is not None and state.netns == this_netns() else None
     with closing(Host()) as host:
-        return [str(step) for step in make_plan(host, tunnel, kinds[0], former)]
+        steps = [str(step) for step in make_plan(host, tunnel, kinds[0], former)]
+    if tunnel.port_set is not None:
+        steps.insert(
+            0, f"keep to ports {tunnel.port_set} in nftables table {table_of(tunnel.name)}"
+        )
+    return steps
 
 
 def down(name: str, run_dir: Path) -> str:
@@ -122,7 +128,8 @@ def _carry(host: Host, tunnel: Tunnel, claim: Claim, stop: socket.socket) -> Non
             closing(Carrier(tunnel.client6, tunnel.tep6, tunnel.interface))
         )
         log.info("up", interface=tunnel.name, backend="tun", through=tunnel.interface or "routes")
-        Pump(host.tun, carrier, tunnel.client4, counters).run(stop.fileno())
+        pump = Pump(host.tun, carrier, tunnel.client4, counters, tunnel.port_set)
+        pump.run(stop.fileno())
         _log_end(tunnel.name, counters.snapshot())
 
 

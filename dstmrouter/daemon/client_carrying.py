@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,13 @@ class Carrying:
         self, tun: int, tunnel: Tunnel, counters: Counters, on_lost: Callable[[DstmError], None]
     ) -> None:
         self._tun = tun
+        self._name = tunnel.name
         self._client4 = tunnel.client4.packed
+        self._shared = tunnel.port_set is not None
         self._counters = counters
         self._on_lost = on_lost
         self._carrier = Carrier(tunnel.client6, tunnel.tep6, tunnel.interface)
-        self._pump = Pump(tun, self._carrier, tunnel.client4, counters)
+        self._pump = Pump(tun, self._carrier, tunnel.client4, counters, tunnel.port_set)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(tun, self._turn, self._pump.outward)
         self._loop.add_reader(self._carrier.fileno(), self._turn, self._pump.inward)
@@ -40,10 +43,12 @@ class Carrying:
         """Send what the host wanted to send before it had this lease."""
         for packet in packets:
             late = bytearray(packet)
-            if readdress(late, self._client4):
-                self._pump.send(memoryview(late))
-            else:
+            if not readdress(late, self._client4):
                 self._counters.count(Verdict.OUT_SOURCE, len(late))
+            elif self._shared:
+                self._send_through_nat(late)
+            else:
+                self._pump.send(memoryview(late))
 
     def stop(self) -> list[bytes]:
         """Carry no more; harmless when repeated."""
@@ -52,6 +57,15 @@ class Carrying:
             self._loop.remove_reader(self._carrier.fileno())
         self._carrier.close()
         return []
+
+    def _send_through_nat(self, packet: bytearray) -> None:
+        """Send it from the host again: its port is the host's, not one of the set."""
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as again:
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._name.encode())
+            try:
+                again.sendto(packet, (socket.inet_ntoa(packet[16:20]), 0))
+            except OSError:  # such as no route to it any more
+                self._counters.count(Verdict.OUT_REFUSED, len(packet))
 
     def _turn(self, work: Callable[[], None]) -> None:
         try:

@@ -16,20 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
 from dstmrouter.daemon.client_carrying import Carrying, Waiting
-from dstmrouter.daemon.dti_link import BACKENDS, bring_up, former_ends, remove
-from dstmrouter.dti import killswitch
+from dstmrouter.daemon.dti_link import bring_up, former_ends, kinds_of, remove
+from dstmrouter.dti import killswitch, nat
 from dstmrouter.dti.counters import Counters
 from dstmrouter.dti.host import Host
 from dstmrouter.dti.plan import Address, Ends, Found, Uses, plan_waiting
 from dstmrouter.dti.state import Claim
 from dstmrouter.dti.tunnel import MTU_DEFAULT, TABLE_MAIN, Kind, Tunnel
 from dstmrouter.dti.waiting import INTERIM4
-from dstmrouter.errors import DstmError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dstmrouter.config.client import TunnelSection
+    from dstmrouter.errors import DstmError
     from dstmrouter.protocols.granted import GrantedLease
 
 P = ParamSpec("P")
@@ -58,7 +58,7 @@ class ClientTunnel:
         self._run_dir = run_dir
         self._on_demand = on_demand
         self._on_lost = on_lost
-        self._kinds = (Kind.TUN,) if on_demand else BACKENDS[config.backend]
+        self._kinds = kinds_of(config.backend, on_demand=on_demand is not None)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="netlink")
         self._undo = AsyncExitStack()
         self._tunnel: Tunnel | None = None
@@ -117,6 +117,7 @@ class ClientTunnel:
             self._stop()
             tunnel, self._tunnel = self._tunnel, None
             await self._wait(await self._do(self._host.look, tunnel) if tunnel else Found())
+            await self._do(nat.remove, self._config.name)
 
     async def octets(self) -> dict[str, dict[str, int]]:
         """Counters by name, as in `dti.counters`."""
@@ -132,8 +133,6 @@ class ClientTunnel:
 
     def _tunnel_of(self, lease: GrantedLease) -> Tunnel:
         """What a server says is no more than a wish: DstmError if it makes no tunnel."""
-        if lease.port_set is not None:  # RFC 7597 section 8.1: never a port of somebody else
-            raise DstmError(f"{lease.client4} is shared: without NAT we cannot keep to our ports")
         config = self._config
         routes = config.routes
         if config.kill_switch:  # the kernel puts the way to the peer into the main table
@@ -149,6 +148,7 @@ class ClientTunnel:
             encap_limit=config.encap_limit,
             routes=tuple(dict.fromkeys(routes)),
             table=self._table,
+            port_set=lease.port_set,
         )
 
     @property
@@ -177,8 +177,7 @@ class ClientTunnel:
         if self._host.tun is not None:
             await self._close_host()
             self._host = await self._do(Host)
-        else:
-            await self._do(remove, self._host, self._config.name, self._ends)
+        await self._do(remove, self._host, self._config.name, self._ends)
 
     async def _close_host(self) -> None:
         await self._do(self._host.close)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from dstmrouter.dti import nat
+from dstmrouter.dti.module import MODULE, load_module
 from dstmrouter.dti.plan import CreateLink, DeleteLink, Ends, is_ours, plan, refusals
 from dstmrouter.dti.state import Claim, State, this_netns
 from dstmrouter.dti.tunnel import Kind, Tunnel
@@ -23,12 +25,22 @@ AUTO: Final = (Kind.IP6TNL, Kind.TUN)  # the kernel's own tunnel first: it is fa
 BACKENDS: Final = {"auto": AUTO, "tun": (Kind.TUN,), "ip6tnl": (Kind.IP6TNL,)}
 
 
+def kinds_of(backend: str, *, on_demand: bool) -> tuple[Kind, ...]:
+    """What may carry the packets, the best first; only a TUN device can keep packets that wait."""
+    return (Kind.TUN,) if on_demand else BACKENDS[backend]
+
+
 def bring_up(host: Host, tunnel: Tunnel, kinds: Sequence[Kind], claim: Claim) -> Kind:
-    """Make the interface with the first of `kinds` that this kernel has; return which."""
+    """Make the interface with the first of `kinds` that this kernel has; return which.
+
+    The address of a tunnel with a port set is never there without the NAT for it.
+    """
     former = former_ends(claim)
     for kind in kinds:
         steps = make_plan(host, tunnel, kind, former)
         claim.write(State.of_this_process(tunnel, kind))
+        if tunnel.port_set is not None:
+            nat.install(tunnel, tunnel.port_set)
         for step in steps:
             try:
                 host.carry_out(step)
@@ -40,8 +52,21 @@ def bring_up(host: Host, tunnel: Tunnel, kinds: Sequence[Kind], claim: Claim) ->
                 break
             log.debug("done", step=str(step))
         else:
+            if tunnel.port_set is None:
+                nat.remove(tunnel.name)  # of another lease
             return kind
     raise AssertionError("no backends")
+
+
+def load_for(kinds: Sequence[Kind]) -> None:
+    """Load the module of the kernel's tunnel if `kinds` has it, or log why that is not possible."""
+    if Kind.IP6TNL not in kinds:
+        log.info("no kernel module is needed", backend=str(kinds[0]))
+    elif (why := load_module()) is None:
+        log.info("kernel module is loaded", module=MODULE)
+    else:
+        instead = "none" if kinds[-1] is Kind.IP6TNL else str(kinds[-1])
+        log.warning("no kernel module", module=MODULE, reason=why, instead=instead)
 
 
 def make_plan(host: Host, tunnel: Tunnel, kind: Kind, former: Ends | None) -> list[Any]:
@@ -57,12 +82,16 @@ def make_plan(host: Host, tunnel: Tunnel, kind: Kind, former: Ends | None) -> li
 
 
 def remove(host: Host, name: str, former: Ends | None) -> bool:
-    """Delete the kernel's tunnel if it is ours; a TUN device goes with its process."""
+    """Delete the kernel's tunnel if it is ours, then its NAT; a TUN device goes with its process.
+
+    Returns whether there was anything.
+    """
     link = host.find_link(name)
-    if link is None or link.kind != Kind.IP6TNL or not is_ours(link, former):
-        return False
-    host.carry_out(DeleteLink(link.index))
-    return True
+    found = link is not None and link.kind == Kind.IP6TNL and is_ours(link, former)
+    if found:
+        assert link is not None
+        host.carry_out(DeleteLink(link.index))
+    return nat.remove(name) or found
 
 
 def former_ends(claim: Claim) -> Ends | None:

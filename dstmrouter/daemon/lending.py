@@ -98,16 +98,16 @@ class Lender:
         *,
         by_operator: bool,
     ) -> Lease:
-        now = time.monotonic()
-        former = self._book.extended_by(request)
-        taking = former is not None and former.state is State.OFFERED  # admitted as an offer
-        if self._throttle is not None and not (taking or by_operator):
-            self._throttle.admit(request.client6, now, holds=former is not None)
+        if self._throttle is not None and not by_operator:
+            former = self._book.extended_by(request)
+            taking = former is not None and former.state is State.OFFERED  # admitted as an offer
+            if not taking:
+                self._throttle.admit(request.client6, time.monotonic(), holds=former is not None)
 
         def decide() -> tuple[Lease, bool]:
-            former = self._book.extended_by(request)
+            before = self._book.last_lease_id
             lease = change(request, time.monotonic())
-            return lease, former is None or former.lease_id != lease.lease_id
+            return lease, self._book.last_lease_id != before
 
         return await self._promise(decide)
 

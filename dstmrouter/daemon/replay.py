@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from dstmrouter.binding import BindingColumns
     from dstmrouter.pipeline.rules import TunnelRules
 
-FRAMES: Final = 8192
+FRAMES: Final = 12_288  # two ports hold 4,096 each to receive into; the others are for our packets
 PORT4, PORT6 = 0, 1
 _HOPS: Final = {PORT4: FIXED_HOPS, PORT6: FIXED_HOPS + 1}
 

@@ -22,12 +22,8 @@ from dstmrouter.daemon.rpc_dispatch import RpcDispatcher
 from dstmrouter.daemon.rpc_leases import Caller, LeaseProcedures, Tunnel
 from dstmrouter.daemon.rpc_tally import RpcTally
 from dstmrouter.daemon.rpcbind_registration import Registration
-from dstmrouter.daemon.stream_listener import (
-    Connection,
-    StreamListener,
-    StreamTally,
-    bind_stream,
-)
+from dstmrouter.daemon.stream_connection import Connection, StreamTally
+from dstmrouter.daemon.stream_listener import StreamListener, bind_stream
 from dstmrouter.daemon.tally import Tally, tally_rows
 from dstmrouter.errors import DecodeError
 from dstmrouter.protocols.cookies import Cookies
@@ -62,7 +58,7 @@ class RpcServer:
     ) -> None:
         self._config = config
         self._counts: collections.Counter[Tally] = collections.Counter()
-        self._replies = ReplyCache(at_work=config.calls, per_source=config.per_source)
+        self._replies = ReplyCache(at_work=config.calls, per_source=config.per_64)
         procedures = LeaseProcedures(
             book,
             lender,
@@ -82,7 +78,7 @@ class RpcServer:
             streams = self._bind_all(undo)
             self._undo = undo.pop_all()
         self.tcp_port: int = streams[0].getsockname()[1]
-        admission = Admission(total=config.connections, per_source=config.per_source)
+        admission = Admission(total=config.connections, per_source=config.per_64)
         self.registration = self._registration()
         self._listener = StreamListener(
             streams, self._serve_connection, admission=admission, counts=self._counts

@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 EXPIRY_POLL_S: Final = 0.5  # one look at a million leases takes 5 ms: not for each that ends
 EXPIRY_BATCH: Final = 2_000  # about 50 ms, in which nobody is answered
+QUIET_TURNS: Final = 4  # of the event loop without a change: most messages of a dialogue bring none
+TURNS_MAX: Final = 64
 RETRY_S: Final = 1.0  # how long one wait for acknowledgements of removals lasts
 
 
@@ -112,14 +114,29 @@ class AnyLedger(abc.ABC):
         """Settle what arrives; ends with `StoreError` when the store is not what it should be."""
         while True:
             await self._arrived.wait()
+            await self._gather()
             self._arrived.clear()
             batch, self._waiting = self._waiting, []
             own, foreign = await self._keep(batch)
             generation = await self._tell([*foreign, *own])
+            self._forget_ended(foreign)
             self.await_removal(own)
             log.debug("settled", changes=len(own), foreign=len(foreign), generation=generation)
             for waiting in batch:
                 waiting.finish(generation)
+
+    async def _gather(self) -> None:
+        """Let more changes come in, as long as they do: each transaction has a price of its own.
+
+        When the event loop has nothing else to do, its turns take no time, and nobody waits longer.
+        """
+        quiet = 0
+        for _ in range(TURNS_MAX):
+            before = len(self._waiting)
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == before else 0
+            if quiet == QUIET_TURNS:
+                return
 
     @abc.abstractmethod
     async def run_following(self) -> None:
@@ -176,7 +193,9 @@ class AnyLedger(abc.ABC):
                 ]
                 if not await self._settled([lease for lease in ended if lease is not None]):
                     await asyncio.sleep(RETRY_S)
-            self._forget(batch)
+                self._forget(batch)
+            if not self._leaving:
+                self._told_to_remove.clear()
 
     async def _settled(self, leases: Sequence[Lease]) -> bool:
         """Settle what time has brought; False where another server, or no store, was in the way."""
@@ -195,20 +214,32 @@ class AnyLedger(abc.ABC):
         return not await self._feed.wait_acked(self._feed.generation, routers, RETRY_S)
 
     def _forget(self, batch: Mapping[Share, int]) -> None:
-        """Forget removals that ended: acknowledged, run out, or taken back by the holder."""
+        """Forget removals that were acknowledged, unless they must be settled once more."""
         for share, lease_id in batch.items():
             ipv4, psid = share
-            removing = self._book.is_removing(ipv4, lease_id, psid=psid)
-            if self._leaving[share] == lease_id and not removing:
+            if self._leaving.get(share) == lease_id and not self._book.is_removing(
+                ipv4, lease_id, psid=psid
+            ):
                 del self._leaving[share]
-        if not self._leaving:
-            self._told_to_remove.clear()
+
+    def _forget_ended(self, foreign: Iterable[Lease]) -> None:
+        """Forget removals that other servers have ended, or that their holders took back there."""
+        for lease in foreign:
+            going_on = lease.state is State.REMOVING
+            if not going_on or self._leaving.get(lease.share) != lease.lease_id:
+                self._leaving.pop(lease.share, None)
 
     def await_removal(self, leases: Iterable[Lease]) -> None:
-        """Watch for the acknowledgement of the removals among changes the routers were told."""
+        """Watch for the acknowledgement of the removals among changes the routers were told.
+
+        What ends without one, run out or taken back by the holder, is among them as well: nobody
+        needs to look for it.
+        """
         for lease in leases:
             if lease.state is State.REMOVING:
                 self.watch_removal(lease.share, lease.lease_id)
+            elif self._leaving:
+                self._leaving.pop(lease.share, None)
 
     def watch_removal(self, share: Share, lease_id: int) -> None:
         """Start the quarantine of `share` when routers have acknowledged everything up to now."""

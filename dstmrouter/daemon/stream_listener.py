@@ -4,38 +4,43 @@ A protocol is one coroutine over one `Connection`. It reads and writes; this mod
 a hostile peer costs a counter. A connection is accepted, weighed by `Admission` and perhaps dropped
 before it costs a TLS handshake or a session. A peer must ask within the time that the protocol
 sets, and must take an answer within `SEND_S`. One connection holds at most `RECEIVE_BUFFER` octets
-of input and one answer.
+of input in the kernel, two times `READ_LEN` here, and one answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from asyncio import sslproto
-from ipaddress import IPv6Address
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 
+from dstmrouter.binding import told6
 from dstmrouter.daemon.peer_tasks import PeerTasks
-from dstmrouter.daemon.tally import Tally
+from dstmrouter.daemon.stream_connection import (
+    Connection,
+    Peer,
+    PeerDroppedError,
+    StreamTally,
+)
+from dstmrouter.daemon.stream_transport import SocketTransport
 from dstmrouter.errors import SystemCallError
 
 if TYPE_CHECKING:
     import collections
     import ssl
     from collections.abc import Awaitable, Callable
+    from ipaddress import IPv6Address
 
     from dstmrouter.daemon.admission import Admission
+    from dstmrouter.daemon.tally import Tally
 
 log = structlog.get_logger(__name__)
 
-SEND_S: Final = 10.0  # as long as TCP retransmits three times
 HANDSHAKE_S: Final = 10.0
-READ_LEN: Final = 4096
-RECEIVE_BUFFER: Final = 16_384  # octets, SO_RCVBUF: asyncio reads all that the kernel holds
+RECEIVE_BUFFER: Final = 16_384  # octets, SO_RCVBUF
 TLS_BUFFER: Final = 16_384  # octets, a record; asyncio's 256 kB are 2.6 GB for 10,000 sessions
 BACKLOG: Final = 256
 PAUSE_S: Final = 0.1  # after an accept that failed, most likely for want of descriptors
@@ -44,95 +49,11 @@ STREAM_OPTIONS: Final = {  # connections inherit them
     (socket.SOL_SOCKET, socket.SO_RCVBUF): RECEIVE_BUFFER,
     # A peer that vanished holds its place for three minutes, not for a lease.
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY): 1,  # a second message never waits for the first
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 120,
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 6,
 }
-
-
-class StreamTally(Tally):
-    """What became of connections."""
-
-    OPENED = "connections", "TCP connections accepted"
-    REFUSED_TOTAL = "connections-over-total", "closed at once: as many as allowed are open"
-    REFUSED_SOURCE = "connections-over-source", "closed at once: too many from this /64"
-    REFUSED_RATE = "connections-over-rate", "closed at once: this /64 asks too often"
-    NO_TLS = "connections-without-tls", "closed: the TLS handshake failed"
-    IDLE = "connections-idle", "closed: no complete request in time"
-    SLOW = "connections-slow", "closed: did not take an answer in time"
-    BROKEN = "connections-broken", "reset by the peer or the network"
-    FAILED = "connections-failed", "ended through our own fault; the log has more"
-
-
-class Peer(NamedTuple):
-    """Who has connected."""
-
-    address: IPv6Address
-    port: int
-
-
-class PeerDroppedError(ConnectionError):
-    """We do not wait for this peer any longer; it is counted already."""
-
-
-class Connection:
-    """One peer; `receive` and `send` raise ConnectionError when it is gone, or to be dropped.
-
-    `deadline` is when it must have sent something, in seconds of the monotonic clock.
-    """
-
-    def __init__(
-        self,
-        peer: Peer,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        counts: collections.Counter[Tally],
-    ) -> None:
-        self.address, self.port = peer
-        self.deadline: float | None = None
-        self._reader = reader
-        self._writer = writer
-        self._counts = counts
-        # `send` returns when the kernel has it all: nothing piles up for who does not read.
-        writer.transport.set_write_buffer_limits(high=0)
-
-    @property
-    def certificate(self) -> dict[str, Any]:
-        """What the peer's certificate says, as `SSLSocket.getpeercert`; empty without one."""
-        return self._writer.get_extra_info("peercert") or {}
-
-    async def receive(self, limit: int = READ_LEN) -> bytes:
-        """The next octets, at most `limit`; none: the peer has sent everything."""
-        await asyncio.sleep(0)  # what is there already is read without waiting: others must run too
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                return await self._reader.read(limit)
-        except TimeoutError:
-            self._counts[StreamTally.IDLE] += 1
-            raise PeerDroppedError from None
-
-    async def send(self, octets: bytes) -> None:
-        """Return when the kernel has taken `octets`."""
-        self._writer.write(octets)
-        if not self._writer.transport.get_write_buffer_size():
-            return
-        try:
-            async with asyncio.timeout(SEND_S):
-                await self._writer.drain()
-        except TimeoutError:
-            self._counts[StreamTally.SLOW] += 1
-            raise PeerDroppedError from None
-
-    def abort(self) -> None:
-        """Close at once; what the kernel does not have yet is lost."""
-        self._writer.transport.abort()
-
-    async def close(self) -> None:
-        """Close in order: the kernel still delivers what it has."""
-        self._writer.close()
-        with contextlib.suppress(TimeoutError):  # a peer that does not end its TLS
-            async with asyncio.timeout(SEND_S):
-                await self._writer.wait_closed()
 
 
 Serve: TypeAlias = "Callable[[Connection], Awaitable[None]]"
@@ -196,7 +117,7 @@ class StreamListener:
                 log.warning("cannot accept", reason=str(error))
                 self._pause(listening)
                 return
-            self._weigh(accepted, Peer(IPv6Address(name[0]), name[1]))
+            self._weigh(accepted, Peer(told6(name[0]), name[1]))
 
     def _pause(self, listening: socket.socket) -> None:
         def resume() -> None:
@@ -229,23 +150,23 @@ class StreamListener:
 
     async def _begin(self, accepted: socket.socket, peer: Peer) -> Connection | None:
         """The connection, with TLS where that is wanted; None: that has failed."""
-        reader = asyncio.StreamReader(READ_LEN)
-        loop = asyncio.get_running_loop()
-        protocol = asyncio.StreamReaderProtocol(reader)
+        connection = Connection(peer, self._counts)
+        if self._tls is None:
+            SocketTransport(accepted, connection)
+            return connection
         accepted.setblocking(False)
         try:
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol,
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
                 accepted,
-                ssl=self._tls() if self._tls is not None else None,
-                ssl_handshake_timeout=HANDSHAKE_S if self._tls is not None else None,
+                ssl=self._tls(),
+                ssl_handshake_timeout=HANDSHAKE_S,
             )
-        except (OSError, TimeoutError) as error:  # of TLS, too
+        except (OSError, TimeoutError) as error:
             self._counts[StreamTally.NO_TLS] += 1
             log.info("no TLS", peer=str(peer.address), reason=str(error))
             return None
-        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-        return Connection(peer, reader, writer, self._counts)
+        return connection
 
     async def _serve_to_the_end(self, connection: Connection) -> None:
         try:

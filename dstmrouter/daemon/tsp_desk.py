@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from dstmrouter.binding import text6
 from dstmrouter.daemon.tsp_tally import TspTally
 from dstmrouter.errors import LeaseError
 from dstmrouter.leases.lease import LeaseRequest
@@ -88,15 +89,8 @@ class Desk:
 
     async def carry_out(self, session: Session, tunnel: Tunnel) -> None:
         """Answer one request of `session`."""
-        work = {
-            Action.CREATE: self._create,
-            Action.ACCEPT: self._accept,
-            Action.REJECT: self._reject,
-            Action.DELETE: self._delete,
-            Action.INFO: self._info,
-        }[tunnel.action]
         try:
-            await work(session, tunnel)
+            await self._WORK[tunnel.action](self, session, tunnel)
         except LeaseError as error:
             self._refuse(session, REASONS.get(error.reason, Status.SERVER_ERROR), str(error))
         except TspError as error:
@@ -128,7 +122,12 @@ class Desk:
         )
         lease = await self._office.lender.offer(wish)
         self._office.latest[self._client6] = self
-        self._wish = dataclasses.replace(wish, hint=lease.ipv4)
+        self._wish = LeaseRequest(
+            client6=wish.client6,
+            identity=wish.identity,
+            hint=lease.ipv4,
+            lifetime_s=wish.lifetime_s,
+        )
         self._offer = lease
         lifetime_s = int(self._office.book.terms.lifetime_s(wish.lifetime_s))
         answer = self._described(lease, lifetime_s, tunnel.lease_s is not None, client)
@@ -154,7 +153,7 @@ class Desk:
             return
         self._lease = lease
         self._office.counts[TspTally.GRANTS] += 1
-        log.info("lent", ipv4=str(lease.ipv4), client6=str(lease.client6), user=lease.identity)
+        log.info("lent", ipv4=str(lease.ipv4), client6=text6(lease.client6), user=lease.identity)
         session.settle(until=lease.until)
 
     async def _reject(self, session: Session, _tunnel: Tunnel) -> None:
@@ -176,6 +175,14 @@ class Desk:
         lifetime_s = client_lifetime_s(lease.until, time.monotonic())
         answer = self._described(lease, lifetime_s, tunnel.lease_s is not None, End())
         session.answer(answer, until=self._patience(session))
+
+    _WORK: Final = {
+        Action.CREATE: _create,
+        Action.ACCEPT: _accept,
+        Action.REJECT: _reject,
+        Action.DELETE: _delete,
+        Action.INFO: _info,
+    }
 
     def _check_address(self, told: IPv6Address | None) -> None:
         if told is not None and told != self._client6 and told not in PLACEHOLDERS:
@@ -213,7 +220,7 @@ class Desk:
     async def _end(self, lease: Lease, count: TspTally) -> None:
         if self._office.book.is_current(lease):
             await self._office.lender.release(lease.ipv4, lease.client6)
-            log.info("ended", ipv4=str(lease.ipv4), client6=str(lease.client6), by=count.value)
+            log.info("ended", ipv4=str(lease.ipv4), client6=text6(lease.client6), by=count.value)
             self._office.counts[count] += 1
 
     def _described(self, lease: Lease, lifetime_s: int, in_seconds: bool, asked: End) -> Tunnel:

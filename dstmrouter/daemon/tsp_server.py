@@ -14,7 +14,8 @@ import structlog
 
 from dstmrouter.daemon.admission import Admission
 from dstmrouter.daemon.datagram_socket import DatagramTally
-from dstmrouter.daemon.stream_listener import Connection, StreamListener, StreamTally, bind_stream
+from dstmrouter.daemon.stream_connection import Connection, StreamTally
+from dstmrouter.daemon.stream_listener import StreamListener, bind_stream
 from dstmrouter.daemon.tally import tally_rows
 from dstmrouter.daemon.tsp_desk import Desk, Office
 from dstmrouter.daemon.tsp_stream import converse
@@ -61,7 +62,7 @@ class TspServer:
         )
         self._admission = Admission(
             total=section.sessions,
-            per_source=section.sessions_per_64,
+            per_source=section.per_64,
             rate=Rate(per_s=section.requests_per_s, burst=section.burst),
         )
         self._attempts = self._mechanisms(section.mechanisms, None)

@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import structlog
 
 from dstmrouter.daemon.lease_source import SourceError
-from dstmrouter.daemon.tsp_transport import DatagramTransport, StreamTransport, Transport
+from dstmrouter.daemon.tsp_granted import granted, loss, refusal
+from dstmrouter.daemon.tsp_transport import (
+    ANSWER_S,
+    DatagramTransport,
+    SilentError,
+    StreamTransport,
+    Transport,
+)
 from dstmrouter.errors import ConfigError
-from dstmrouter.protocols.granted import GrantedLease
 from dstmrouter.protocols.sasl_client import Credential
 from dstmrouter.protocols.tsp_client import (
     Answered,
@@ -35,22 +41,12 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
     from dstmrouter.daemon.tsp_account import TspAccount, TspAddress
+    from dstmrouter.protocols.granted import GrantedLease
 
 log = structlog.get_logger(__name__)
 
-DEFAULT_LIFETIME: Final = 1440  # of the attribute, in the DTD of RFC 5572
 KEEPALIVE_S: Final = 30  # what we ask for
-BUSY_S: Final = 5.0
-FINAL: Final = frozenset(
-    {
-        Status.AUTHENTICATION_FAILED,
-        Status.BAD_VERSION,
-        Status.BAD_TUNNEL_TYPE,
-        Status.BAD_IPV6,
-        Status.IN_USE,
-    }
-)
-"""What asking again does not change."""
+INFO_S: Final = 5.0  # for word of a lease that was accepted; it has no routers to wait for
 
 LOST: Final = frozenset({Status.SERVER_ERROR, Status.AUTHENTICATION_FAILED})
 """What a server says in place of an answer when it has no dialogue with us any more."""
@@ -75,6 +71,8 @@ class TspSource:
         self._session: ClientSession | None = None
         self._client6: IPv6Address | None = None
         self._server = server
+        self._silent: set[TspAddress] = set()  # servers that do not answer `info`
+        self._stale = False  # an answer to `info` may come yet, and be taken for another
 
     async def obtain(
         self, client6: IPv6Address, *, hint4: IPv4Address | None, lifetime_s: int | None
@@ -83,11 +81,11 @@ class TspSource:
         client = End(ipv4=hint4, ipv6=client6, keepalive=Keepalive(interval_s=KEEPALIVE_S))
         wish = Tunnel(action=Action.CREATE, client=client, lease_s=lifetime_s)
         async with self._lock:
-            tunnel = await self._asked(client6, wish)
-            lease = self._granted(client6, tunnel)
-            assert self._session is not None
-            self._session.accept()
-            await self._flush()
+            lease = await self._offered(client6, wish)
+            if not await self._take(lease):
+                lease = await self._offered(client6, wish)
+                if not await self._take(lease):
+                    log.info("the server closes connections at once", server=str(self._server))
         return lease
 
     async def renew(self, lease: GrantedLease, *, lifetime_s: int | None) -> GrantedLease:
@@ -105,9 +103,41 @@ class TspSource:
         async with self._lock:
             await self._disconnect()
 
+    async def _offered(self, client6: IPv6Address, wish: Tunnel) -> GrantedLease:
+        tunnel = await self._asked(client6, wish)
+        return granted(client6, tunnel, self._account.lifetime_unit_s)
+
+    async def _take(self, lease: GrantedLease) -> bool:
+        """Accept what was offered; whether it is ours, or `SourceError`.
+
+        Over TCP nothing is said to `accept`, and a server that died after its offer would not be
+        missed. So `info` comes behind it. A server that does not answer that is not asked again;
+        False: the connection is closed, by one that is gone, or that is done with us.
+        """
+        assert self._session is not None
+        self._session.accept()
+        if not isinstance(self._transport, StreamTransport) or self._server in self._silent:
+            await self._flush()
+            return True
+        self._session.info()
+        try:
+            event = await self._event(INFO_S)
+        except SilentError:
+            log.info("no word of leases from this server", server=str(self._server))
+            self._silent.add(self._server)
+            self._stale = True
+            return True
+        except SourceError as error:
+            log.info("accepted, and then", server=str(self._server), reason=str(error))
+            return False
+        if (why := loss(lease, event)) is not None:
+            await self._disconnect()
+            raise SourceError(f"{lease.client4} accepted in vain: {why}")
+        return True
+
     async def _asked(self, client6: IPv6Address, wish: Tunnel) -> Tunnel | None:
         """Ask over the connection that we have, then over fresh ones, wherever they lead."""
-        if self._transport is not None and self._client6 == client6:
+        if self._transport is not None and self._client6 == client6 and not self._stale:
             try:
                 return await self._ask(wish)
             except _Elsewhere as elsewhere:
@@ -147,6 +177,7 @@ class TspSource:
         """Connect and authenticate, in the newest version that the server has."""
         for version in VERSIONS:
             await self._disconnect()
+            self._stale = False
             self._transport = await self._open(server, client6)
             self._session = ClientSession(version, self._credential(server))
             self._server, self._client6 = server, client6
@@ -185,18 +216,25 @@ class TspSource:
         if isinstance(event, Answered):
             return event.tunnel
         if isinstance(event, Refused) and event.status not in LOST:
-            raise _refusal(event.status)  # and the connection can be used again
+            raise refusal(event.status)  # and the connection can be used again
         return await self._fail(event)
 
-    async def _event(self) -> Event:
-        """What the server says next; a connection that breaks is closed."""
+    async def _event(self, within_s: float | None = None) -> Event:
+        """What the server says next; a connection that breaks is closed.
+
+        It is kept if the server says nothing `within_s`: SilentError.
+        """
         session, transport = self._session, self._transport
         assert session is not None
         assert transport is not None
         try:
             while (event := session.next_event()) is None:
                 await transport.send(session.chunks())
-                session.receive_data(await transport.receive())
+                session.receive_data(await transport.receive(within_s or ANSWER_S))
+        except SilentError:
+            if within_s is None:
+                await self._disconnect()
+            raise
         except BaseException:  # cancelled, too: half a dialogue is of no use to the next caller
             await self._disconnect()
             raise
@@ -219,7 +257,7 @@ class TspSource:
         if isinstance(event, Redirected):
             raise _Elsewhere(event.brokers)
         if isinstance(event, Refused):
-            raise _refusal(event.status)
+            raise refusal(event.status)
         assert isinstance(event, Failed)
         raise SourceError(event.why, final=event.final)
 
@@ -227,34 +265,3 @@ class TspSource:
         transport, self._transport, self._session = self._transport, None, None
         if transport is not None:
             await transport.close()
-
-    def _granted(self, client6: IPv6Address, tunnel: Tunnel | None) -> GrantedLease:
-        """The lease in an answer, which must have all four addresses."""
-        server = tunnel.server if tunnel is not None else None
-        client = tunnel.client if tunnel is not None else None
-        if tunnel is None or server is None or client is None:
-            raise SourceError("an answer without server and client")
-        if server.ipv4 is None or server.ipv6 is None or client.ipv4 is None:
-            raise SourceError("an answer without all addresses")
-        if client.ipv6 != client6:
-            raise SourceError(f"an answer for {client.ipv6} instead of {client6}")
-        lifetime_s = tunnel.lease_s
-        if lifetime_s is None:
-            minutes = DEFAULT_LIFETIME if tunnel.lifetime_min is None else tunnel.lifetime_min
-            lifetime_s = minutes * self._account.lifetime_unit_s
-        keepalive = client.keepalive
-        return GrantedLease(
-            client4=client.ipv4,
-            client6=client6,
-            tep4=server.ipv4,
-            tep6=server.ipv6,
-            lifetime_s=lifetime_s,
-            keepalive_s=(keepalive.interval_s or None) if keepalive is not None else None,
-        )
-
-
-def _refusal(status: int) -> SourceError:
-    known = {known.value: known.text for known in Status}
-    text = f"refused: {status} {known.get(status, '')}".rstrip()
-    final = status in FINAL
-    return SourceError(text, retry_after_s=None if final else BUSY_S, final=final)

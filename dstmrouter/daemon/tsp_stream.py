@@ -6,17 +6,17 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from dstmrouter.daemon.stream_listener import PeerDroppedError
+from dstmrouter.daemon.stream_connection import PeerDroppedError
 from dstmrouter.protocols.tsp_state import Ending
 from dstmrouter.protocols.tsp_status import Status
 from dstmrouter.protocols.tsp_xml import CLOSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from dstmrouter.daemon.stream_listener import Connection
+    from dstmrouter.daemon.stream_connection import Connection
     from dstmrouter.daemon.tsp_desk import Desk
-    from dstmrouter.protocols.tsp_session import Session
+    from dstmrouter.protocols.tsp_session import Chunk, Session
     from dstmrouter.protocols.tsp_xml import Tunnel
 
 
@@ -32,10 +32,11 @@ async def converse(
             request = session.next_event(time.monotonic())
             if request is not None:
                 await _carry_out(request, session, desk, may_ask)
-            await _send(connection, session)
+            if chunks := session.chunks():
+                await _send(connection, session, chunks)
             if request is None and not session.closed and not await _receive(connection, session):
                 return
-        await _send(connection, session)  # why it ended
+        await _send(connection, session, session.chunks())  # why it ended
     finally:
         if session.ending is not Ending.SHUT_DOWN:
             await desk.leave()
@@ -63,8 +64,8 @@ async def _receive(connection: Connection, session: Session) -> bool:
     return bool(data)
 
 
-async def _send(connection: Connection, session: Session) -> None:
-    for chunk in session.chunks():
+async def _send(connection: Connection, session: Session, chunks: Iterable[Chunk]) -> None:
+    for chunk in chunks:
         if chunk.delay_s:
             await asyncio.sleep(chunk.delay_s)
         try:

@@ -33,14 +33,18 @@ EMPTY_LIMIT: Final = 3  # empty answers in a row when something was expected
 FIRST_SEQUENCES: Final = 1 << 16
 
 
+class SilentError(SourceError):
+    """The server says nothing, and the connection is there."""
+
+
 class Transport(Protocol):
     """An open way to one server."""
 
     async def send(self, messages: Iterable[bytes]) -> None:
         """Hand over messages."""
 
-    async def receive(self) -> bytes:
-        """Wait for octets; never empty."""
+    async def receive(self, within_s: float = ANSWER_S) -> bytes:
+        """Wait for octets; never empty. SilentError if none come in that time."""
 
     async def flush(self) -> None:
         """Return when everything handed over is gone."""
@@ -82,14 +86,14 @@ class StreamTransport:
         for message in messages:
             self._writer.write(message)
 
-    async def receive(self) -> bytes:
+    async def receive(self, within_s: float = ANSWER_S) -> bytes:
         """Wait for octets."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(within_s):
                 await self._writer.drain()
                 data = await self._reader.read(RECEIVE_LIMIT)
         except TimeoutError:
-            raise SourceError(f"no answer in {ANSWER_S:g} s") from None
+            raise SilentError(f"no answer in {within_s:g} s") from None
         except OSError as error:
             raise SourceError(f"connection lost: {error}") from None
         if not data:
@@ -135,7 +139,7 @@ class DatagramTransport:
         """Keep messages until somebody waits for their answers."""
         self._waiting.extend(messages)
 
-    async def receive(self) -> bytes:
+    async def receive(self, within_s: float = ANSWER_S) -> bytes:  # noqa: ARG002
         """Send the next message and wait for its answer; empty messages fetch what is left."""
         for _ in range(EMPTY_LIMIT + len(self._waiting)):
             answer = await self._exchange(self._waiting.popleft() if self._waiting else b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from dstmrouter.daemon.icmp_rules import icmp_rules
 from dstmrouter.pipeline.mss import default_mss
 from dstmrouter.pipeline.rules import (
     LIMIT_OPTION_LEN,
@@ -33,6 +34,7 @@ def tunnel_rules(config: RouterConfig) -> TunnelRules:
         flow_key=(secrets.randbits(64), secrets.randbits(64)),
         hairpin=tunnel.hairpin,
         path_mtu=tunnel.mtu,
+        icmp=icmp_rules(config.icmp, config.router.workers),
         encapsulation_limit=tunnel.encapsulation_limit,
         df_strict=tunnel.df_policy == "strict",
         fragment_inner=tunnel.fragment == "inner",

@@ -16,8 +16,12 @@ from dstmrouter.dti.verdict import Verdict
 
 IPV4: Final = struct.Struct("!BBHHHBBH4s4s")  # RFC 791 section 3.1, without options
 FRAGMENT: Final = 0x3FFF  # more-fragments flag and offset
+FRAGMENT_OFFSET: Final = 0x1FFF
 PORTS_AT_ONCE: Final = frozenset({6, 17, 33, 132})  # TCP, UDP, DCCP, SCTP: ports come first
 ICMP, TCP, UDP = 1, 6, 17
+ECHOES: Final = frozenset({0, 8})  # RFC 792: reply and request
+ICMP_ERRORS: Final = frozenset({3, 11, 12})
+ICMP_IDENTIFIER_AT: Final = 4  # octets into the header of an echo
 UDP_CHECKSUM_AT: Final = 6  # octets into the UDP header
 TCP_CHECKSUM_AT: Final = 16  # octets into the TCP header
 MULTICAST: Final = 224  # first octet of 224/4; reserved addresses and broadcast lie above
@@ -47,6 +51,28 @@ def check_outward(packet: memoryview, client4: bytes) -> Verdict:
     if dst[0] >= MULTICAST:
         return Verdict.OUT_NOT_UNICAST
     return Verdict.OUT_SENT
+
+
+def is_ours(packet: memoryview, ports: bytes) -> bool:
+    """Tell whether a checked packet keeps to a port set (RFC 7597 section 8.1).
+
+    `ports` has an octet for each of the 65536: not 0 if it is ours. An ICMP error is about a packet
+    that was sent to a port of ours, so it is let pass, and so is a fragment that is not the first
+    one, of no use without it; what has no ports is not.
+    """
+    header_len = (packet[0] & 15) * 4
+    fragment = int.from_bytes(packet[6:8], "big") & FRAGMENT_OFFSET
+    if fragment:
+        return True
+    if len(packet) < header_len + 8:
+        return False
+    if packet[9] == ICMP:
+        if packet[header_len] not in ECHOES:
+            return packet[header_len] in ICMP_ERRORS
+        header_len += ICMP_IDENTIFIER_AT
+    elif packet[9] not in {TCP, UDP}:
+        return False
+    return ports[int.from_bytes(packet[header_len : header_len + 2], "big")] != 0
 
 
 def readdress(packet: bytearray, client4: bytes) -> bool:

@@ -12,17 +12,20 @@ from dstmrouter.dti.packet import (
     check_outward,
     decapsulate,
     flow_label,
+    is_ours,
     partial_checksum_at,
 )
 from dstmrouter.dti.tun import PLAIN, VNET, needs_checksum
 from dstmrouter.dti.verdict import Verdict
 from dstmrouter.errors import SystemCallError
+from dstmrouter.protocols.granted import PORT_BITS
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from dstmrouter.dti.carrier import Carrier
     from dstmrouter.dti.counters import Counters
+    from dstmrouter.protocols.granted import PortSet
 
 BATCH: Final = 64  # packets before the other direction has its turn
 PACKET_MAX: Final = 65535  # octets, RFC 791
@@ -49,15 +52,25 @@ def packet_buffer() -> memoryview:
 
 
 class Pump:
-    """Carry packets both ways; the TUN descriptor and the carrier stay the caller's."""
+    """Carry packets both ways; the TUN descriptor and the carrier stay the caller's.
+
+    With `ports` nothing leaves that is not of them, even if the host's NAT is gone: an operator's
+    `nft flush ruleset` takes it away, too.
+    """
 
     def __init__(
-        self, tun: int, carrier: Carrier, client4: IPv4Address, counters: Counters
+        self,
+        tun: int,
+        carrier: Carrier,
+        client4: IPv4Address,
+        counters: Counters,
+        ports: PortSet | None = None,
     ) -> None:
         self._tun = tun
         self._carrier = carrier
         self._client4 = client4.packed
         self._counters = counters
+        self._ports = None if ports is None else _octet_per_port(ports)
         self._key = secrets.token_bytes(16)  # of the flow labels, RFC 6437 section 5
         self._buffer = packet_buffer()
         self._packet = self._buffer[VNET.size :]
@@ -88,6 +101,8 @@ class Pump:
     def send(self, packet: memoryview) -> None:
         """Send one packet, or count why not."""
         verdict = check_outward(packet, self._client4)
+        if self._ports is not None and verdict is Verdict.OUT_SENT:
+            verdict = verdict if is_ours(packet, self._ports) else Verdict.OUT_PORT
         if verdict is Verdict.OUT_SENT:
             verdict = self._carrier.send(packet, flow_label(packet, self._key))
         self._counters.count(verdict, len(packet))
@@ -115,3 +130,10 @@ class Pump:
         except OSError:  # EIO while the device is down, EINVAL for what the host finds malformed
             return Verdict.IN_REFUSED
         return verdict
+
+
+def _octet_per_port(ports: PortSet) -> bytes:
+    octets = bytearray(1 << PORT_BITS)
+    for first, last in ports.ranges:
+        octets[first : last + 1] = b"\1" * (last + 1 - first)
+    return bytes(octets)

@@ -11,6 +11,8 @@ from dstmrouter.errors import ConfigError
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
+    from dstmrouter.protocols.granted import PortSet
+
 MTU_DEFAULT: Final = 1460  # 1500 less the outer IPv6 header, RFC 2473 section 6.7
 MTU_MIN: Final = 576  # every IPv4 host takes as much, RFC 791 section 3.1
 MTU_MAX: Final = 65535 - 40
@@ -43,6 +45,7 @@ class Tunnel:
     encap_limit: bool = False  # ip6tnl only: send the option of RFC 2473 section 4.1.1
     routes: tuple[IPv4Network, ...] = ()
     table: int = TABLE_MAIN  # of the routes
+    port_set: PortSet | None = None  # None: all ports of client4 are ours
 
     def __post_init__(self) -> None:
         _check_tunnel_end("client6", self.client6)
@@ -57,6 +60,8 @@ class Tunnel:
         if not MTU_MIN <= self.mtu <= MTU_MAX:
             raise ConfigError(f"mtu {self.mtu}: expected {MTU_MIN} to {MTU_MAX}")
         check_name(self.name)
+        if self.port_set is not None and self.port_set.fault is not None:
+            raise ConfigError(f"port set {self.port_set}: {self.port_set.fault}")
 
 
 def check_name(name: str) -> None:

@@ -33,3 +33,4 @@ class Verdict(IntEnum):
     IN_REFUSED = 13, "dropped: the host did not take it (dti is down)"
     OUT_WAITING = 14, "kept until there is a lease, and then sent if that is soon"
     OUT_NO_LEASE = 15, "dropped: there is no lease yet, and enough packets are kept"
+    OUT_PORT = 16, "dropped: not of our port set (who has removed the NAT?)"

@@ -97,6 +97,11 @@ class LeaseBook:
         ended = [slot for slot in doubled.tolist() if self.table.get(slot).bound]
         return recut + [self._end(slot, Input.RELEASE) for slot in ended]
 
+    @property
+    def last_lease_id(self) -> int:
+        """The number of the newest lease or offer; what is extended keeps its own."""
+        return self._last_lease_id
+
     def grant(self, request: LeaseRequest, now: float) -> Lease:
         """Lend an address, or extend what the client holds: asking twice is the same."""
         lifetime_s = self.terms.lifetime_s(request.lifetime_s)
@@ -234,7 +239,8 @@ class LeaseBook:
             until=max(old.until, until) if extends else until,
             port_set=old.port_set,
         )
-        self._last_lease_id = max(self._last_lease_id, lease.lease_id)
+        if not extends:  # what is extended may have the number of another server
+            self._last_lease_id = lease.lease_id
         return self._write(slot, lease)
 
     def _slot(self, ipv4: IPv4Address, psid: int) -> int:

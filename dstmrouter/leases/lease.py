@@ -6,6 +6,7 @@ Times are monotonic seconds; the store alone knows the wall clock.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dstmrouter.errors import LeaseError
@@ -88,21 +89,25 @@ class Lease:
 def check_request(request: LeaseRequest, tep6: Collection[IPv6Address]) -> None:
     """Refuse what nobody can be lent: `tep6` are the routers' own addresses."""
     client6 = request.client6
-    refused = (
+    if is_nobodys(client6) or client6 in tep6:  # a tunnel from us to us, RFC 2473 section 6.3
+        raise LeaseError("bad-client6", f"{client6} cannot be the end of a tunnel")
+    if len(request.identity) > IDENTITY_LIMIT:
+        raise LeaseError("bad-identity", f"an identity has at most {IDENTITY_LIMIT} characters")
+    if not _is_text(request.identity):
+        raise LeaseError("bad-identity", f"{request.identity!a} is no text")
+
+
+@functools.lru_cache(4_096)  # those of clients at work
+def is_nobodys(client6: IPv6Address) -> bool:
+    """Whether an address is of a kind that no single host can be reached by everywhere."""
+    return (
         client6.is_link_local
         or client6.is_multicast
         or client6.is_unspecified
         or client6.is_loopback
         or client6.scope_id is not None
         or client6.ipv4_mapped is not None
-        or client6 in tep6  # a tunnel from us to us, RFC 2473 section 6.3
     )
-    if refused:
-        raise LeaseError("bad-client6", f"{client6} cannot be the end of a tunnel")
-    if len(request.identity) > IDENTITY_LIMIT:
-        raise LeaseError("bad-identity", f"an identity has at most {IDENTITY_LIMIT} characters")
-    if not _is_text(request.identity):
-        raise LeaseError("bad-identity", f"{request.identity!a} is no text")
 
 
 def _is_text(identity: str) -> bool:

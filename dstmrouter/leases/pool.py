@@ -114,6 +114,7 @@ class AddressSpace:
         ends = np.cumsum([0, *(len(pool) for pool in self.pools)]).tolist()
         self.bounds: tuple[range, ...] = tuple(map(range, ends, ends[1:]))
         """The slots of each pool."""
+        self._starts = [bound.start for bound in self.bounds]
         self.ipv4: npt.NDArray[np.uint32] = np.concatenate([_addresses(*block) for block in blocks])
         """The address of each slot, shape (capacity,), native byte order."""
         self.psid: npt.NDArray[np.uint16] = _psids(blocks, self.capacity, shared=self.shared)
@@ -177,13 +178,13 @@ class AddressSpace:
 
     def port_sets(self, slots: Slots) -> PortSets:
         """The port sets behind `slots` as columns."""
-        pools = np.searchsorted([bound.start for bound in self.bounds], slots, "right") - 1
+        pools = np.searchsorted(self._starts, slots, "right") - 1
         kinds = np.array([dataclasses.astuple(pool.sharing) for pool in self.pools], np.uint8)
         return PortSets(kinds[pools, 0], kinds[pools, 1], self.psid[slots])
 
     def pool_index(self, slot: int) -> int:
         """The place of the slot's pool in `pools`."""
-        return bisect_right([bound.start for bound in self.bounds], slot) - 1
+        return bisect_right(self._starts, slot) - 1
 
 
 def _addresses(first: int, last: int, pool: Pool) -> npt.NDArray[np.uint32]:

@@ -12,9 +12,8 @@ import dataclasses
 from typing import Final
 
 from dstmrouter.errors import ConfigError
-from dstmrouter.protocols.granted import PortSet
+from dstmrouter.protocols.granted import PORT_BITS, PortSet
 
-PORT_BITS: Final = 16
 SYSTEM_PORTS: Final = 1024  # RFC 6335 section 6
 OFFSET_MAX: Final = 6  # 2^(16 - 6) = 1024: more would leave system ports in the sets
 LEN_MAX: Final = 12  # sets of 16 ports
@@ -65,13 +64,3 @@ class Sharing:
 
 
 WHOLE: Final = Sharing()
-
-
-def port_ranges(ports: PortSet) -> list[tuple[int, int]]:
-    """The ports of a set as ranges (first, last), ascending."""
-    length = PORT_BITS - ports.psid_offset - ports.psid_len
-    firsts = [
-        (a << (PORT_BITS - ports.psid_offset)) | (ports.psid << length)
-        for a in range(min(ports.psid_offset, 1), 1 << ports.psid_offset)
-    ]
-    return [(first, first + (1 << length) - 1) for first in firsts]

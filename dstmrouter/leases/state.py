@@ -12,11 +12,11 @@ packets that are still under way are its own. Who asks is checked by the book, n
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from dstmrouter.transitions import next_state
+from dstmrouter.transitions import Word, next_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ class State(IntEnum):
     HELD = 5
 
 
-class Input(Enum):
+class Input(Word):
     """What can happen to an address."""
 
     OFFER = "offer"

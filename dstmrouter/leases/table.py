@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dstmrouter.leases.pool import AddressSpace, PortSets, Slots
 
 OCTETS6: Final = 16
+AT_HAND: Final = 4_096
+"""Rows that are kept as objects, too, 2 MB: a request looks at its row some ten times."""
 
 
 def states_column(states: frozenset[State]) -> npt.NDArray[np.bool_]:
@@ -62,18 +64,23 @@ class LeaseTable:
         self._identity: dict[int, str] = {}  # by slot, where not empty
         self._slot_of: dict[bytes, int] = {}  # the slot a client holds, or held last
         self._slot_of_identity: dict[str, int] = {}  # the slot an identity took last
+        self._at_hand: dict[int, Lease] = {}
 
     def get(self, slot: int) -> Lease:
         """The row of `slot`."""
-        return Lease(
-            lease_id=int(self.lease_id[slot]),
-            ipv4=self.space.address(slot),
-            client6=address6(self.client6[slot]),
-            identity=self._identity.get(slot, ""),
-            state=State(int(self.state[slot])),
-            until=float(self.until[slot]),
-            port_set=self.space.port_set(slot),
-        )
+        row = self._at_hand.get(slot)
+        if row is None:
+            row = Lease(
+                lease_id=int(self.lease_id[slot]),
+                ipv4=self.space.address(slot),
+                client6=address6(self.client6[slot]),
+                identity=self._identity.get(slot, ""),
+                state=State(int(self.state[slot])),
+                until=float(self.until[slot]),
+                port_set=self.space.port_set(slot),
+            )
+            self._keep_at_hand(slot, row)
+        return row
 
     def is_bound(self, slot: int) -> bool:
         """Whether the slot is lent or offered: a twentieth of the work of `get`."""
@@ -92,6 +99,7 @@ class LeaseTable:
             self._slot_of[octets] = slot
             if lease.identity:
                 self._slot_of_identity[lease.identity] = slot
+        self._keep_at_hand(slot, lease)
         self.client6[slot] = np.frombuffer(octets, "<u8")
         self.lease_id[slot] = lease.lease_id
         self.until[slot] = lease.until
@@ -145,6 +153,7 @@ class LeaseTable:
         Rows of addresses that no pool has are left out (a pool may have been taken away).
         """
         assert not self._slot_of, "the table is not empty"
+        self._at_hand.clear()
         slots = self.space.slots(stored.ipv4, stored.port_sets)
         (rows,) = np.nonzero(slots >= 0)
         slots = slots[rows]
@@ -158,6 +167,11 @@ class LeaseTable:
             if stored.identity[row]
         }
         return self._index(slots)
+
+    def _keep_at_hand(self, slot: int, row: Lease) -> None:
+        if len(self._at_hand) >= AT_HAND:
+            self._at_hand.clear()
+        self._at_hand[slot] = row
 
     def _is_elsewhere(self, slot: int, other: int | None) -> bool:
         return other is not None and other != slot and bool(IS_BOUND[self.state[other]])

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.pipeline import inner
 from dstmrouter.pipeline.inner import Inner
 from dstmrouter.pipeline.memory import pick
 from dstmrouter.pipeline.options import skip_options
+from dstmrouter.pipeline.portkeys import Side
 from dstmrouter.wire import icmp, ipv4, ipv6
 
 if TYPE_CHECKING:
-    from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.decide import Mask
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
     from dstmrouter.pipeline.outer import OuterReader
+    from dstmrouter.pipeline.portsets import PortSets
 
 _LIMIT_AT: Final = ipv6.HEADER_LEN + 4  # where our encapsulation limit stands (RFC 2473 4.1.1)
 _LIMIT_OPTION: Final = np.uint16(0x0104)  # type 4, length 1, octets not swapped
@@ -45,10 +47,10 @@ class Embedded:
 class EmbeddedReader:
     """Reads quoted packets, and compares them with what we would have sent."""
 
-    def __init__(self, memory: FrameMemory, outer: OuterReader, bindings: BindingTable) -> None:
+    def __init__(self, memory: FrameMemory, outer: OuterReader, port_sets: PortSets) -> None:
         self._memory = memory
         self._outer = outer
-        self._bindings = bindings
+        self._port_sets = port_sets
 
     def read(self, at: Index, room: npt.NDArray[np.int64]) -> Embedded:
         """The packets at `at`, of which `room` octets are there, as many as are left over."""
@@ -60,16 +62,16 @@ class EmbeddedReader:
         skip_options(self._memory, at, end, next_header, skip)
         later = self._step_over_fragment_header(at, skip, end, next_header)
         carries = fine & ~later & (next_header == ipv6.NEXT_IPV4)
-        inner, whole = self._inner(at + skip, np.where(carries, room - skip, 0))
+        packets, whole = self._inner(at + skip, np.where(carries, room - skip, 0))
         option = self._memory.read(at + (_LIMIT_AT - 2), _WORD)["value"]
         has_limit = (header["next_header"] == ipv6.NEXT_DESTINATION_OPTIONS) & (
             (option == _LIMIT_OPTION) & (skip > _LIMIT_AT)
         )
-        return Embedded(header, skip.astype(np.int64), inner, whole, fine & later, has_limit)
+        return Embedded(header, skip.astype(np.int64), packets, whole, fine & later, has_limit)
 
     def ours(self, embedded: Embedded, now_s: int) -> Mask:
         """Which whole packets went from our end of a live binding's tunnel to its client."""
-        holders = self._bindings.look_up(embedded.inner.dst)
+        holders = self._port_sets.look_up(embedded.inner, Side.DST)
         same: Mask = embedded.whole & (holders["expires"] > np.uint32(now_s))
         for mine, quoted in (
             (holders["client6"], embedded.header["dst"]),
@@ -89,7 +91,7 @@ class EmbeddedReader:
         end: npt.NDArray[np.int64],
         next_header: npt.NDArray[np.uint8],
     ) -> Mask:
-        """Go on behind the fragment header of first pieces; which packets are later pieces."""
+        """Go on behind fragment headers; which packets are later pieces."""
         later = np.zeros(len(at), np.bool_)
         is_piece = (next_header == ipv6.NEXT_FRAGMENT) & (skip + ipv6.FRAGMENT_LEN <= end)
         rows = np.flatnonzero(is_piece)
@@ -109,5 +111,8 @@ class EmbeddedReader:
         total_len = header["total_len"].astype(np.int64)
         whole: Mask = (version_ihl >> 4 == 4) & (header_len >= ipv4.HEADER_LEN)
         whole &= (header_len + icmp.HEADER_LEN <= room) & (total_len >= header_len)
-        quoted = np.minimum(total_len, room)
-        return Inner(at, header, quoted, header["dst"].astype(np.uint32)), whole
+        # Of a message that is not all there no checksum can be told, as of a first piece.
+        header["fragment"][total_len > room] |= ipv4.FLAG_MF
+        quoted = Inner(at, header, np.minimum(total_len, room), header["dst"].astype(np.uint32))
+        inner.read_ports(self._memory, quoted)
+        return quoted, whole

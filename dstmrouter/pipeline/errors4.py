@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.pipeline.icmp4 import About, Error
-    from dstmrouter.pipeline.memory import FrameMemory
+    from dstmrouter.pipeline.memory import FrameMemory, Index
     from dstmrouter.pipeline.outcome import Outcome
     from dstmrouter.pipeline.own import OwnPackets
     from dstmrouter.pipeline.rules import TunnelRules
@@ -50,16 +50,21 @@ class Errors4:
         """Send errors to the sources of packets, as far as rules and limits allow."""
         limiter = self._limiter(about.clients)
         chance = limiter.chance(error.verdict, self._prefixes(about), now_s, self._burst_limit)
-        candidates = about.take(chance.keep)
-        chance = chance.take(np.flatnonzero(answerable(self._memory, candidates.packets)))
-        granted = chance.keep[limiter.take(chance, now_s)]
-        at = self._own.places(len(granted))
         # Whoever is over a limit is not looked at: some of these would not have got an error.
-        refused = len(about) - len(candidates) + len(chance.keep) - len(at)
+        refused = len(about) - len(chance.keep)
+        if len(chance.keep):
+            candidates = about.take(chance.keep)
+            chance = chance.take(np.flatnonzero(answerable(self._memory, candidates.packets)))
+            granted = chance.keep[limiter.take(chance, now_s)]
+            at = self._own.places(len(granted))
+            refused += len(chance.keep) - len(at)
+            self._send(error, about.take(granted[: len(at)]), at, now_s, outcome)
         if refused:
             outcome.noted.append(Noted(Verdict.UNSENT_ICMPV4, refused, 0))
+
+    def _send(self, error: Error, about: About, at: Index, now_s: int, outcome: Outcome) -> None:
         if len(at):
-            errors = self._builder.build(at, error, about.take(granted[: len(at)]))
+            errors = self._builder.build(at, error, about)
             self._own.send4(errors, error.verdict, now_s, outcome)
 
     def _prefixes(self, about: About) -> npt.NDArray[np.uint64]:

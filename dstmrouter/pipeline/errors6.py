@@ -50,7 +50,9 @@ class Errors6:
         fine = np.flatnonzero(answerable(about))
         prefixes = about.header["src"][fine, 0] & self._prefix_mask
         chance = self._limiter.chance(error.verdict, prefixes, now_s, self._burst_limit)
-        granted = fine[chance.keep[self._limiter.take(chance, now_s)]]
+        granted = chance.keep
+        if len(granted):
+            granted = fine[granted[self._limiter.take(chance, now_s)]]
         at = self._own.places(len(granted))
         if len(at) < len(fine):
             outcome.noted.append(Noted(Verdict.UNSENT_ICMPV6, len(fine) - len(at), 0))

@@ -17,13 +17,15 @@ from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.client_mtus import ClientMtus
 from dstmrouter.pipeline.decap import Decapsulator
 from dstmrouter.pipeline.encap import Encapsulator
-from dstmrouter.pipeline.icmp_steps import IcmpSteps, Surroundings
+from dstmrouter.pipeline.icmp_steps import IcmpSteps
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
+from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.reassembly import Reassembler
 from dstmrouter.pipeline.route import Router4
 from dstmrouter.pipeline.rules import WorkerIdentity
+from dstmrouter.pipeline.surroundings import Surroundings
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire.constant import constant
 
@@ -105,6 +107,7 @@ class Forwarder:
                 encap=self._encap,
                 route=self._route,
                 vlans=self._vlans,
+                port_sets=PortSets(self._memory, self._tables.bindings),
                 mtus=ClientMtus(self._rules, self._tables),
             )
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from dstmrouter.pipeline.embedded import EmbeddedReader
@@ -16,52 +15,33 @@ from dstmrouter.pipeline.reread import Rereader
 from dstmrouter.pipeline.spoofers import Spoofers
 
 if TYPE_CHECKING:
-    from dstmrouter.pipeline.client_mtus import ClientMtus
-    from dstmrouter.pipeline.encap import Encapsulator
-    from dstmrouter.pipeline.memory import FrameMemory
-    from dstmrouter.pipeline.outcome import Tables
-    from dstmrouter.pipeline.rare import FrameSource, Step
-    from dstmrouter.pipeline.route import Router4
-    from dstmrouter.pipeline.rules import TunnelRules
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What steps for rare packets work with; all of it belongs to the forwarder."""
-
-    memory: FrameMemory
-    tables: Tables
-    rules: TunnelRules
-    frames: FrameSource
-    encap: Encapsulator
-    route: Router4
-    vlans: list[int]  # by port, kept up to date
-    mtus: ClientMtus
+    from dstmrouter.pipeline.rare import Step
+    from dstmrouter.pipeline.surroundings import Surroundings
 
 
 class IcmpSteps:
-    """What sends errors, for the steps here and for others that have a reason to send one."""
+    """What sends errors, for the steps here and for others that have a reason to send one.
+
+    `errors4` and `errors6` are None where the rules want none.
+    """
 
     def __init__(self, around: Surroundings) -> None:
         memory, rules = around.memory, around.rules
         self._around = around
         outer = OuterReader(memory, rules.tep6)
         self.reread = Rereader(memory, outer, around.vlans)
-        self.own = OwnPackets(around.tables.bindings, around.frames, around.encap, around.route)
+        self.own = OwnPackets(around)
         self.errors4 = None if rules.tep4 is None else Errors4(memory, rules, self.own)
-        self.errors6 = Errors6(memory, rules, self.own)
-        self._embedded = EmbeddedReader(memory, outer, around.tables.bindings)
+        self.errors6 = Errors6(memory, rules, self.own) if rules.icmp.generate_icmpv6 else None
+        self._embedded = EmbeddedReader(memory, outer, around.port_sets)
 
     def steps(self) -> list[Step]:
         """Those that the rules ask for."""
-        bindings, icmp = self._around.tables.bindings, self._around.rules.icmp
-        mtus, route = self._around.mtus, self._around.route
+        icmp = self._around.rules.icmp
         relaying = self.errors4 if icmp.relay else None
-        steps: list[Step] = [
-            Relay(self.reread, self._embedded, bindings, mtus, relaying, icmp.burst_limit)
-        ]
+        steps: list[Step] = [Relay(self._around, self.reread, self._embedded, relaying)]
         if self.errors4 is not None and icmp.generate_icmpv4:
-            steps.append(Refusals(icmp, self.reread, bindings, route, mtus, self.errors4))
-        if icmp.access_prefixes:
+            steps.append(Refusals(self._around, self.reread, self.errors4))
+        if self.errors6 is not None and icmp.access_prefixes:
             steps.append(Spoofers(icmp, self.reread, self.errors6))
         return steps

@@ -103,6 +103,14 @@ def too_short(room: npt.NDArray[np.int64], otherwise: Verdict) -> npt.NDArray[np
     return np.where(room < 0, Verdict.DROP_NOT_IP, otherwise).astype(np.uint8)
 
 
+def read_ports(memory: FrameMemory, inner: Inner) -> None:
+    """Put what stands behind options in the place of the ports, where there are options."""
+    rows = np.flatnonzero(inner.header["version_ihl"] != ipv4.VERSION_IHL)
+    if len(rows):
+        words = (inner.header["version_ihl"][rows] & 0xF).astype(np.intp)
+        inner.header["ports"][rows] = memory.read(inner.at[rows] + words * 4, _PORTS)["ports"]
+
+
 def _read_options(
     memory: FrameMemory, inner: Inner, rows: Index, bad_sum: Mask, malformed: Mask
 ) -> None:

@@ -18,13 +18,10 @@ from dstmrouter.wire import ether
 from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
-    from dstmrouter.pipeline.bindings import BindingTable
-    from dstmrouter.pipeline.encap import Encapsulator
     from dstmrouter.pipeline.icmp6 import About6
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import Index
-    from dstmrouter.pipeline.rare import FrameSource
-    from dstmrouter.pipeline.route import Router4
+    from dstmrouter.pipeline.surroundings import Surroundings
 
 HEADROOM: Final = 256  # octets before a packet in its frame, as the kernel leaves them
 _NOT_POOL: Final = constant(RowKind.NOT_POOL, np.uint8)
@@ -34,13 +31,11 @@ _FORWARDED: Final = np.array([verdict.forwarded for verdict in Verdict])
 class OwnPackets:
     """Takes frames for packets of ours, and sends them."""
 
-    def __init__(
-        self, bindings: BindingTable, frames: FrameSource, encap: Encapsulator, route: Router4
-    ) -> None:
-        self._bindings = bindings
-        self._frames = frames
-        self._encap = encap
-        self._route = route
+    def __init__(self, around: Surroundings) -> None:
+        self._bindings = around.tables.bindings
+        self._frames = around.frames
+        self._encap = around.encap
+        self._route = around.route
 
     def places(self, limit: int) -> Index:
         """Where up to `limit` packets may be written, octets of frame memory.

@@ -14,6 +14,7 @@ import numpy as np
 from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.icmp4 import About, Error
 from dstmrouter.pipeline.outcome import Noted
+from dstmrouter.pipeline.portkeys import Side
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import icmp, ipv4
 from dstmrouter.wire.constant import constant
@@ -23,15 +24,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from dstmrouter.pipeline.bindings import BindingTable
-    from dstmrouter.pipeline.client_mtus import ClientMtus
     from dstmrouter.pipeline.errors4 import Errors4
     from dstmrouter.pipeline.memory import Index
     from dstmrouter.pipeline.outcome import Outcome
     from dstmrouter.pipeline.rare import Arrivals
     from dstmrouter.pipeline.reread import Rereader
-    from dstmrouter.pipeline.route import Router4
-    from dstmrouter.pipeline.rules import IcmpRules
+    from dstmrouter.pipeline.surroundings import Surroundings
 
 TTL: Final = Error(Verdict.SENT_TTL, icmp.TIME_EXCEEDED4, 0)
 NET: Final = Error(Verdict.SENT_NET_UNREACHABLE, icmp.UNREACHABLE4, icmp.NET_CODE)
@@ -48,21 +46,15 @@ _ERRORS: Final[dict[int, tuple[Error, ...]]] = {
     Verdict.DROP_HAIRPIN_OFF: (PROHIBITED,),
 }
 _NOT_POOL: Final = constant(RowKind.NOT_POOL, np.uint8)
+_SHARED: Final = constant(RowKind.SHARED, np.uint8)
 _LOCAL: Final = constant(RowKind.LOCAL, np.uint8)
 
 
 class Refusals:
     """The step; `rules` say which verdicts are told at all."""
 
-    def __init__(
-        self,
-        rules: IcmpRules,
-        reread: Rereader,
-        bindings: BindingTable,
-        route: Router4,
-        mtus: ClientMtus,
-        errors: Errors4,
-    ) -> None:
+    def __init__(self, around: Surroundings, reread: Rereader, errors: Errors4) -> None:
+        rules = around.rules.icmp
         silent: set[int] = set()
         if not rules.host_unreachable:
             silent.add(Verdict.DROP_NO_BINDING)
@@ -70,12 +62,14 @@ class Refusals:
             silent.add(Verdict.DROP_HAIRPIN_OFF)
         self.verdicts: Collection[int] = _ERRORS.keys() - silent
         self._reread = reread
-        self._bindings = bindings
-        self._route = route
-        self._mtus = mtus
+        self._bindings = around.tables.bindings
+        self._port_sets = around.port_sets
+        self._route = around.route
+        self._mtus = around.mtus
         self._errors = errors
         self._special: dict[int, Callable[[About, int], list[tuple[Error, About]]]] = {
             Verdict.DROP_TTL: self._out_of_time,
+            Verdict.DROP_NO_BINDING: self._unbound,
             Verdict.DROP_TOO_BIG: self._larger_than_tunnel,
             Verdict.DROP_TOO_BIG_V4: self._larger_than_link,
             Verdict.DROP_UNREACHABLE: self._unreachable,
@@ -106,7 +100,7 @@ class Refusals:
         now_s: int,
         outcome: Outcome,
     ) -> None:
-        for verdict in np.unique(verdicts).tolist():
+        for verdict in np.flatnonzero(np.bincount(verdicts)).tolist():
             rows = np.flatnonzero(verdicts == verdict)
             errors = _ERRORS[verdict]
             if all(self._errors.exhausted(each, now_s, clients=clients) for each in errors):
@@ -121,9 +115,21 @@ class Refusals:
     def _out_of_time(self, about: About, _now_s: int) -> list[tuple[Error, About]]:
         return [(TTL, self._not_to_us(about))]
 
+    def _unbound(self, about: About, _now_s: int) -> list[tuple[Error, About]]:
+        """An ICMP message to no port set is nobody's: no host is missing (RFC 7596 section 8.1)."""
+        packets = about.packets
+        icmp4 = np.flatnonzero(packets.header["protocol"] == ipv4.PROTOCOL_ICMP)
+        if len(icmp4):
+            kinds = self._bindings.look_up(packets.dst[icmp4])["kind"]
+            told = np.ones(len(about), np.bool_)
+            told[icmp4[kinds == _SHARED]] = False
+            about = about.take(np.flatnonzero(told))
+        return [(HOST, about)]
+
     def _larger_than_tunnel(self, about: About, now_s: int) -> list[tuple[Error, About]]:
         about = self._not_to_us(about)
-        about.rest = self._mtus.tunnel_mtu(self._holders(about)["client6"], now_s)
+        clients = self._port_sets.look_up(about.packets, Side.DST)
+        about.rest = self._mtus.tunnel_mtu(clients["client6"], now_s)
         return [(TOO_BIG, about)]
 
     def _larger_than_link(self, about: About, _now_s: int) -> list[tuple[Error, About]]:
@@ -135,14 +141,15 @@ class Refusals:
     def _unreachable(self, about: About, _now_s: int) -> list[tuple[Error, About]]:
         """For whom the way through a tunnel is missing, that of one host is."""
         about = self._not_to_us(about)
-        outside = self._holders(about)["kind"] == _NOT_POOL
+        outside = self._kinds(about) == _NOT_POOL
         parts = (NET, np.flatnonzero(outside)), (HOST, np.flatnonzero(~outside))
         return [(error, about.take(rows)) for error, rows in parts]
 
     def _not_to_us(self, about: About) -> About:
         """Without packets to tep4: what was dropped is our answer to them."""
-        return about.take(np.flatnonzero(self._holders(about)["kind"] != _LOCAL))
+        return about.take(np.flatnonzero(self._kinds(about) != _LOCAL))
 
-    def _holders(self, about: About) -> npt.NDArray[np.void]:
-        """Rows of the destinations."""
-        return self._bindings.look_up(about.packets.dst)
+    def _kinds(self, about: About) -> npt.NDArray[np.uint8]:
+        """RowKinds of the destinations."""
+        kinds: npt.NDArray[np.uint8] = self._bindings.look_up(about.packets.dst)["kind"]
+        return kinds

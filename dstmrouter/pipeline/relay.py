@@ -21,8 +21,6 @@ from dstmrouter.wire.constant import constant
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from dstmrouter.pipeline.bindings import BindingTable
-    from dstmrouter.pipeline.client_mtus import ClientMtus
     from dstmrouter.pipeline.decide import Mask
     from dstmrouter.pipeline.embedded import Embedded, EmbeddedReader
     from dstmrouter.pipeline.errors4 import Errors4
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.outcome import Outcome
     from dstmrouter.pipeline.rare import Arrivals
     from dstmrouter.pipeline.reread import Rereader
+    from dstmrouter.pipeline.surroundings import Surroundings
 
 UNREACHABLE: Final = Error(Verdict.SENT_RELAYED_UNREACHABLE, icmp.UNREACHABLE4, icmp.HOST_CODE)
 TOO_BIG: Final = Error(Verdict.SENT_RELAYED_TOO_BIG, icmp.UNREACHABLE4, icmp.FRAGMENTATION_CODE)
@@ -61,19 +60,17 @@ class Relay:
 
     def __init__(
         self,
+        around: Surroundings,
         reread: Rereader,
         embedded: EmbeddedReader,
-        bindings: BindingTable,
-        mtus: ClientMtus,
         errors: Errors4 | None,
-        most: int,
     ) -> None:
         self._reread = reread
         self._embedded = embedded
-        self._bindings = bindings
-        self._mtus = mtus
+        self._bindings = around.tables.bindings
+        self._mtus = around.mtus
         self._errors = errors
-        self._most = most
+        self._most = around.rules.icmp.burst_limit
 
     def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
         """Check the errors in the frames, learn from them, and pass them on."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dstmrouter.pipeline import inner
 from dstmrouter.pipeline.inner import Inner
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.wire import ipv4
@@ -42,4 +43,6 @@ class Rereader:
         """The IPv4 packets at `at`."""
         header = self.memory.read(at, ipv4.PACKET)
         total_len = header["total_len"].astype(np.int64)
-        return Inner(at, header, total_len, header["dst"].astype(np.uint32))
+        packets = Inner(at, header, total_len, header["dst"].astype(np.uint32))
+        inner.read_ports(self.memory, packets)
+        return packets

@@ -36,6 +36,7 @@ class IcmpRules:
     """Rules R22-R26: which errors we send, and how many. Rates are packets a second of a worker."""
 
     generate_icmpv4: bool = True  # of our own; without tep4 there are none
+    generate_icmpv6: bool = True
     host_unreachable: bool = True  # R3: 3/1 where there is no binding
     prohibited: bool = True  # R16: 3/13 where hairpinning is off
     relay: bool = True  # R22: ICMPv6 errors to the IPv4 source

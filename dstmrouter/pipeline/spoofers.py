@@ -32,7 +32,11 @@ SPOOF: Final = Error(Verdict.SENT_ICMPV6_SPOOF, icmp.UNREACHABLE6, icmp.SOURCE_P
 class Spoofers:
     """The step; without prefixes it has nothing to do."""
 
-    verdicts: Collection[int] = (Verdict.DROP_SPOOF_ADDRESS, Verdict.DROP_SPOOF_CLIENT)
+    verdicts: Collection[int] = (
+        Verdict.DROP_SPOOF_ADDRESS,
+        Verdict.DROP_SPOOF_CLIENT,
+        Verdict.DROP_SPOOF_PORT,
+    )
 
     def __init__(self, rules: IcmpRules, reread: Rereader, errors: Errors6) -> None:
         self._access = intervals6(

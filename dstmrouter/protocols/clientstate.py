@@ -7,17 +7,16 @@ protocol needs. `docs/client.md` has this table as a diagram, made by `mermaid`.
 
 from __future__ import annotations
 
-from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from dstmrouter.transitions import next_state
+from dstmrouter.transitions import Word, next_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class State(Enum):
+class State(Word):
     """What a client is doing; the text is for people."""
 
     INIT = "no lease, and none is being asked for"
@@ -33,7 +32,7 @@ class State(Enum):
     RELEASING = "gives the lease back"
 
 
-class Input(Enum):
+class Input(Word):
     """What can happen to a client."""
 
     WANTED = "IPv4 is wanted"

@@ -7,19 +7,48 @@ so that its lease ends before the server's, whatever the clocks say.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
+PORT_BITS: Final = 16
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PortSet:
-    """A share of an address's ports (RFC 7597 section 5.1); lengths in bits."""
+    """A share of an address's ports (RFC 7597 section 5.1); lengths in bits.
+
+    It comes from the wire as it is; `fault` tells what is wrong with it.
+    """
 
     psid_offset: int
     psid_len: int
     psid: int
+
+    def __str__(self) -> str:
+        return f"{self.psid_offset}/{self.psid_len}/{self.psid}"
+
+    @property
+    def fault(self) -> str | None:
+        """Why this is no port set, or None."""
+        if self.psid_len < 1 or self.psid_offset < 0:
+            return "expected a PSID of 1 bit or more, and an offset of 0 or more"
+        if self.psid_offset + self.psid_len > PORT_BITS:
+            return f"expected at most {PORT_BITS} bits of offset and PSID together"
+        if not 0 <= self.psid < 1 << self.psid_len:
+            return f"expected a PSID below {1 << self.psid_len}"
+        return None
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """Its ports as ranges (first, last), ascending."""
+        length = PORT_BITS - self.psid_offset - self.psid_len
+        firsts = [
+            (a << (PORT_BITS - self.psid_offset)) | (self.psid << length)
+            for a in range(min(self.psid_offset, 1), 1 << self.psid_offset)
+        ]
+        return [(first, first + (1 << length) - 1) for first in firsts]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

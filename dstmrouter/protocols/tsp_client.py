@@ -3,7 +3,7 @@
     chunks() -> [octets]          messages to send, one datagram each over UDP
     receive_data(data)            buffer what came
     next_event() -> Event | None  None: more octets are needed
-    create / accept / delete      ask, once `Ready` or an answer has come
+    create / accept / delete / info    ask, once `Ready` or an answer has come
 
 A server that says no, or something that is no TSP, is an event too, and the last one.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -27,7 +26,7 @@ from dstmrouter.protocols.tsp_greeting import (
 )
 from dstmrouter.protocols.tsp_status import REDIRECTION, Status
 from dstmrouter.protocols.tsp_xml import Action, Tunnel, decode, encode
-from dstmrouter.transitions import next_state
+from dstmrouter.transitions import Word, next_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from dstmrouter.protocols.sasl_client import ClientMechanism, Credential
 
 
-class State(Enum):
+class State(Word):
     """What a client's session waits for."""
 
     CAPABILITY = "what the server can do"
@@ -46,7 +45,7 @@ class State(Enum):
     CLOSED = "nothing"
 
 
-class Input(Enum):
+class Input(Word):
     """What can happen to a client's session."""
 
     OFFERED = "the server has a mechanism for us"
@@ -140,6 +139,10 @@ class ClientSession:
     def delete(self, tunnel: Tunnel) -> None:
         """Give the tunnel back."""
         self._ask(tunnel)
+
+    def info(self) -> None:
+        """Ask what the server knows of our tunnel."""
+        self._ask(Tunnel(action=Action.INFO))
 
     def accept(self) -> None:
         """Take what was offered; a server says nothing to that."""

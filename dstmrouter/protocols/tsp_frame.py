@@ -61,6 +61,8 @@ class ReceiveBuffer:
 
     def frame(self) -> bytes | None:
         """Take out the body of one frame; None while it is incomplete."""
+        if not self._octets:
+            return None
         start = len(self._octets) - len(self._octets.lstrip(_PADDING))
         if start > LINE_LIMIT:
             raise DecodeError("nothing but padding")
@@ -69,7 +71,7 @@ class ReceiveBuffer:
             if len(self._octets) - start > LINE_LIMIT:
                 raise DecodeError(f"a header of more than {LINE_LIMIT} octets")
             return None
-        found = _CONTENT_LENGTH.fullmatch(bytes(self._octets[start:end]))
+        found = _CONTENT_LENGTH.fullmatch(self._octets, start, end)
         if found is None:
             raise DecodeError("expected Content-length")
         length = int(found[1])

@@ -9,17 +9,16 @@ an answer do so, and `create` means "create or update".
 
 from __future__ import annotations
 
-from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from dstmrouter.transitions import next_state
+from dstmrouter.transitions import Word, next_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class State(Enum):
+class State(Word):
     """What a session waits for."""
 
     VERSION = "the client's version"
@@ -31,7 +30,7 @@ class State(Enum):
     CLOSED = "nothing"
 
 
-class Input(Enum):
+class Input(Word):
     """What can happen to a session."""
 
     GREETED = "version is one of ours"
@@ -67,7 +66,7 @@ def step(state: State, happened: Input) -> State:
     return next_state(TRANSITIONS, state, happened)
 
 
-class Ending(Enum):
+class Ending(Word):
     """Why the server ended a dialogue; the value is the help text of its counter."""
 
     MALFORMED = "dialogues ended by octets that are no TSP"

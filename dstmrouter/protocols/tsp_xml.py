@@ -12,24 +12,22 @@ to a client that has used it.
 from __future__ import annotations
 
 import dataclasses
-from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
-from xml.etree.ElementTree import ParseError
 from xml.sax.saxutils import escape, quoteattr
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
-
+from dstmrouter.binding import text6, told6
+from dstmrouter.errors import DecodeError
+from dstmrouter.protocols import xmltree
 from dstmrouter.protocols.tsp_status import Status, TspError
+from dstmrouter.transitions import Word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from xml.etree.ElementTree import Element
+    from collections.abc import Iterator
+
+    from dstmrouter.protocols.xmltree import Element
 
 TUNNEL_TYPE: Final = "v4v6"
-DEPTH_LIMIT: Final = 8
-ELEMENT_LIMIT: Final = 256
 SECONDS_LIMIT: Final = 0xFFFFFFFE  # what a binding can carry
 BROKER_LIMIT: Final = 50
 NAME_LIMIT: Final = 255  # characters of a broker's address, RFC 1035 section 2.3.4
@@ -37,7 +35,7 @@ NAME_LIMIT: Final = 255  # characters of a broker's address, RFC 1035 section 2.
 SECONDS: Final = "ds-lease-seconds"
 
 
-class Action(Enum):
+class Action(Word):
     """What a body asks for or tells."""
 
     CREATE = "create"
@@ -48,6 +46,7 @@ class Action(Enum):
     LIST = "list"
 
 
+_ACTIONS: Final = {action.value: action for action in Action}
 CLOSING: Final = frozenset({Action.ACCEPT, Action.REJECT})
 """What a client says to an offer."""
 
@@ -96,42 +95,36 @@ def decode(body: bytes) -> Tunnel:
     root = _tree(body)
     if root.tag != "tunnel":
         raise _malformed("expected element tunnel")
-    try:
-        action = Action(root.get("action", ""))
-    except ValueError:
-        raise _malformed("expected action create, info, accept, reject or delete") from None
+    action = _ACTIONS.get(root.attributes.get("action", ""))
+    if action is None:
+        raise _malformed("expected action create, info, accept, reject or delete")
     return Tunnel(
         action=action,
-        type=root.get("type", TUNNEL_TYPE).strip().lower(),
+        type=root.attributes.get("type", TUNNEL_TYPE).strip().lower(),
         lifetime_min=_number(root, "lifetime", SECONDS_LIMIT // 60),
         lease_s=_number(root, SECONDS, SECONDS_LIMIT),
-        server=_end(root.find("server")),
-        client=_end(root.find("client")),
+        server=_end(root.first("server")),
+        client=_end(root.first("client")),
         brokers=tuple(_brokers(root)),
     )
 
 
 def encode(tunnel: Tunnel) -> bytes:
     """Write a body: one line, with its end."""
-    attributes: dict[str, str | int | None] = {"action": tunnel.action.value, "type": tunnel.type}
-    attributes |= {"lifetime": tunnel.lifetime_min, SECONDS: tunnel.lease_s}
+    attributes = _attribute("action", tunnel.action.value) + _attribute("type", tunnel.type)
+    attributes += _attribute("lifetime", tunnel.lifetime_min) + _attribute(SECONDS, tunnel.lease_s)
     inside = "".join(_broker_element(name) for name in tunnel.brokers)
     inside += _end_element("server", tunnel.server) + _end_element("client", tunnel.client)
-    return f"{_element('tunnel', attributes, inside)}\r\n".encode()
+    return f"<tunnel{attributes}>{inside}</tunnel>\r\n".encode()
 
 
 def _tree(body: bytes) -> Element:
     try:
-        root: Element = fromstring(body.strip(b"\0 \t\r\n").decode("utf-8"), forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError):
-        raise _malformed("expected a well-formed body without DTD, in UTF-8") from None
-    level, total = [root], 1
-    for _ in range(DEPTH_LIMIT):
-        level = [child for element in level for child in element]
-        total += len(level)
-        if not level and total <= ELEMENT_LIMIT:
-            return root
-    raise _malformed(f"expected at most {DEPTH_LIMIT} levels and {ELEMENT_LIMIT} elements")
+        return xmltree.parse(body.strip(b"\0 \t\r\n").decode("utf-8"))
+    except ValueError:  # no UTF-8
+        raise _malformed("expected a body in UTF-8") from None
+    except DecodeError as error:
+        raise _malformed(f"expected a well-formed body: {error}") from None
 
 
 def _malformed(text: str) -> TspError:
@@ -139,7 +132,7 @@ def _malformed(text: str) -> TspError:
 
 
 def _number(element: Element, name: str, limit: int) -> int | None:
-    text = element.get(name)
+    text = element.attributes.get(name)
     if text is None:
         return None
     text = text.strip()
@@ -152,13 +145,14 @@ def _end(element: Element | None) -> End | None:
     if element is None:
         return None
     ipv4, ipv6 = None, None
-    for address in element.iterfind("address"):
-        kind = address.get("type", "").strip().lower()
+    for address in element.all("address"):
+        kind = address.attributes.get("type", "").strip().lower()
         if kind == "ipv4":
             ipv4 = _ipv4(address.text)
         elif kind == "ipv6":
             ipv6 = _ipv6(address.text)
-    keepalive, prefix = element.find("keepalive"), element.find("router/prefix")
+    keepalive, router = element.first("keepalive"), element.first("router")
+    prefix = router.first("prefix") if router is not None else None
     return End(
         ipv4=ipv4,
         ipv6=ipv6,
@@ -168,10 +162,11 @@ def _end(element: Element | None) -> End | None:
 
 
 def _keepalive(element: Element) -> Keepalive:
-    address = element.find("address[@type='ipv4']")
     interval_s = _number(element, "interval", 86400)
     if interval_s is None:
         raise _malformed("element keepalive: expected attribute interval")
+    addresses = (one for one in element.all("address") if one.attributes.get("type") == "ipv4")
+    address = next(addresses, None)
     return Keepalive(
         interval_s=interval_s, address=_ipv4(address.text) if address is not None else None
     )
@@ -181,30 +176,30 @@ def _prefix(element: Element) -> Prefix:
     length = _number(element, "length", 32)
     if length is None:
         raise _malformed("element prefix: expected attribute length")
-    inner = element.find("address")
-    text = (element if inner is None else inner).text or ""
+    inner = element.first("address")
+    text = (element if inner is None else inner).text
     return Prefix(length=length, address=_ipv4(text) if text.strip() else None)
 
 
-def _ipv4(text: str | None) -> IPv4Address:
+def _ipv4(text: str) -> IPv4Address:
     try:
-        return IPv4Address((text or "").strip())
+        return IPv4Address(text.strip())
     except ValueError:
         raise TspError(Status.BAD_IPV4, "expected an IPv4 address") from None
 
 
-def _ipv6(text: str | None) -> IPv6Address:
+def _ipv6(text: str) -> IPv6Address:
     try:
-        return IPv6Address((text or "").strip())
+        return told6(text.strip())
     except ValueError:
         raise TspError(Status.BAD_IPV6, "expected an IPv6 address") from None
 
 
 def _brokers(root: Element) -> Iterator[str]:
     """Where to go instead, at most `BROKER_LIMIT` addresses and names."""
-    found = [address for broker in root.iterfind("broker") for address in broker.iter("address")]
+    found = [address for broker in root.all("broker") for address in broker.within("address")]
     for address in found[:BROKER_LIMIT]:
-        name = (address.text or "").strip()
+        name = address.text.strip()
         if 0 < len(name) <= NAME_LIMIT and name.isascii() and name.isprintable():
             yield name
 
@@ -220,40 +215,30 @@ def address_kind(name: str) -> str:
     return "dn"
 
 
-def _element(name: str, attributes: dict[str, str | int | None], inside: str = "") -> str:
-    given = "".join(
-        f" {key}={quoteattr(str(value))}" for key, value in attributes.items() if value is not None
-    )
-    return f"<{name}{given}>{inside}</{name}>"
+def _attribute(name: str, value: str | int | None) -> str:
+    if value is None:
+        return ""
+    return f' {name}="{value}"' if isinstance(value, int) else f" {name}={quoteattr(value)}"
 
 
 def _broker_element(name: str) -> str:
-    address = _element("address", {"type": address_kind(name)}, escape(name))
-    return _element("broker", {}, address)
+    kind = address_kind(name)
+    return f'<broker><address type="{kind}">{escape(name)}</address></broker>'
 
 
 def _end_element(name: str, end: End | None) -> str:
     if end is None:
         return ""
-    inside = "".join(_address_elements(end))
+    inside = ""
+    if end.ipv4 is not None:  # a lease is one address, so its length is 32
+        inside += f'<address type="ipv4" length="32">{end.ipv4}</address>'
+    if end.ipv6 is not None:
+        inside += f'<address type="ipv6">{escape(text6(end.ipv6))}</address>'
     if end.prefix is not None:
         text = "" if end.prefix.address is None else str(end.prefix.address)
-        inside += _element("router", {}, _element("prefix", {"length": end.prefix.length}, text))
+        inside += f'<router><prefix length="{end.prefix.length}">{text}</prefix></router>'
     if end.keepalive is not None:
         to = end.keepalive.address
-        inside += _element(
-            "keepalive", {"interval": end.keepalive.interval_s}, "".join(_ipv4_elements(to))
-        )
-    return _element(name, {}, inside)
-
-
-def _address_elements(end: End) -> Iterator[str]:
-    # A lease is one address, so its length is 32.
-    if end.ipv4 is not None:
-        yield _element("address", {"type": "ipv4", "length": 32}, str(end.ipv4))
-    if end.ipv6 is not None:
-        yield _element("address", {"type": "ipv6"}, str(end.ipv6))
-
-
-def _ipv4_elements(address: IPv4Address | None) -> Iterable[str]:
-    return () if address is None else (_element("address", {"type": "ipv4"}, str(address)),)
+        address = "" if to is None else f'<address type="ipv4">{to}</address>'
+        inside += f'<keepalive interval="{end.keepalive.interval_s}">{address}</keepalive>'
+    return f"<{name}>{inside}</{name}>"

@@ -84,9 +84,9 @@ class RouterRoster:
     ) -> set[str]:
         """Wait until `routers` acknowledged `generation`; returns those that did not in time."""
         missing = {name for name in routers if self._generation_of(name) < generation}
-        waiter = _Waiter(generation, missing, asyncio.Event())
         if not missing:
             return missing
+        waiter = _Waiter(generation, missing, asyncio.Event())
         self._waiters.add(waiter)
         try:
             with contextlib.suppress(TimeoutError):

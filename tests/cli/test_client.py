@@ -72,6 +72,8 @@ def test_help_names_every_command(
         ([*LEASE, "--dti-name", "../x"], "expected an interface name"),
         ([*LEASE, "--route", "192.0.2.1/24"], "without host bits"),
         ([*LEASE[:-1], "192.0.2.1"], "expected IPv6 address"),
+        ([*LEASE, "--port-set", "6/8"], "expected port-set like 6/8/52"),
+        ([*LEASE, "--port-set", "6/8/256"], "expected port-set like 6/8/52"),
         ([*LEASE, "--no-such-option"], "No such option"),
     ],
 )
@@ -90,7 +92,7 @@ def test_wrong_options_are_exit_code_2(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (LEASE, "--client4, --client6 and --tep6 are for --static"),
+        (LEASE, "--client4, --client6, --tep6 and --port-set are for --static"),
         (["--static", *LEASE[:-2]], "--static: expected --client4, --client6 and --tep6 as well"),
         (["--static", "-c", "x"], "--static takes its lease from options, not from a file"),
         (["-c", "/nonexistent/c.toml"], "/nonexistent/c.toml: No such file or directory"),

@@ -93,7 +93,11 @@ COUNTED = {
     "DROP_NO_BINDING": 1,
     "DROP_TTL": 1,
     "DROP_SPOOF_CLIENT": 1,
+    "SENT_TTL": 1,
+    "SENT_HOST_UNREACHABLE": 1,
 }
+
+ERRORS = {(3, 1), (11, 0)}
 
 
 def test_captures_come_out_as_they_would_leave(directory: Path) -> None:
@@ -104,7 +108,9 @@ def test_captures_come_out_as_they_would_leave(directory: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     counts = json.loads(done.stdout)
     assert {name: count["packets"] for name, count in counts.items()} == COUNTED
-    assert frames(directory / "out4") == [to_internet(inner(CLIENT4, HOST4, ttl=63))]
+    [routed, *told] = sorted(frames(directory / "out4"), key=lambda frame: frame[23] == 1)
+    assert routed == to_internet(inner(CLIENT4, HOST4, ttl=63))
+    assert {(Ether(error)[ICMP].type, Ether(error)[ICMP].code) for error in told} == ERRORS
     sent = frames(directory / "out6")
     [pong] = [frame for frame in sent if frame.endswith(b"ping")]
     sent.remove(pong)
@@ -136,8 +142,10 @@ def test_more_packets_than_frames_and_a_table_for_people(directory: Path) -> Non
 def test_hairpin_can_be_refused(directory: Path) -> None:
     capture(directory / "in6", [from_client(CLIENT6, inner(CLIENT4, OTHER4))])
     done = replay(directory, f"--in6={directory / 'in6'}", "--no-hairpin", "--json")
-    assert list(json.loads(done.stdout)) == ["DROP_HAIRPIN_OFF"]
-    assert frames(directory / "out6") == []
+    assert list(json.loads(done.stdout)) == ["DROP_HAIRPIN_OFF", "SENT_PROHIBITED"]
+    [error] = [Ether(frame) for frame in frames(directory / "out6")]
+    assert (error[IPv6].dst, error[IP].dst) == (CLIENT6, CLIENT4)
+    assert (error[ICMP].type, error[ICMP].code) == (3, 13)
 
 
 @pytest.mark.parametrize(

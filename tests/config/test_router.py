@@ -94,3 +94,24 @@ def test_servers_of_one_store_are_one_source() -> None:
 
     assert source("a", "leases") == source("b", "leases")
     assert len({source("a", None), source("b", None), source("x", "a"), source("x", "b")}) == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ttl = 0", "ttl = 0: expected an integer between 1 and 255"),
+        (
+            "icmpv4_rate = 0",
+            "icmpv4_rate = 0: expected an integer between 1 and 1000000 (a second)",
+        ),
+        ("prefix_length6 = 65", "prefix_length6 = 65: expected an integer between 32 and 64"),
+        (
+            'access_prefixes = ["2001:db8::1/64"]',
+            'access_prefixes #1 = "2001:db8::1/64": '
+            "expected an IPv6 prefix without host bits, like 2001:db8::/32",
+        ),
+    ],
+)
+def test_icmp_settings_are_checked(tmp_path: Path, line: str, expected: str) -> None:
+    document = edited(ROUTER, "[tunnel]", f"[icmp]\n{line}\n[tunnel]")
+    assert problems(load_router, tmp_path / "r.toml", document) == [f"[icmp] {expected}"]

@@ -10,6 +10,7 @@ from dstmrouter.daemon.client_daemon import ClientDaemon
 from dstmrouter.daemon.client_servers import ServerSource
 from dstmrouter.daemon.client_status import boottime, read_status
 from dstmrouter.protocols.granted import GrantedLease
+from lab.netns import interfaces
 from tests.daemon.lease_sources import ScriptedSource
 from tests.dti.conftest import CLIENT4, CLIENT6, TEP4, TEP6, Wire
 
@@ -35,7 +36,12 @@ class Life:
     """The daemon at work; `source` is its only server."""
 
     def __init__(
-        self, wire: Wire, tmp_path: Path, answers: tuple[GrantedLease | SourceError | None, ...]
+        self,
+        wire: Wire,
+        tmp_path: Path,
+        answers: tuple[
+            GrantedLease | SourceError | Callable[[], GrantedLease | SourceError] | None, ...
+        ],
     ) -> None:
         self.wire = wire
         self.run_dir = tmp_path / "run"
@@ -66,7 +72,7 @@ class Life:
         await self.until(lambda: self.status()["state"] == name)
 
     def has_dti(self) -> bool:
-        return "dti0" in self.wire.client.ip("link")
+        return "dti0" in interfaces(self.wire.client)
 
 
 def live(

@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING
 from dstmrouter.daemon.lease_source import SourceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ipaddress import IPv4Address, IPv6Address
 
     from dstmrouter.protocols.granted import GrantedLease
 
 
 class ScriptedSource:
-    """`answers` are taken in turn: a lease, an error, or None for no answer at all."""
+    """`answers` are taken in turn: a lease, an error, or None for no answer at all.
 
-    def __init__(self, *answers: GrantedLease | SourceError | None) -> None:
+    A function is called then, and says which.
+    """
+
+    def __init__(
+        self,
+        *answers: GrantedLease | SourceError | Callable[[], GrantedLease | SourceError] | None,
+    ) -> None:
         self.answers = deque(answers)
         self.asked: list[str] = []
         self.closed = 0
@@ -39,6 +46,8 @@ class ScriptedSource:
     async def _answer(self, question: str) -> GrantedLease:
         self.asked.append(question)
         answer = self.answers.popleft()
+        if callable(answer):
+            answer = answer()
         if isinstance(answer, SourceError):
             raise answer
         if answer is None:

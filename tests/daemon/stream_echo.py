@@ -12,7 +12,8 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from dstmrouter.daemon.admission import NO_LIMIT, Admission
-from dstmrouter.daemon.stream_listener import Connection, StreamListener, bind_stream
+from dstmrouter.daemon.stream_connection import Connection
+from dstmrouter.daemon.stream_listener import StreamListener, bind_stream
 
 if TYPE_CHECKING:
     import ssl

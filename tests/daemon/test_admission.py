@@ -3,7 +3,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 from dstmrouter.daemon.admission import Admission
-from dstmrouter.daemon.stream_listener import StreamTally
+from dstmrouter.daemon.stream_connection import StreamTally
 from dstmrouter.leases.rate import Rate
 
 HERE, NEIGHBOUR = IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2")

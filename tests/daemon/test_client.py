@@ -101,6 +101,16 @@ def test_after_kill_9_a_new_start_works_and_stops_clean(wire: Wire, tmp_path: Pa
     assert nothing_left(wire, tmp_path / "run")
 
 
+def test_a_module_that_is_not_there_is_told(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODPROBE_OPTIONS", f"--dirname={tmp_path}")
+    ours = start_ours(wire, tmp_path, "-load")
+    assert ours.is_up(), ours.said()
+    assert "no kernel module" in ours.said()
+    assert f"Module ip6_tunnel not found in directory {tmp_path}" in ours.said()
+
+
 def test_a_second_client_of_the_name_is_refused(wire: Wire, tmp_path: Path) -> None:
     first = start_ours(wire, tmp_path)
     (tmp_path / "run.log").rename(tmp_path / "first.log")

@@ -17,10 +17,12 @@ from tests.dti.conftest import CLIENT4, CLIENT6, TEP4, TEP6, Wire, wire
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dstmrouter.protocols.granted import GrantedLease
+
 __all__ = ["wire"]  # a fixture
 
 OTHER4, OTHER6 = IPv4Address("192.0.2.8"), IPv6Address("2001:db8::77")
-SHORT_S = 4  # a busy machine may stand still for half a second between T2 and the end
+SHORT_S = 4
 IMPATIENT = {"reply_s": 0.3, "losses": 2}
 OBTAIN = f"obtain {CLIENT6} None None"
 
@@ -84,16 +86,14 @@ def test_at_the_end_of_a_lease_its_address_goes(wire: Wire, tmp_path: Path) -> N
         await life.until(life.has_dti)
         assert str(OTHER4) in wire.client.ip("address", "show", "dti0")
 
-    no = SourceError("no", final=True)
-    life = Life(wire, tmp_path, (leased(lifetime_s=SHORT_S), no, no, leased(OTHER4)))
+    def answer() -> GrantedLease | SourceError:
+        return SourceError("no", final=True) if life.has_dti() else leased(OTHER4)
+
+    life = Life(wire, tmp_path, (leased(lifetime_s=SHORT_S), answer, answer, answer))
     live(life, scenario)
-    assert [asked.split()[0] for asked in life.source.asked] == [
-        "obtain",
-        "renew",
-        "obtain",
-        "obtain",
-        "release",
-    ]
+    words = " ".join(asked.split()[0] for asked in life.source.asked)
+    # A busy machine may stand still from when any server may be asked until the lease ends.
+    assert words in {"obtain renew obtain obtain release", "obtain renew obtain release"}
 
 
 @pytest.mark.usefixtures("gateway")

@@ -44,11 +44,11 @@ def in_uml(*options: object) -> str:
     return f"{PROGRAM} " + " ".join(str(word) for word in options)
 
 
-def start_in_uml(uml: Uml, *options: object) -> None:
+def start_in_uml(uml: Uml, *options: object, before: str = "") -> None:
     """Start a client inside, and wait until it is up; its process id is in /run/pid."""
     command = in_uml("--static", *LEASE, "--route", "default", *options)
     uml.run(
-        f"rm -f /run/log\n{command} >/run/log 2>&1 & echo $! >/run/pid\n"
+        f"rm -f /run/log\n{before}{command} >/run/log 2>&1 & echo $! >/run/pid\n"
         "until grep -qs ' up ' /run/log; do\n"
         "  kill -0 $(cat /run/pid) || { cat /run/log; exit 1; }\n"
         "  sleep 0.1\n"
@@ -89,6 +89,20 @@ def test_the_kernels_own_tunnel(
     assert "client" in uml.run(in_uml("down"), timeout_s=60)
     assert uml_facts(uml) == []
     assert uml.run("ip -4 route; ls /run/dstm-client").strip() == ""
+
+
+@pytest.mark.uml
+def test_the_module_is_loaded_when_asked_for(foreign_kernel: tuple[Uml, Namespace]) -> None:
+    uml, _ = foreign_kernel
+    uml.run(
+        "mkdir -p /run/root/lib/modules\n"
+        "ln -s /usr/lib/uml/modules/$(uname -r) /run/root/lib/modules/\n"
+        "rmmod ip6_tunnel"
+    )
+    start_in_uml(uml, "-load", before="export MODPROBE_OPTIONS='-d /run/root'\n")
+    assert "kernel module is loaded" in uml.run("cat /run/log")
+    assert [link["linkinfo"]["info_kind"] for link in uml_facts(uml)] == ["ip6tnl"]
+    uml.run(in_uml("down"), timeout_s=60)
 
 
 @pytest.mark.uml

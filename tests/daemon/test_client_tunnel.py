@@ -136,16 +136,6 @@ def test_what_cannot_be_leaves_nothing(wire: Wire, tmp_path: Path) -> None:
     run(wire, tmp_path, scenario)
 
 
-def test_a_shared_address_is_not_used_as_if_it_were_whole(wire: Wire, tmp_path: Path) -> None:
-    async def scenario(tunnel: ClientTunnel, _: Events) -> None:
-        shared = PortSet(psid_offset=0, psid_len=6, psid=1)
-        with pytest.raises(DstmError, match=f"{CLIENT4} is shared"):
-            await tunnel.set_up(dataclasses.replace(LEASE, port_set=shared))
-        assert "dti0" not in wire.client.ip("link")
-
-    run(wire, tmp_path, scenario)
-
-
 def test_a_deleted_interface_is_told(wire: Wire, tmp_path: Path) -> None:
     async def scenario(tunnel: ClientTunnel, events: Events) -> None:
         await tunnel.set_up(LEASE)
@@ -235,7 +225,7 @@ def test_on_demand_the_first_packets_wait_for_the_lease(
         {"tep6": CLIENT6},
         {"tep4": CLIENT4},
         {"mtu": 5},
-        {"port_set": PortSet(psid_offset=0, psid_len=6, psid=1)},
+        {"port_set": PortSet(psid_offset=0, psid_len=6, psid=64)},
     ],
 )
 def test_on_demand_waiting_goes_on_after_a_lease_of_no_use(

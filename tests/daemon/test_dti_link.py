@@ -4,8 +4,18 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
-from dstmrouter.daemon.dti_link import AUTO, bring_up, former_ends, make_plan, remove
+from dstmrouter.daemon import dti_link
+from dstmrouter.daemon.dti_link import (
+    AUTO,
+    bring_up,
+    former_ends,
+    kinds_of,
+    load_for,
+    make_plan,
+    remove,
+)
 from dstmrouter.dti.host import Host
 from dstmrouter.dti.plan import Ends
 from dstmrouter.dti.state import Claim, State
@@ -35,6 +45,32 @@ def test_the_claim_says_what_is_made_before_it_is(wire: Wire, tmp_path: Path) ->
         assert found is not None
         assert (found.kind, found.ends) == (kind, Ends(CLIENT6, TEP6, None, encap_limit=False))
         assert remove(host, "dti0", None) == (kind is Kind.IP6TNL)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "why", "told"),
+    [
+        (AUTO, None, {"event": "kernel module is loaded"}),
+        (AUTO, "none here", {"reason": "none here", "instead": "tun"}),
+        ((Kind.IP6TNL,), "none here", {"reason": "none here", "instead": "none"}),
+        ((Kind.TUN,), None, {"event": "no kernel module is needed"}),
+    ],
+)
+def test_what_is_told_of_the_kernel_module(
+    monkeypatch: pytest.MonkeyPatch,
+    kinds: tuple[Kind, ...],
+    why: str | None,
+    told: dict[str, str],
+) -> None:
+    monkeypatch.setattr(dti_link, "load_module", lambda: why)
+    with structlog.testing.capture_logs() as logs:
+        load_for(kinds)
+    assert told.items() <= logs[0].items()
+
+
+def test_only_tun_keeps_packets() -> None:
+    assert kinds_of("auto", on_demand=True) == (Kind.TUN,)
+    assert kinds_of("ip6tnl", on_demand=False) == (Kind.IP6TNL,)
 
 
 def test_what_is_in_the_way_is_told_at_once(wire: Wire) -> None:

@@ -86,7 +86,7 @@ def test_connections_of_one_source_are_limited_as_configured() -> None:
         kept.close()
         refused.close()
 
-    on_loopback(scenario, per_source=1)
+    on_loopback(scenario, per_64=1)
 
 
 def test_a_connection_without_calls_ends_as_configured() -> None:

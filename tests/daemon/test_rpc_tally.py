@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dstmrouter.daemon.datagram_socket import DatagramTally
 from dstmrouter.daemon.rpc_tally import RpcTally
-from dstmrouter.daemon.stream_listener import StreamTally
+from dstmrouter.daemon.stream_connection import StreamTally
 from dstmrouter.protocols.oncrpc import AcceptStat
 
 

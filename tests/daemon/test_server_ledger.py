@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import sqlite3
 import tempfile
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dstmrouter.binding import BindingColumns, full_address_columns, words6
-from dstmrouter.daemon.server_ledger import Ledger
+from dstmrouter.daemon.server_ledger import TURNS_MAX, Ledger
 from dstmrouter.leases.state import State
 from dstmrouter.leases.store import LeaseStore
 from dstmrouter.zmqctl import ControlServer, FeedPublisher
@@ -112,6 +113,30 @@ def test_changes_that_arrive_together_share_a_transaction_and_a_generation() -> 
     settling(scenario)
 
 
+async def one_each_turn(setting: Setting, count: int) -> None:
+    grants = []
+    for number in range(count):
+        grants.append(asyncio.create_task(setting.grant(number)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*grants)
+
+
+def test_changes_that_come_one_by_one_share_a_transaction_too() -> None:
+    async def scenario(setting: Setting) -> None:
+        await one_each_turn(setting, 20)
+        assert len(setting.feed.published) == 1
+
+    settling(scenario)
+
+
+def test_changes_that_never_end_do_not_keep_the_first_waiting() -> None:
+    async def scenario(setting: Setting) -> None:
+        await one_each_turn(setting, TURNS_MAX + 10)
+        assert len(setting.feed.published) == 2
+
+    settling(scenario)
+
+
 def test_what_routers_need_not_know_is_stored_but_not_published() -> None:
     async def scenario(setting: Setting) -> None:
         lease = setting.book.grant(wish(1), 0.0)
@@ -138,6 +163,36 @@ def test_removal_is_not_believed_before_anyone_could_acknowledge_it() -> None:
         assert setting.ledger._leaving == {}
         await setting.ledger.settle([released])
         assert list(setting.ledger._leaving) == [(FIRST, 0)]
+
+    settling(scenario)
+
+
+def test_a_removal_that_runs_out_is_not_watched_any_more() -> None:
+    async def scenario(setting: Setting) -> None:
+        await setting.grant(1)
+        released = setting.book.release(FIRST)
+        await setting.ledger.settle([released])
+        assert setting.ledger._leaving == {released.share: released.lease_id}
+        await setting.ledger.settle(setting.book.expire(released.until))
+        assert setting.ledger._leaving == {}
+
+    settling(scenario)
+
+
+def test_nor_is_one_that_goes_on_at_another_server() -> None:
+    async def scenario(setting: Setting) -> None:
+        await setting.grant(1)
+        released = setting.book.release(FIRST)
+        for state, lease_id, kept in (
+            (State.REMOVING, released.lease_id, True),
+            (State.REMOVING, released.lease_id + 1, False),
+            (State.QUARANTINE, released.lease_id, False),
+            (State.ACTIVE, released.lease_id, False),
+        ):
+            setting.ledger.watch_removal(released.share, released.lease_id)
+            news = dataclasses.replace(released, state=state, lease_id=lease_id)
+            setting.ledger._forget_ended([news])
+            assert bool(setting.ledger._leaving) is kept
 
     settling(scenario)
 

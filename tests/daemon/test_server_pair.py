@@ -17,7 +17,7 @@ from tests.daemon.server_process import DEADLINE_S, bounded, until, until_state
 from tests.daemon.sharing_router import SharingRouter
 
 if TYPE_CHECKING:
-    from tests.postgres import Postgres
+    from lab.postgres import Postgres
 
 REQUESTS: Final = int(os.environ.get("DSTM_REQUESTS", "400"))
 REQUIRED: Final = 'required = ["gw1"]\nack_timeout_s = 10'

@@ -18,7 +18,7 @@ from tests.daemon.server_process import config_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.postgres import Postgres
+    from lab.postgres import Postgres
 
 
 def test_a_file_by_default(tmp_path: Path) -> None:

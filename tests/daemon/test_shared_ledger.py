@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dstmrouter.leases.lease import Lease
-    from tests.postgres import Postgres
+    from lab.postgres import Postgres
 
 
 class Routers:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from dstmrouter.daemon import stream_listener
-from dstmrouter.daemon.stream_listener import Connection, StreamTally, bind_stream
+from dstmrouter.daemon import stream_connection, stream_listener
+from dstmrouter.daemon.stream_connection import Connection, StreamTally
+from dstmrouter.daemon.stream_listener import bind_stream
 from dstmrouter.errors import SystemCallError
 from dstmrouter.leases.rate import Rate
 from tests.daemon.certificates import Authority
@@ -87,7 +88,7 @@ def test_a_peer_that_vanishes_will_be_noticed() -> None:
     found = []
 
     async def look(connection: Connection) -> None:
-        accepted = connection._writer.get_extra_info("socket")
+        accepted = connection.transport.get_extra_info("socket")
         found.append(accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
         found.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
 
@@ -175,7 +176,7 @@ def test_a_peer_that_never_finishes_a_request_is_dropped(drip: bool) -> None:
 
 
 def test_a_peer_that_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_listener, "SEND_S", 0.1)
+    monkeypatch.setattr(stream_connection, "SEND_S", 0.1)
 
     async def flood(connection: Connection) -> None:
         while True:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import re
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import pytest
 
@@ -16,7 +17,8 @@ from tests.daemon.tsp_lab import CLIENT6, EVERYTHING, RawClient, in_namespace, t
 from tests.protocols.test_sasl_digest import answer_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
     from typing import Any
 
     from dstmrouter.zmqctl import AsyncControlClient
@@ -44,6 +46,12 @@ INFO: Final = (
 ORDER: Final = EVERYTHING.replace(
     '"SCRAM-SHA-256", "DIGEST-MD5", "PLAIN", "ANONYMOUS"', '"ANONYMOUS", "DIGEST-MD5", "PLAIN"'
 )
+
+
+class Ask(Protocol):
+    """Says something, or nothing; what is answered, the length of a body left out."""
+
+    async def __call__(self, octets: bytes, *, awaited: bool = True) -> bytes: ...
 
 
 def deployed(scenario: Callable[[AsyncControlClient], Coroutine[Any, Any, None]]) -> None:
@@ -98,39 +106,62 @@ def test_tcp_anonymous(whole: bool) -> None:
     deployed(scenario)
 
 
-def test_tcp_plain_in_two_segments() -> None:
+@contextlib.asynccontextmanager
+async def over_tcp() -> AsyncIterator[Ask]:
+    """Every message is a segment; nothing comes where nothing is awaited."""
+    client = await RawClient.connect()
+
+    async def ask(octets: bytes, *, awaited: bool = True) -> bytes:
+        if octets:
+            await client.say(octets)
+        if not awaited:
+            return b""
+        return await (client.frame() if octets == CREATE else client.hear())
+
+    yield ask
+    await client.close()
+
+
+@contextlib.asynccontextmanager
+async def over_udp() -> AsyncIterator[Ask]:
+    """Every message has an answer, and an empty one fetches what is left."""
+    with UdpClient() as client:
+
+        async def ask(octets: bytes, *, awaited: bool = True) -> bytes:
+            answer = await client.say(octets)
+            assert bool(answer) == awaited
+            return answer.partition(b"\r\n")[2] if octets == CREATE else answer
+
+        yield ask
+
+
+async def plain(ask: Ask) -> None:
+    """User and password come without waiting, in a segment of their own."""
+    await ask(b"AUTHENTICATE PLAIN\r\n\0", awaited=False)
+    assert await ask(b"\0ann\0pencil\r\n") == b"200 Success\r\n"
+
+
+async def digest(ask: Ask) -> None:
+    """Proof and status must not come in one segment."""
+    proof = await ask(response_to(await ask(b"AUTHENTICATE DIGEST-MD5\r\n\0")))
+    assert base64.b64decode(proof).startswith(b"rspauth=")
+    assert proof.endswith(b"\r\n")
+    assert await ask(b"") == b"200 Success\r\n"
+
+
+@pytest.mark.parametrize("over", [over_tcp, over_udp])
+@pytest.mark.parametrize("authenticate", [plain, digest])
+def test_a_user(
+    over: Callable[[], AbstractAsyncContextManager[Ask]],
+    authenticate: Callable[[Ask], Awaitable[None]],
+) -> None:
     async def scenario(ctl: AsyncControlClient) -> None:
-        client = await RawClient.connect()
-        await client.say(VERSION)
-        assert await client.hear() == CAPABILITY
-        await client.say(b"AUTHENTICATE PLAIN\r\n\0")
-        await client.say(b"\0ann\0pencil\r\n")
-        assert await client.hear() == b"200 Success\r\n"
-        await client.say(CREATE)
-        assert await client.frame() == INFO
-        await client.say(ACCEPT)
-        await lent(ctl)
-        await client.close()
-
-    deployed(scenario)
-
-
-def test_tcp_digest_proof_and_status_in_two_segments() -> None:
-    async def scenario(ctl: AsyncControlClient) -> None:
-        client = await RawClient.connect()
-        await client.say(VERSION)
-        assert await client.hear() == CAPABILITY
-        await client.say(b"AUTHENTICATE DIGEST-MD5\r\n\0")
-        await client.say(response_to(await client.hear()))
-        proof = await client.hear()
-        assert base64.b64decode(proof).startswith(b"rspauth=")
-        assert proof.endswith(b"\r\n")
-        assert await client.hear() == b"200 Success\r\n"
-        await client.say(CREATE)
-        assert await client.frame() == INFO
-        await client.say(ACCEPT)
-        await lent(ctl)
-        await client.close()
+        async with over() as ask:
+            assert await ask(VERSION) == CAPABILITY
+            await authenticate(ask)
+            assert await ask(CREATE) == INFO
+            await ask(ACCEPT, awaited=False)
+            await lent(ctl)
 
     deployed(scenario)
 
@@ -183,25 +214,6 @@ def test_udp_anonymous_in_the_client_s_own_numbers() -> None:
         await lent(ctl)
         counts = {row["name"]: row["count"] for row in (await ctl.call("status"))["tsp"]}
         assert (counts["offers"], counts["grants"]) == (1, 1)
-
-    deployed(scenario)
-
-
-def test_udp_plain_and_digest() -> None:
-    async def scenario(ctl: AsyncControlClient) -> None:
-        with UdpClient() as client:
-            assert await client.say(VERSION) == CAPABILITY
-            assert await client.say(b"AUTHENTICATE PLAIN\r\n\0") == b""
-            assert await client.say(b"\0ann\0pencil\r\n") == b"200 Success\r\n"
-        with UdpClient() as client:
-            assert await client.say(VERSION) == CAPABILITY
-            challenge = await client.say(b"AUTHENTICATE DIGEST-MD5\r\n\0")
-            proof = await client.say(response_to(challenge))
-            assert base64.b64decode(proof).startswith(b"rspauth=")
-            assert await client.say(b"") == b"200 Success\r\n"
-            assert (await client.say(CREATE)).endswith(INFO)
-            assert await client.say(ACCEPT) == b""
-            await lent(ctl)
 
     deployed(scenario)
 

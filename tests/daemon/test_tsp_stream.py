@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from dstmrouter.daemon.stream_listener import PeerDroppedError
+from dstmrouter.daemon.stream_connection import PeerDroppedError
 from dstmrouter.daemon.tsp_stream import converse
 from dstmrouter.protocols import tsp_session
 from dstmrouter.protocols.tsp_state import Ending
@@ -147,7 +147,7 @@ def test_a_server_that_stops_leaves_offers_to_run_out() -> None:
 
 def test_many_at_a_time() -> None:
     async def scenario() -> None:
-        async with lending(EVERYTHING + "sessions_per_64 = 100\n") as server:
+        async with lending(EVERYTHING + "per_64 = 100\n") as server:
             clients = await asyncio.gather(*(RawClient.connect() for _ in range(50)))
             offers = await asyncio.gather(*(offered(client) for client in clients))
             assert len(set(offers)) == 1  # one client6, one address

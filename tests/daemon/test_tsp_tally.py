@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dstmrouter.daemon.datagram_socket import DatagramTally
-from dstmrouter.daemon.stream_listener import StreamTally
+from dstmrouter.daemon.stream_connection import StreamTally
 from dstmrouter.daemon.tsp_tally import TspTally
 from dstmrouter.protocols.tsp_state import Ending
 

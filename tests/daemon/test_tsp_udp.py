@@ -186,7 +186,7 @@ def test_a_silent_client_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_many_sessions_and_too_many_datagrams() -> None:
     async def scenario() -> None:
-        limits = "sessions_per_64 = 1\nrequests_per_s = 0.1\nburst = 5\n"
+        limits = "per_64 = 1\nrequests_per_s = 0.1\nburst = 5\n"
         section = EVERYTHING.partition("requests_per_s")[0] + limits
         async with lending(section) as server:
             with UdpClient() as first, UdpClient() as second, UdpClient(OTHER6) as other:

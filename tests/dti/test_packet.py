@@ -5,12 +5,13 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 
 from dstmrouter.dti.packet import (
     check_outward,
     decapsulate,
     flow_label,
+    is_ours,
     partial_checksum_at,
 )
 from dstmrouter.dti.verdict import Verdict
@@ -47,6 +48,27 @@ def test_a_packet_of_the_lease_goes_out() -> None:
 )
 def test_what_does_not_go_out(packet: memoryview, verdict: Verdict) -> None:
     assert check_outward(packet, CLIENT4) is verdict
+
+
+@pytest.mark.parametrize(
+    ("packet", "ours"),
+    [
+        (IP() / UDP(sport=1024, dport=1), True),
+        (IP() / UDP(sport=1023, dport=1024), False),
+        (IP(options=b"\1" * 4) / TCP(sport=1024, dport=1), True),
+        (IP() / TCP(sport=2048, dport=1), False),
+        (IP() / ICMP(type=8, id=2047), True),
+        (IP() / ICMP(type=0, id=2048), False),
+        (IP() / ICMP(type=3), True),
+        (IP() / ICMP(type=13, id=2047), False),
+        (IP(frag=1, proto=17) / b"the rest of a datagram", True),
+        (IP(proto=47) / (b"\4\0" * 8), False),
+        (IP(proto=17) / b"\4\0", False),
+    ],
+)
+def test_what_keeps_to_a_port_set(packet: IP, ours: bool) -> None:
+    ports = bytes(1024) + b"\1" * 1024 + bytes(65536 - 2048)
+    assert is_ours(memoryview(bytes(packet)), ports) == ours
 
 
 @pytest.mark.parametrize(

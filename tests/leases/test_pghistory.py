@@ -16,7 +16,7 @@ from tests.leases.recorded import NOW, SharedRecorded
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.postgres import Postgres
+    from lab.postgres import Postgres
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from dstmrouter.leases.pgschema import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.postgres import Postgres
+    from lab.postgres import Postgres
 
 LAYOUT = """
 SELECT table_name, column_name, data_type, is_nullable, column_default

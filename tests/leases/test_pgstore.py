@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from dstmrouter.leases.lease import Lease
-    from tests.postgres import Postgres
+    from lab.postgres import Postgres
 
 CLOSE_S = 1.0  # between times that went over two clocks
 

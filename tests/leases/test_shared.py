@@ -21,6 +21,16 @@ def test_numbers_of_leases_are_of_the_run() -> None:
     assert b.grant(2).lease_id == (2 << RUN_SHIFT) + 1
 
 
+def test_extending_a_lease_of_another_server_leaves_the_numbers_alone() -> None:
+    a, b = pair()
+    foreign = b.grant(2)
+    b.settle()
+    a.settle()
+    assert a.grant(2).lease_id == foreign.lease_id
+    assert a.grant(3).lease_id == (1 << RUN_SHIFT) + 1
+    assert a.book.last_lease_id == (1 << RUN_SHIFT) + 1
+
+
 def test_servers_lend_from_different_places() -> None:
     a, b = pair()
     assert a.grant(1).ipv4 == FIRST + 1

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dstmrouter.errors import ConfigError
-from dstmrouter.leases.sharing import WHOLE, Sharing, port_ranges
+from dstmrouter.leases.sharing import WHOLE, Sharing
 from dstmrouter.protocols.granted import PortSet
 
 SHARINGS = st.builds(Sharing, st.integers(0, 5), st.integers(1, 10))
@@ -14,7 +14,7 @@ SHARINGS = st.builds(Sharing, st.integers(0, 5), st.integers(1, 10))
 def ports_of(sharing: Sharing, psid: int) -> set[int]:
     found = sharing.port_set(psid)
     assert found is not None
-    return {port for first, last in port_ranges(found) for port in range(first, last + 1)}
+    return {port for first, last in found.ranges for port in range(first, last + 1)}
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def ports_of(sharing: Sharing, psid: int) -> set[int]:
 def test_examples(sharing: Sharing, psid: int, ranges: list[tuple[int, int]], ports: int) -> None:
     found = sharing.port_set(psid)
     assert found == PortSet(psid_offset=sharing.psid_offset, psid_len=sharing.psid_len, psid=psid)
-    assert port_ranges(found)[:2] == ranges
+    assert found.ranges[:2] == ranges
     assert len(ports_of(sharing, psid)) == ports
 
 

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from dstmrouter.leases import table as table_module
 from dstmrouter.leases.lease import Lease
 from dstmrouter.leases.pool import AddressSpace, whole_addresses
 from dstmrouter.leases.state import State
 from dstmrouter.leases.table import LeaseColumns, LeaseTable
 from tests.leases.lending import client, columns, pool
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def table_of(addresses: int) -> LeaseTable:
@@ -31,6 +37,16 @@ def test_what_is_put_is_got() -> None:
     assert table.get(1) == lease
     assert table.get(0).lease_id == 0
     assert table.get(0).state is State.FREE
+
+
+def test_rows_that_were_looked_at_long_ago_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_module, "AT_HAND", 2)
+    table = table_of(6)
+    rows = {slot: row(table, slot, slot, State.ACTIVE) for slot in range(6)}
+    for slot, lease in rows.items():
+        table.put(slot, lease)
+        assert len(table._at_hand) <= 2
+    assert {slot: table.get(slot) for slot in rows} == rows
 
 
 def test_index_names_what_a_client_holds_and_forgets_who_lost_it() -> None:

@@ -160,6 +160,10 @@ class Gateway:
         """Process ids of the workers."""
         return {worker["worker"]: worker["pid"] for worker in self.status().get("workers", ())}
 
+    def verdicts(self) -> dict[str, int]:
+        """Packets of every verdict."""
+        return {row["name"]: row["packets"] for row in self.control.call("counters")["verdicts"]}
+
     def count(self, verdict: str, worker: int | None = None) -> int:
         """Packets of a verdict, of all workers or one."""
         counters = self.control.call("counters")
@@ -175,10 +179,15 @@ class Gateway:
 
     @contextlib.contextmanager
     def counting(self, verdict: str, expected: int) -> Iterator[None]:
-        """Expect a counter to rise by exactly so much within the block."""
-        before = self.count(verdict)
-        yield
-        assert self.count(verdict) - before == expected, verdict
+        """Expect a counter to rise by exactly so much; a failure shows all that rose."""
+        before = self.verdicts()
+        try:
+            yield
+            assert self.verdicts()[verdict] - before[verdict] == expected
+        except AssertionError as error:
+            now = self.verdicts()
+            error.add_note(f"{ {name: now[name] - before[name] for name in now} }")
+            raise
 
     def bindings(self) -> dict[str, str]:
         """IPv4 address and client6 of all bindings in the router."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import threading
 
-from perf.changes import Changes
+import pytest
+
+from perf.changes import Background, Changes
 
 COUNT, DELTA = 10, 4
 
@@ -31,3 +34,26 @@ def test_changes_are_paced() -> None:
         changes.next()
     assert 300 < paced.wait_s() <= 400  # 4 changes at one in 100 s
     assert free.wait_s() == 0
+
+
+def test_a_rate_begins_with_the_first_change() -> None:
+    connected = threading.Event()
+
+    def work(background: Background) -> int:
+        connected.set()
+        background.begin()
+        background.stop.wait()
+        return 7
+
+    with Background(work) as changing:
+        assert connected.is_set()
+    assert changing.rate > 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_whoever_fails_before_that_is_heard() -> None:
+    def work(_: Background) -> int:
+        raise LookupError("no router")
+
+    with pytest.raises(LookupError, match="no router"), Background(work):
+        pass

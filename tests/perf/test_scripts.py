@@ -63,7 +63,7 @@ def test_bindings() -> None:
 
 def test_leases() -> None:
     values = figures("leases")
-    for way in WAYS:
+    for way in (*WAYS, *(f"postgresql {way}" for way in WAYS)):
         for work in ("obtain", "renew", "release"):
             assert values[f"{way} {work}: p50"] <= values[f"{way} {work}: p99"]
             assert f"{way} {work}" in values

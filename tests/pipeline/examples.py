@@ -22,6 +22,13 @@ class Example:
     hairpin: bool = True
 
 
+def about_ours(kind: int, code: int, rest: int, inner: bytes | None = None) -> bytes:
+    """A frame with an ICMPv6 error about a tunnel packet that we may have sent to client 1."""
+    client6, tep6 = worlds.CLIENTS6[1], worlds.TEP6
+    quoted = ipv6(ipv4() if inner is None else inner, tep6, client6)
+    return ether(packets.icmpv6(kind, code, rest, quoted, client6, tep6))
+
+
 EXAMPLES: Final = {
     Verdict.ENCAPSULATED: Example(ether(ipv4()), worlds.INTERNET),
     Verdict.DECAPSULATED: Example(tunnelled()),
@@ -48,7 +55,9 @@ EXAMPLES: Final = {
     Verdict.DROP_NOT_TEP6: Example(ether(ipv6(INNER, dst=worlds.CLIENTS6[2]))),
     Verdict.DROP_NOT_TUNNEL: Example(ether(ipv6(INNER, next_header=41))),
     Verdict.DROP_OUTER_FRAGMENT: Example(ether(ipv6(bytes(8) + INNER, next_header=44))),
-    Verdict.DROP_ICMPV6: Example(ether(ipv6(bytes([2]) + bytes(60), next_header=58))),
+    Verdict.DROP_ICMPV6: Example(about_ours(2, 0, 1400)),
+    Verdict.DROP_ICMPV6_BAD: Example(about_ours(2, 0, 1279)),
+    Verdict.DROP_ICMPV6_NOTED: Example(about_ours(3, 1, 0)),
     Verdict.DROP_SPOOF_ADDRESS: Example(ether(ipv6(ipv4(worlds.leased(200), packets.FAR)))),
     Verdict.DROP_SPOOF_CLIENT: Example(ether(ipv6(INNER, worlds.CLIENTS6[2]))),
     Verdict.DROP_ECN_CE: Example(tunnelled(traffic_class=CE)),
@@ -65,4 +74,16 @@ EXAMPLES: Final = {
         ether(ipv4(dst=worlds.leased(5), fragment=2)), worlds.INTERNET
     ),
 }
-"""All but DROP_TX_FULL, which is not in the packet."""
+"""All but DROP_TX_FULL and DROP_ICMPV6_FLOOD, which are not in the packet, and packets of ours."""
+
+SENT: Final = {
+    Verdict.SENT_TTL: EXAMPLES[Verdict.DROP_TTL],
+    Verdict.SENT_NET_UNREACHABLE: EXAMPLES[Verdict.DROP_UNREACHABLE],
+    Verdict.SENT_HOST_UNREACHABLE: EXAMPLES[Verdict.DROP_NO_BINDING],
+    Verdict.SENT_TOO_BIG: EXAMPLES[Verdict.DROP_TOO_BIG],
+    Verdict.SENT_PROHIBITED: EXAMPLES[Verdict.DROP_HAIRPIN_OFF],
+    Verdict.SENT_RELAYED_UNREACHABLE: Example(about_ours(1, 3, 0)),
+    Verdict.SENT_RELAYED_TOO_BIG: EXAMPLES[Verdict.DROP_ICMPV6],
+    Verdict.SENT_ICMPV6_SPOOF: EXAMPLES[Verdict.DROP_SPOOF_CLIENT],
+}
+"""What makes us send a packet of our own, by the verdict of that."""

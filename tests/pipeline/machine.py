@@ -171,10 +171,15 @@ class Machine:
     engine: ClassVar[str] = "numpy"
     """Which forwarder `run` takes; tests/pipeline/conftest.py has tests done with each."""
 
-    def __init__(self, world: World, seed: int = 1, frames: int = FRAMES) -> None:
+    def __init__(
+        self, world: World, seed: int = 1, frames: int = FRAMES, *, learns: bool = False
+    ) -> None:
+        """With `learns`, Packet Too Big has consequences for later packets (R21)."""
         self.world = world
         self._frames = frames
         self.tables = tables(world)
+        if not learns:
+            self.tables.path_mtus.learn = lambda *_: False  # type: ignore[method-assign]
         self._random = random.Random(seed)
         self.memory = bytearray(self._random.randbytes((frames + SPARE) * CHUNK + BEHIND))
         self.octets = np.frombuffer(self.memory, np.uint8)

@@ -151,7 +151,7 @@ def test_r18_identifications_differ_from_packet_to_packet() -> None:
 
 
 def test_r21_a_learnt_path_mtu_counts_for_its_client_alone_and_ages() -> None:
-    router = Machine(worlds.world())
+    router = Machine(worlds.world(), learns=True)
     now_s = worlds.NOW_S
     assert router.tables.path_mtus.learn(words6([worlds.CLIENTS6[1]]), 1300, now_s)
     mine = [ether(ipv4(payload=bytes(size), fragment=0)) for size in (1240, 1241)]
@@ -166,7 +166,7 @@ def test_r21_a_learnt_path_mtu_counts_for_its_client_alone_and_ages() -> None:
 
 
 def test_r21_bursts_of_many_clients_with_and_without_learnt_mtus() -> None:
-    router = Machine(worlds.world())
+    router = Machine(worlds.world(), learns=True)
     router.tables.path_mtus.learn(words6([worlds.CLIENTS6[1]]), 1280, worlds.NOW_S)
     sizes = np.random.default_rng(3).integers(8, 1440, 300).tolist()
     burst = [

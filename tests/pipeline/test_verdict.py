@@ -15,10 +15,10 @@ from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
-from tests import oracle
+from tests import oracle_icmp
 from tests.oracle_fragments import masked
 from tests.pipeline import packets, worlds
-from tests.pipeline.examples import EXAMPLES
+from tests.pipeline.examples import EXAMPLES, SENT
 from tests.pipeline.machine import Machine, tables
 
 
@@ -27,15 +27,15 @@ def machine(*, hairpin: bool) -> Machine:
     return Machine(worlds.world(hairpin=hairpin))
 
 
-# Not of one packet by itself: those about fragments stand in test_reassembly.py and test_fragment4,
-# those about ICMP errors in test_relay.py and test_refusals.py.
-IN_COMPANY: Final = ("KEPT_", "DROP_PIECE_", "SENT_", "UNSENT_", "DROP_ICMPV6_", "DROP_FRAGMENT_")
-FULL: Final = {Verdict.DROP_TX_FULL, Verdict.DROP_NO_FRAME, Verdict.DROP_CUT_BUDGET}
+IN_COMPANY: Final = ("KEPT_", "DROP_PIECE_", "UNSENT_")
+"""Of fragments: tests/pipeline/test_reassembly.py; of errors that are not sent: test_limits.py."""
 
 
 def test_every_verdict_has_an_example() -> None:
-    alone = {verdict for verdict in Verdict if not verdict.name.startswith(IN_COMPANY)}
-    assert set(EXAMPLES) >= alone - FULL
+    others = {Verdict.DROP_TX_FULL, Verdict.DROP_ICMPV6_FLOOD}
+    others |= {Verdict.DROP_NO_FRAME, Verdict.DROP_CUT_BUDGET, Verdict.SENT_PIECE}
+    company = {verdict for verdict in Verdict if verdict.name.startswith(IN_COMPANY)}
+    assert set(EXAMPLES) | set(SENT) | others | company == set(Verdict)
 
 
 @pytest.mark.parametrize("verdict", EXAMPLES, ids=lambda verdict: verdict.name)
@@ -44,9 +44,18 @@ def test_every_verdict_is_reached(verdict: Verdict) -> None:
     router = machine(hairpin=example.hairpin)
     (fate,) = router.run([example.frame], example.port, worlds.NOW_S)
     assert fate.verdict == verdict.name
+    expected, sent = oracle_icmp.fate(router.world, example.frame, example.port, worlds.NOW_S)
     seen = dataclasses.replace(fate, frame=None if fate.frame is None else masked(fate.frame))
-    alone = oracle.fate(router.world, example.frame, example.port, worlds.NOW_S)
-    assert seen == dataclasses.replace(alone, more=())
+    assert seen == dataclasses.replace(expected, more=())
+    assert [made for made in router.made if made.verdict != "SENT_PIECE"] == sent
+
+
+@pytest.mark.parametrize("verdict", SENT, ids=lambda verdict: verdict.name)
+def test_every_packet_of_our_own_is_sent(verdict: Verdict) -> None:
+    example = SENT[verdict]
+    router = machine(hairpin=example.hairpin)
+    router.run([example.frame], example.port, worlds.NOW_S)
+    assert [sent.verdict for sent in router.made] == [verdict.name]
 
 
 def test_all_examples_in_one_burst() -> None:
@@ -88,6 +97,7 @@ def test_numbers_are_dense_and_names_say_who_is_dropped() -> None:
         "DECAPSULATED_ECN_ODD",
         "HAIRPINNED",
         "ECHO_ANSWERED",
+        *[verdict.name for verdict in SENT],
     ]
 
 

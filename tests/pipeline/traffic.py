@@ -92,10 +92,12 @@ def _errors(draw: st.DrawFn, src: IPv4Address | str, dst: IPv4Address | str) -> 
 
 
 @st.composite
-def ipv4_packets(draw: st.DrawFn, holder: IPv4Address | None = None) -> bytes:
+def ipv4_packets(
+    draw: st.DrawFn, holder: IPv4Address | None = None, to: IPv4Address | None = None
+) -> bytes:
     """IPv4 packets; two of three are as they should be."""
     src = holder or draw(st.one_of(st.just(packets.FAR), st.just(packets.FAR), _addresses4))
-    dst = draw(_addresses4)
+    dst = to or draw(_addresses4)
     protocol, payload = draw(payloads(src, dst))
     broken = draw(st.sampled_from([*[None] * 24, "version", "words", "longer", "sum_off"]))
     wrong = {
@@ -163,29 +165,26 @@ def tunnel_packets(draw: st.DrawFn) -> bytes:
 @st.composite
 def icmpv6_errors(draw: st.DrawFn) -> bytes:
     """ICMPv6 errors about tunnel packets; most of them about some that we may have sent."""
-    number = draw(st.sampled_from([1, 1, 1, 1, 2, 3, 4, 5, 9]))
-    inner = draw(ipv4_packets(draw(st.sampled_from([packets.FAR, *_OURS]))))
-    if draw(st.integers(0, 7)):
-        inner = inner[:16] + worlds.leased(number).packed + inner[20:]
-    tep6 = [worlds.TEP6, worlds.TEP6_B, worlds.TEP6_C][number % 3 if number < 4 else 0]
-    tep6 = draw(st.sampled_from([worlds.TEP6] * 3 + [tep6, worlds.CLIENTS6[8]]))
-    follows, octets = draw(
-        st.sampled_from([(4, b"")] * 6 + [(60, packets.OPTIONS)] * 2)
-        | _extensions(4)
-        | st.sampled_from([0, 1, 8, 0xFFF8]).map(
-            lambda offset: (44, struct.pack("!BBHI", 4, 0, offset, 77))
-        )
-    )
+    number = draw(st.sampled_from([1] * 9 + [2, 3, 4, 9] + [SHARER] * 4))
+    leased = worlds.leased(draw(st.sampled_from([5, 18, 19, 20])) if number == SHARER else number)
+    to = leased if draw(st.sampled_from([True] * 9 + [False])) else None
+    inner = draw(ipv4_packets(draw(st.sampled_from([packets.FAR, *_OURS])), to))
+    tep6 = {2: worlds.TEP6_B, 3: worlds.TEP6_C}.get(number, worlds.TEP6)
+    tep6 = draw(st.sampled_from([tep6] * 20 + [worlds.TEP6, worlds.CLIENTS6[8]]))
+    pieces = [struct.pack("!BBHI", 4, 0, offset, 77) for offset in (0, 1, 1, 8, 0xFFF8)]
+    plain = [(4, b"")] * 9 + [(60, packets.OPTIONS)] * 3 + [(44, piece) for piece in pieces]
+    odd = draw(st.sampled_from([False] * 7 + [True]))
+    follows, octets = draw(_extensions(4) if odd else st.sampled_from(plain))
     quoted = packets.ipv6(octets + inner, tep6, worlds.CLIENTS6[number], next_header=follows)
-    size = draw(st.sampled_from([len(quoted)] * 6 + [39, 40, 47, 48, 67, 68, 69, 75, 76, 1232]))
+    size = draw(st.sampled_from([len(quoted)] * 40 + [39, 40, 47, 48, 67, 68, 69, 75, 76, 1232]))
     kind, code = draw(
         st.sampled_from([(2, 0)] * 3 + [(1, 0), (1, 3), (1, 5), (3, 0), (3, 1), (4, 0), (4, 1)])
     )
     rest = draw(st.sampled_from([44, 0, 1279, 1280, 1400, 1500, 70_000, 0xFFFFFFFF]))
     off = draw(st.sampled_from([0] * 12 + [1]))
     sender = draw(st.sampled_from([worlds.CLIENTS6[1], worlds.CLIENTS6[8]]))
-    to = draw(st.sampled_from([worlds.TEP6] * 8 + [worlds.TEP6_B]))
-    return packets.icmpv6(kind, code, rest, quoted[:size], sender, to, off=off)
+    ours = draw(st.sampled_from([worlds.TEP6] * 8 + [worlds.TEP6_B]))
+    return packets.icmpv6(kind, code, rest, quoted[:size], sender, ours, off=off)
 
 
 @st.composite

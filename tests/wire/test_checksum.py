@@ -77,3 +77,13 @@ def test_a_ttl_step_is_an_update_for_every_checksum() -> None:
 def test_r4_vector() -> None:
     wire = np.frombuffer(bytes.fromhex("4de3"), "<u2")
     assert checksum.AFTER_TTL_STEP[wire].tobytes() == bytes.fromhex("4ee3")
+
+
+@given(st.lists(st.binary(min_size=24, max_size=24), min_size=1, max_size=9))
+def test_of_rows_is_what_each_row_has_alone(rows: list[bytes]) -> None:
+    rows = [b"\x45" + row[1:] for row in rows]  # never all zero
+    words = np.frombuffer(b"".join(rows), "<u4").reshape(len(rows), -1)
+    found = checksum.of_rows(words)
+    assert [field.tobytes() for field in found] == [
+        oracle.checksum(row).to_bytes(2, "big") for row in rows
+    ]

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: own directory, a unix socket and no port, ended by its pid."""
+"""A PostgreSQL of our own: own directory, a unix socket and no port, ended by its pid."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 import psycopg
 
+from lab.netns import LabError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEADLINE_S: Final = 30.0
-SETTINGS: Final = ("listen_addresses=", "fsync=off", "max_connections=40", "shared_buffers=16MB")
-"""`fsync=off`: processes are killed here, not machines."""
+SETTINGS: Final = ("listen_addresses=", "max_connections=40", "shared_buffers=16MB")
 
 
 def program(name: str) -> str | None:
@@ -30,10 +31,14 @@ def program(name: str) -> str | None:
 
 
 class Postgres:
-    """One cluster with one database per `database()`; `start` again after `kill`."""
+    """One cluster with one database per `database()`; `start` again after `kill`.
 
-    def __init__(self, home: Path) -> None:
+    Without `durable` it waits for no disk: tests kill processes, not machines. Raises LabError.
+    """
+
+    def __init__(self, home: Path, *, durable: bool = False) -> None:
         self.home = home
+        self._settings = SETTINGS if durable else (*SETTINGS, "fsync=off")
         self._data = home / "data"
         self._databases = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -53,7 +58,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start, and return when it takes connections."""
-        settings = [word for setting in SETTINGS for word in ("-c", setting)]
+        settings = [word for setting in self._settings for word in ("-c", setting)]
         place = ["-D", str(self._data), "-k", str(self.home)]
         self._process = self._popen("postgres", *place, *settings)
         deadline = time.monotonic() + DEADLINE_S
@@ -75,6 +80,7 @@ class Postgres:
             process.wait(DEADLINE_S)
 
     def conninfo(self, database: str) -> str:
+        """How to connect to a database as its owner."""
         return f"host={self.home} user=dstm dbname={database}"
 
     def database(self) -> str:
@@ -87,7 +93,8 @@ class Postgres:
 
     def _popen(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         found = program(name)
-        assert found is not None
+        if found is None:
+            raise LabError("Debian package postgresql is not installed")
         return subprocess.Popen(
             [found, *arguments],
             user=self._user if os.geteuid() == 0 else None,
@@ -100,7 +107,10 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Postgres]:
+def running(*, durable: bool = False) -> Iterator[Postgres]:
     """A cluster in a directory that goes with it; the path of its socket must be short."""
-    with tempfile.TemporaryDirectory(prefix="dstmpg") as home, Postgres(Path(home)) as postgres:
+    with (
+        tempfile.TemporaryDirectory(prefix="dstmpg") as home,
+        Postgres(Path(home), durable=durable) as postgres,
+    ):
         yield postgres

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dstmrouter.pipeline.client_mtus import ClientMtus
+from dstmrouter.pipeline.encap import Encapsulator
+from dstmrouter.pipeline.icmp_steps import IcmpSteps
+from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.outcome import Outcome
+from dstmrouter.pipeline.portsets import PortSets
+from dstmrouter.pipeline.route import Router4
+from dstmrouter.pipeline.rules import TunnelRules, WorkerIdentity
+from dstmrouter.pipeline.surroundings import Surroundings
+from dstmrouter.pipeline.verdict import Verdict
+from tests.pipeline import worlds
+from tests.pipeline.machine import SparePool, tables
+
+WORLD = worlds.world()
+TABLES = tables(WORLD)
+RELAYED = {Verdict.DROP_ICMPV6}
+SPOOFED = {Verdict.DROP_SPOOF_ADDRESS, Verdict.DROP_SPOOF_CLIENT, Verdict.DROP_SPOOF_PORT}
+TOLD = {
+    Verdict.DROP_TTL,
+    Verdict.DROP_NO_BINDING,
+    Verdict.DROP_TOO_BIG,
+    Verdict.DROP_TOO_BIG_V4,
+    Verdict.DROP_UNREACHABLE,
+    Verdict.DROP_HAIRPIN_OFF,
+}
+
+
+def steps(tep4: object = worlds.TEP4, **changes: Any) -> IcmpSteps:
+    icmp = dataclasses.replace(worlds.ICMP, **changes)
+    fields = dataclasses.asdict(WORLD.rules) | {"tep4": tep4, "icmp": icmp}
+    rules, memory = TunnelRules(**fields), FrameMemory(bytearray(1 << 16))
+    frames = SparePool(0, 8)
+    return IcmpSteps(
+        Surroundings(
+            memory=memory,
+            tables=TABLES,
+            rules=rules,
+            frames=frames,
+            encap=Encapsulator(memory, TABLES, rules, frames, WorkerIdentity()),
+            route=Router4(memory, TABLES, rules, frames),
+            vlans=[],
+            port_sets=PortSets(memory, TABLES.bindings),
+            mtus=ClientMtus(rules, TABLES),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdicts"),
+    [
+        ({}, RELAYED | TOLD | SPOOFED),
+        ({"access_prefixes": ()}, RELAYED | TOLD),
+        ({"generate_icmpv6": False}, RELAYED | TOLD),
+        ({"generate_icmpv4": False}, RELAYED | SPOOFED),
+        ({"host_unreachable": False}, RELAYED | SPOOFED | TOLD - {Verdict.DROP_NO_BINDING}),
+        ({"prohibited": False}, RELAYED | SPOOFED | TOLD - {Verdict.DROP_HAIRPIN_OFF}),
+        ({"tep4": None}, RELAYED | SPOOFED),
+        ({"relay": False}, RELAYED | TOLD | SPOOFED),  # MTUs are still learned
+    ],
+)
+def test_rules_say_which_verdicts_bring_about_something(
+    changes: dict[str, Any], verdicts: set[Verdict]
+) -> None:
+    found = [verdict for step in steps(**changes).steps() for verdict in step.verdicts]
+    assert len(found) == len(set(found))
+    assert set(found) == verdicts
+
+
+def test_no_step_keeps_frames_or_waits() -> None:
+    for step in steps().steps():
+        outcome = Outcome(np.zeros(0, np.uint8))
+        step.expire(1, outcome)
+        assert step.held() == 0
+        assert (outcome.made, outcome.noted, outcome.late, outcome.released) == ([], [], [], [])
+
+
+def test_others_may_send_errors_too() -> None:
+    made = steps()
+    assert made.errors4 is not None
+    assert made.errors6 is not None
+    assert steps(tep4=None).errors4 is None
+    assert steps(generate_icmpv6=False).errors6 is None
