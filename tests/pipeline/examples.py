@@ -54,7 +54,9 @@ EXAMPLES: Final = {
     Verdict.DROP_V6_MALFORMED: Example(ether(ipv6(INNER, longer=1))),
     Verdict.DROP_NOT_TEP6: Example(ether(ipv6(INNER, dst=worlds.CLIENTS6[2]))),
     Verdict.DROP_NOT_TUNNEL: Example(ether(ipv6(INNER, next_header=41))),
-    Verdict.DROP_OUTER_FRAGMENT: Example(ether(ipv6(bytes(8) + INNER, next_header=44))),
+    Verdict.DROP_OUTER_FRAGMENT: Example(
+        ether(ipv6(b"\4\0\0\1" + bytes(4) + INNER, worlds.CLIENTS6[8], next_header=44))
+    ),
     Verdict.DROP_ICMPV6: Example(about_ours(2, 0, 1400)),
     Verdict.DROP_ICMPV6_BAD: Example(about_ours(2, 0, 1279)),
     Verdict.DROP_ICMPV6_NOTED: Example(about_ours(3, 1, 0)),

@@ -97,6 +97,7 @@ def test_numbers_are_dense_and_names_say_who_is_dropped() -> None:
         "DECAPSULATED_ECN_ODD",
         "HAIRPINNED",
         "ECHO_ANSWERED",
+        "SENT_PIECE",
         *[verdict.name for verdict in SENT],
     ]
 
