@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from dstmrouter.cli import ctl_convert, ctl_counters, ctl_history, ctl_lease, ctl_tsp_user
+from dstmrouter.cli import (
+    ctl_convert,
+    ctl_counters,
+    ctl_history,
+    ctl_lease,
+    ctl_tsp_user,
+    ctl_watch,
+)
 from dstmrouter.cli.ctl_access import (
     ROUTER_DEFAULT,
     SERVER_DEFAULT,
@@ -48,6 +55,9 @@ app = typer.Typer(
 )
 app.command("counters")(ctl_counters.counters)
 app.command("convert")(ctl_convert.convert)
+app.command("trace")(ctl_watch.trace)
+app.command("capture")(ctl_watch.capture)
+app.command("explain")(ctl_watch.explain)
 app.command("whohad")(ctl_history.whohad)
 app.add_typer(ctl_lease.app, name="lease")
 app.add_typer(ctl_history.app, name="history")
@@ -169,8 +179,12 @@ def check_config(
 ) -> None:
     """Check a configuration file; every problem is one line, exit code 2."""
     from dstmrouter.config import load  # with all that checks: only here
+    from dstmrouter.daemon.filtering import compile_filters
 
-    loaders = {"router": load.load_router, "server": load.load_server, "client": load.load_client}
+    def load_router(path: Path) -> None:
+        compile_filters(load.load_router(path).port, path)
+
+    loaders = {"router": load_router, "server": load.load_server, "client": load.load_client}
     kind = _kind(file)
     loaders[kind](file)
     if as_json:

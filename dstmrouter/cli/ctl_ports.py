@@ -12,6 +12,7 @@ def queue_rows(ports: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for port in ports:
         about = {"port": port.get("name"), "link": _link(port), "vlan": port.get("vlan")}
+        about |= {key: port[key] for key in ("filter_in", "filter_out") if port.get(key)}
         for queue in port.get("queues") or [{}]:
             plain = {name: value for name, value in queue.items() if name not in _NESTED}
             rows.append(about | plain | queue.get("held", {}))

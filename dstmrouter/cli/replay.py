@@ -11,13 +11,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dstmrouter.config.load import load_router
+from dstmrouter.daemon import replay as replays
+from dstmrouter.daemon.bindings_file import read_bindings
+from dstmrouter.daemon.tunnel_rules import tunnel_rules
 from dstmrouter.errors import ConfigError
 from dstmrouter.pipeline.rules import TunnelRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dstmrouter.daemon.replay import Side
 
 T = TypeVar("T")
 
@@ -25,13 +28,22 @@ MAC4: Final = "02:00:00:00:04:01"
 MAC6: Final = "02:00:00:00:06:01"
 NEXT4: Final = "02:00:00:00:04:02"
 NEXT6: Final = "02:00:00:00:06:02"
+CHUNK_SIZE: Final = 2048  # octets; enough for MTUs up to 1774
 
 Bindings: TypeAlias = Annotated[
     Path,
     typer.Option(help="CSV with columns ipv4,client6[,tep6][,psid_offset,psid_len,psid]"),
 ]
-Tep6: TypeAlias = Annotated[list[str], typer.Option(help="Our IPv6 address; may be repeated.")]
-Pools: TypeAlias = Annotated[list[str], typer.Option(help="IPv4 prefix of clients; repeatable.")]
+Config: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="router.toml: its rules and pools, instead of options; not its ports."),
+]
+Tep6: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="Our IPv6 address; may be repeated.")
+]
+Pools: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="IPv4 prefix of clients; repeatable.")
+]
 Capture: TypeAlias = Path | None
 In4: TypeAlias = Annotated[Capture, typer.Option(help="Frames from the IPv4 side, pcap(ng).")]
 In6: TypeAlias = Annotated[Capture, typer.Option(help="Frames from the IPv6 side, pcap(ng).")]
@@ -49,13 +61,19 @@ FlowLabel: TypeAlias = Annotated[
 Rows: TypeAlias = dict[str, dict[str, int | str]]
 Hairpin: TypeAlias = Annotated[bool, typer.Option(help="Forward from client to client.")]
 Mtu: TypeAlias = Annotated[int, typer.Option(min=1280, help="Path MTU to clients, octets.")]
+LinkMtu: TypeAlias = Annotated[int, typer.Option(min=68, max=65535, help="MTU of that link.")]
+LinkVlan: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, max=4094, help="802.1Q tag of that link.")
+]
+Compiled: TypeAlias = Annotated[bool, typer.Option("--compiled", help="With the compiled pass.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Counters as one JSON object.")]
 
 
 def replay(
     bindings: Bindings,
-    tep6: Tep6,
-    pool: Pools,
+    config: Config = None,
+    tep6: Tep6 = None,
+    pool: Pools = None,
     in4: In4 = None,
     in6: In6 = None,
     out4: Out4 = None,
@@ -65,27 +83,42 @@ def replay(
     mac6: Mac6 = MAC6,
     next4: Next4 = NEXT4,
     next6: Next6 = NEXT6,
+    mtu4: LinkMtu = 1500,
+    mtu6: LinkMtu = 1500,
+    vlan4: LinkVlan = None,
+    vlan6: LinkVlan = None,
     hop_limit: HopLimit = 64,
     flow_label: FlowLabel = None,
     hairpin: Hairpin = True,
     mtu: Mtu = 1500,
+    compiled: Compiled = False,
     as_json: AsJson = False,
 ) -> None:
     """Run captures through the pipeline and write what would leave; needs no privileges."""
-    from dstmrouter.daemon import replay as replays  # a router that runs needs no capture files
-    from dstmrouter.daemon.bindings_file import read_bindings
-
-    rules = TunnelRules(
-        tep6=tuple(_parse(IPv6Address, text, "--tep6") for text in tep6),
-        tep4=None if tep4 is None else _parse(IPv4Address, tep4, "--tep4"),
-        hop_limit=hop_limit,
-        flow_label=flow_label,
-        hairpin=hairpin,
-        path_mtu=mtu,
-    )
-    pools = [_parse(IPv4Network, text, "--pool") for text in pool]
-    sides = [_side(in4, out4, (mac4, next4)), _side(in6, out6, (mac6, next6))]
-    counts = replays.replay(rules, pools, read_bindings(bindings, rules.tep6), sides)
+    if config is not None:
+        if tep6 or pool or tep4:
+            raise ConfigError("--config names tep6, tep4 and pools: not both")
+        found = load_router(config)
+        rules, pools = tunnel_rules(found), [each.prefix for each in found.pool]
+        chunk_size = found.umem.chunk_size
+    else:
+        if not tep6 or not pool:
+            raise ConfigError("expected --config, or --tep6 and --pool")
+        rules = TunnelRules(
+            tep6=tuple(_parse(IPv6Address, text, "--tep6") for text in tep6),
+            tep4=None if tep4 is None else _parse(IPv4Address, tep4, "--tep4"),
+            hop_limit=hop_limit,
+            flow_label=flow_label,
+            hairpin=hairpin,
+            path_mtu=mtu,
+        )
+        pools, chunk_size = [_parse(IPv4Network, text, "--pool") for text in pool], CHUNK_SIZE
+    sides = [
+        _side(in4, out4, (mac4, next4), mtu4, vlan4),
+        _side(in6, out6, (mac6, next6), mtu6, vlan6),
+    ]
+    bound = read_bindings(bindings, rules.tep6)
+    counts = replays.replay(rules, pools, bound, sides, chunk_size, compiled=compiled)
     rows: Rows = {
         v.name: {"packets": p, "octets": o, "help": v.help} for v, (p, o) in counts.items()
     }
@@ -95,11 +128,11 @@ def replay(
         _show(rows)
 
 
-def _side(read: Capture, write: Capture, macs: tuple[str, str]) -> Side:
-    from dstmrouter.daemon.replay import Side
-
+def _side(
+    read: Capture, write: Capture, macs: tuple[str, str], mtu: int, vlan: int | None
+) -> replays.Side:
     ours, next_hop = (_mac(text) for text in macs)
-    return Side(read=read, write=write, mac=ours, next_mac=next_hop)
+    return replays.Side(read=read, write=write, mac=ours, next_mac=next_hop, mtu=mtu, vlan=vlan)
 
 
 def _show(counts: Rows) -> None:

@@ -12,6 +12,7 @@ from dstmrouter.cli.logs import log_to_stderr
 from dstmrouter.cli.program import run_program, version_option
 from dstmrouter.cli.replay import replay
 from dstmrouter.config.load import load_router
+from dstmrouter.daemon.filtering import compile_filters
 from dstmrouter.daemon.router import Supervisor
 
 if TYPE_CHECKING:
@@ -42,9 +43,15 @@ def options(
 @app.command()
 def run(config: Config = DEFAULT_CONFIG) -> None:
     """Forward until SIGTERM or Ctrl-C. A kill leaves no worker and no XDP program behind."""
-    found = load_router(config)
+    found = _load(config)
     log_to_stderr(found.router.log_level, found.router.log_format)
     asyncio.run(_run(found))
+
+
+def _load(file: Path) -> RouterConfig:
+    found = load_router(file)
+    compile_filters(found.port, file)  # what is wrong with them is a mistake of the file
+    return found
 
 
 async def _run(config: RouterConfig) -> None:
@@ -54,7 +61,7 @@ async def _run(config: RouterConfig) -> None:
 @app.command("check-config")
 def check_config(config: Config = DEFAULT_CONFIG) -> None:
     """Check a configuration, and say what it forwards."""
-    found = load_router(config)
+    found = _load(config)
     ports = ", ".join(f"{port.interface} ({port.mode})" for port in found.port)
     pools = ", ".join(str(pool.prefix) for pool in found.pool)
     typer.echo(f"{config}: good; ports {ports}; pools {pools}")

@@ -74,13 +74,20 @@ class PortConfig(Section):
     vlan: Vlan | None = None
     kernel_interface: Interface | None = None
     busy_poll: bool = False
+    filter_in: str = ""
+    filter_out: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people call the port."""
+        return self.interface if self.vlan is None else f"{self.interface}.{self.vlan}"
 
     @property
     def addressed_interface(self) -> str:
         """The interface on which the kernel keeps this port's addresses, routes, neighbours."""
         if self.kernel_interface is not None:
             return self.kernel_interface
-        return self.interface if self.vlan is None else f"{self.interface}.{self.vlan}"
+        return self.name
 
 
 class UmemConfig(Section):
@@ -195,7 +202,7 @@ class RouterConfig(Section):
 
     def misfits(self) -> Iterator[Misfit]:
         """Check what concerns several tables of the file."""
-        yield from repeated([port.interface for port in self.port], ("port",), "interface")
+        yield from self._port_misfits()
         yield from repeated([feed.server for feed in self.feed], ("feed",), "server")
         ranges = [Range4.of_network(pool.prefix) for pool in self.pool]
         yield from overlaps(ranges, ["prefix"] * len(ranges))
@@ -207,6 +214,22 @@ class RouterConfig(Section):
     def reassembly_frames(self) -> int:
         """Frames of a worker that may wait for others of their datagrams."""
         return self.reassembly.frames or self.umem.frames // 8
+
+    def _port_misfits(self) -> Iterator[Misfit]:
+        """Ports may share an interface, told apart by their tags, but none of the kernel's."""
+        names = [port.name for port in self.port]
+        kernel = [port.addressed_interface for port in self.port]
+        if len(set(names)) < len(names):
+            yield from repeated(names, ("port",), "interface")
+        else:
+            yield from repeated(kernel, ("port",), "kernel_interface")
+        first: dict[str, int] = {}
+        for i, port in enumerate(self.port):
+            other = self.port[first.setdefault(port.interface, i)]
+            for key in ("mode", "busy_poll"):
+                if getattr(port, key) != getattr(other, key):
+                    wanted = f"that of #{first[port.interface] + 1}, which has the same interface"
+                    yield ("port", i, key), wanted
 
     def _memory_misfits(self) -> Iterator[Misfit]:
         umem = self.umem

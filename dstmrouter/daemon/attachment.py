@@ -7,6 +7,7 @@ can, else generic, else packet_mmap. Whether a native socket copies is found out
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 import socket
@@ -26,14 +27,19 @@ from dstmrouter.io.steering import (
     load_tc,
     load_xdp,
 )
+from dstmrouter.io.uapi import TcAction, XdpAction
+from dstmrouter.wire import ether
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from ipaddress import IPv4Network, IPv6Address
 
     from dstmrouter.config.router import PortConfig
+    from dstmrouter.io.bpf import Program
+    from dstmrouter.io.steering_program import Vlans
 
 PACKET_MMAP: Final = "packet_mmap"
+_STEERED_BY: Final = 256  # octets from the start of a frame: more than programs look at
 BUSY_POLL_US: Final = 20  # long enough to find the next burst at 50,000 bursts/s
 _XDP_MODES: Final = {
     "auto": None,
@@ -53,12 +59,26 @@ class Attachment:
             self._maps.set_tep6(tep6)
             self._maps.set_pools(pools)
             self._undo = undo.pop_all()
+        self._programs: dict[str, tuple[Program, int]] = {}  # by interface; what it says to ours
 
-    def attach(self, number: int, port: PortConfig, workers: int) -> PortPlan:
+    def attach_all(self, ports: Sequence[PortConfig], workers: int) -> list[PortPlan]:
+        """Steer our packets on all ports; those that share an interface share its program."""
+        plans: dict[str, PortPlan] = {}
+        for number, port in enumerate(ports):
+            if port.interface not in plans:
+                vlans = [other.vlan for other in ports if other.interface == port.interface]
+                plans[port.interface] = self.attach(number, port, workers, vlans)
+        return [dataclasses.replace(plans[port.interface], vlan=port.vlan) for port in ports]
+
+    def attach(
+        self, number: int, port: PortConfig, workers: int, vlans: Vlans | None = None
+    ) -> PortPlan:
         """Steer our packets on a port to its workers; say how they are to open it.
 
+        `vlans` are those of all ports on the interface; only that of the port by default.
         Raises DstmError if there is no such interface.
         """
+        vlans = [port.vlan] if vlans is None else vlans
         queues = receive_queues(port.interface)
         if queues > workers and port.mode != PACKET_MMAP:
             _log.warning(
@@ -69,24 +89,32 @@ class Attachment:
                 remedy=f"ethtool -L {port.interface} combined {workers}",
             )
         if port.mode == PACKET_MMAP:
-            return self._attach_tc(number, port, workers)
+            return self._attach_tc(number, port, workers, vlans)
         try:
-            return self._attach_xdp(port)
+            return self._attach_xdp(port, vlans)
         except SystemCallError as error:
             if port.mode != "auto":
                 raise
             _log.warning("no XDP here, taking packet_mmap", port=port.interface, why=str(error))
-            return self._attach_tc(number, port, workers)
+            return self._attach_tc(number, port, workers, vlans)
 
     def close(self) -> None:
         """Detach everything; harmless when repeated."""
         self._undo.close()
 
-    def _attach_xdp(self, port: PortConfig) -> PortPlan:
+    def takes(self, interface: str, frame: bytes) -> bool | None:
+        """Whether the program of an interface would take a frame; None if that is not known."""
+        program, ours = self._programs.get(interface, (None, 0))
+        if program is None or len(frame) < ether.HEADER_LEN:
+            return None
+        return program.run(frame[:_STEERED_BY]).action == ours
+
+    def _attach_xdp(self, port: PortConfig, vlans: Vlans) -> PortPlan:
         xskmap = self._undo.enter_context(XskMap.create())
-        program = self._undo.enter_context(load_xdp(self._maps, xskmap, port.vlan))
+        program = self._undo.enter_context(load_xdp(self._maps, xskmap, *vlans))
         link = attach_xdp(_ifindex(port.interface), program, _XDP_MODES[port.mode])
         self._undo.enter_context(link)
+        self._programs[port.interface] = program, XdpAction.REDIRECT
         _log.info(
             "steering program attached",
             port=port.interface,
@@ -103,10 +131,11 @@ class Attachment:
             busy_poll_us=BUSY_POLL_US if port.busy_poll else 0,
         )
 
-    def _attach_tc(self, number: int, port: PortConfig, workers: int) -> PortPlan:
-        wanted = self._undo.enter_context(load_filter(self._maps, port.vlan))
-        program = self._undo.enter_context(load_tc(self._maps, port.vlan))
+    def _attach_tc(self, number: int, port: PortConfig, workers: int, vlans: Vlans) -> PortPlan:
+        wanted = self._undo.enter_context(load_filter(self._maps, *vlans))
+        program = self._undo.enter_context(load_tc(self._maps, *vlans))
         self._undo.enter_context(attach_tcx(_ifindex(port.interface), program))
+        self._programs[port.interface] = program, TcAction.SHOT
         _log.info("steering program attached", port=port.interface, tc="ingress, drops our packets")
         group = (os.getpid() * 8 + number) & 0xFFFF  # per port and router, in one namespace
         return PortPlan(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.counters import Counters
+    from dstmrouter.daemon.tap import Tap
     from dstmrouter.io.port import Port
     from dstmrouter.io.umem import Descs, Umem
     from dstmrouter.pipeline.outcome import Made, Outcome
@@ -66,6 +67,7 @@ class Engine:
         self._counters = counters
         self._worker = worker
         self._expired_s = 0
+        self.tap: Tap | None = None  # for those who want to see packets
         self.on_glean: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
 
     def turn(self, now_s: int) -> int:
@@ -114,8 +116,12 @@ class Engine:
     def _work(
         self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], number: int, now_s: int
     ) -> None:
+        tap = self.tap if self.tap is not None and self.tap.wanted() else None
+        watched = None if tap is None else tap.before(at, length, number, now_s)
         outcome = self.forwarder.process(at, length, number, now_s)
         self._send(outcome)
+        if tap is not None and watched is not None:
+            tap.after(watched, outcome)
         ours = OURS_AGAIN.take(outcome.verdicts)
         if np.count_nonzero(ours):
             self.umem.pool.give(at[ours].astype(np.uint64))
@@ -127,7 +133,7 @@ class Engine:
         for destinations in outcome.gleaned:
             self.on_glean(destinations)
         for made in outcome.made:
-            self._send_made(made)
+            self._send_made(made, now_s)
         for noted in outcome.noted:
             self._counters.add(self._worker, noted.verdict, noted.packets, noted.octets)
         for released in outcome.released:
@@ -146,11 +152,13 @@ class Engine:
             if taken < len(descs):
                 outcome.verdicts[send.rows[taken:]] = _DROP_TX_FULL
 
-    def _send_made(self, made: Made) -> None:
+    def _send_made(self, made: Made, now_s: int) -> None:
         descs = np.zeros(len(made.at), DESC)
         descs["addr"], descs["len"] = made.at, made.length
-        taken = self.ports[made.port].transmit(descs)
-        if taken < len(descs):
-            made.verdicts[taken:] = _DROP_TX_FULL
-            self.umem.pool.give(descs["addr"][taken:])
+        rows = np.flatnonzero(~OURS_AGAIN.take(made.verdicts))
+        taken = self.ports[made.port].transmit(descs[rows])
+        made.verdicts[rows[taken:]] = _DROP_TX_FULL
+        self.umem.pool.give(descs["addr"][OURS_AGAIN.take(made.verdicts)])
         self._counters.count(self._worker, made.verdicts, made.length)
+        if self.tap is not None and self.tap.wanted():
+            self.tap.made(made, now_s)

@@ -26,6 +26,9 @@ class PortPlan:
     filter_fd: int | None  # the program that filters for packet sockets
     fanout_group: int | None  # of packet_mmap, if several workers share the interface
     busy_poll_us: int
+    vlan: int | None = None  # tells ports apart that share an interface
+    filter_in: bytes = b""  # classic BPF; empty for none
+    filter_out: bytes = b""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,10 @@ class WorkerPlan:
     umem: UmemPlan
     rules: TunnelRules
     compiled: bool = True  # normal packets in compiled code, as soon as that is loaded
+
+    def filters(self) -> list[tuple[bytes, bytes]]:
+        """What the ports let in and out."""
+        return [(port.filter_in, port.filter_out) for port in self.ports]
 
     def descriptors(self) -> list[int]:
         """What the worker must inherit."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dstmrouter.binding import BindingColumns
+    from dstmrouter.daemon.engine import Steps
     from dstmrouter.pipeline.rules import TunnelRules
 
 FRAMES: Final = 12_288  # two ports hold 4,096 each to receive into; the others are for our packets
@@ -95,16 +96,24 @@ def build_tables(
 
 
 def replay(
-    rules: TunnelRules, pools: Sequence[IPv4Network], bindings: BindingColumns, sides: list[Side]
+    rules: TunnelRules,
+    pools: Sequence[IPv4Network],
+    bindings: BindingColumns,
+    sides: list[Side],
+    chunk_size: int = 2048,
+    *,
+    compiled: bool = False,
 ) -> dict[Verdict, tuple[int, int]]:
     """Run all frames through; return packets and octets of every verdict that occurred.
 
-    Raises DstmError for a file that is no capture.
+    `chunk_size` octets hold a frame and the room before it. `compiled` is the way workers go by
+    default; the result is the same. Raises DstmError for a file that is no capture.
     """
-    umem = Umem(FRAMES)
+    umem = Umem(FRAMES, chunk_size)
     tables = build_tables(rules, pools, bindings, sides)
     counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
-    forwarder = Forwarder(FrameMemory(umem.memory), tables, rules, umem.pool)
+    steps = Forwarder(FrameMemory(umem.memory), tables, rules, umem.pool)
+    forwarder = _compiled(umem, tables, rules, steps) if compiled else steps
     ports = [
         PcapPort(umem, f"port{number}", read=side.read, write=side.write)
         for number, side in enumerate(sides)
@@ -118,3 +127,10 @@ def replay(
             port.close()
     packets, octets = counters.totals()
     return {v: (int(packets[v]), int(octets[v])) for v in Verdict if packets[v]}
+
+
+def _compiled(umem: Umem, tables: Tables, rules: TunnelRules, steps: Forwarder) -> Steps:
+    """The compiled pass in front of `steps`; loads Numba, or compiles for some seconds."""
+    from dstmrouter.pipeline.compiled.forward import CompiledForwarder
+
+    return CompiledForwarder(umem.memory, tables, rules, steps)

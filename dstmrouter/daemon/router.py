@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import time
@@ -17,6 +18,7 @@ import structlog
 
 from dstmrouter.daemon.attachment import Attachment, claim
 from dstmrouter.daemon.background import Background
+from dstmrouter.daemon.filtering import compile_filters
 from dstmrouter.daemon.intake import Intake
 from dstmrouter.daemon.notify import notify
 from dstmrouter.daemon.plan import PortPlan, UmemPlan, WorkerPlan
@@ -24,6 +26,7 @@ from dstmrouter.daemon.router_control import RouterControl
 from dstmrouter.daemon.routing import Routing
 from dstmrouter.daemon.shared import SharedTables, Sizes
 from dstmrouter.daemon.tunnel_rules import tunnel_rules
+from dstmrouter.daemon.watching import Watching
 from dstmrouter.daemon.workerpool import WorkerPool
 from dstmrouter.errors import DstmError
 from dstmrouter.io.blackholes import add_blackhole, remove_blackhole
@@ -64,6 +67,8 @@ class Supervisor:
     def __init__(self, config: RouterConfig) -> None:
         self.config = config
         self.clock_zero = time.monotonic()
+        self.filters = compile_filters(config.port)
+        self.rules = tunnel_rules(config)  # the same for all workers: it has a secret
         self.pools = [pool.prefix for pool in config.pool]
         blocks = len(covered_blocks(self.pools, int(config.tunnel.tep4))) + 1
         sizes = Sizes(
@@ -93,6 +98,7 @@ class Supervisor:
             tables.bindings, self.writer, self.shared.turns, sizes.spare_rows // 2, self.now_s
         )
         self.followers = [self._follower(feed) for feed in config.feed]
+        self.attachment: Attachment | None = None
         self.workers: WorkerPool | None = None
         self._generation6 = self.routing.generation6
 
@@ -123,8 +129,8 @@ class Supervisor:
         Raises DstmError if another router has a port of ours, before anything is changed.
         """
         self.config.router.run_dir.mkdir(parents=True, exist_ok=True)
-        for port in self.config.port:
-            undo.enter_context(claim(port.interface))
+        for interface in dict.fromkeys(port.interface for port in self.config.port):
+            undo.enter_context(claim(interface))
         for pool in self.pools:
             add_blackhole(pool)
             undo.callback(remove_blackhole, pool)  # also that of a predecessor that was killed
@@ -136,12 +142,9 @@ class Supervisor:
         control = self._control()
         undo.callback(control.close)
         background.run(control.run())
-        attachment = Attachment(self.config.tunnel.tep6, self.pools)
+        self.attachment = attachment = Attachment(self.config.tunnel.tep6, self.pools)
         undo.callback(attachment.close)
-        count = self.config.router.workers
-        ports = [
-            attachment.attach(number, port, count) for number, port in enumerate(self.config.port)
-        ]
+        ports = attachment.attach_all(self.config.port, self.config.router.workers)
         plans = self._plans(ports)
         leave_to_workers({plan.cpu for plan in plans})
         self.workers = WorkerPool(plans, self.shared)
@@ -163,7 +166,7 @@ class Supervisor:
             for port, about in zip(self.config.port, notice["ports"], strict=True):
                 _log.info(
                     "port open",
-                    port=port.interface,
+                    port=port.name,
                     worker=worker,
                     mode=about["mode"],
                     refused=about["notes"] or None,
@@ -181,7 +184,6 @@ class Supervisor:
         config = self.config
         cpus = config.router.cpus or spare_cpus(config.router.workers)
         umem = UmemPlan(**config.umem.model_dump())
-        rules = tunnel_rules(config)
         return [
             WorkerPlan(
                 worker=worker,
@@ -190,9 +192,12 @@ class Supervisor:
                 clock_zero=self.clock_zero,
                 tables_fd=self.shared.fd,
                 sizes=self.shared.sizes,
-                ports=tuple(ports),
+                ports=tuple(
+                    dataclasses.replace(port, filter_in=into, filter_out=out)
+                    for port, (into, out) in zip(ports, self.filters, strict=True)
+                ),
                 umem=umem,
-                rules=rules,
+                rules=self.rules,
                 compiled=config.worker.engine == "compiled",
             )
             for worker in range(config.router.workers)
@@ -207,7 +212,7 @@ class Supervisor:
         return ControlServer(
             config.router.control,
             curve=curve,
-            handlers=RouterControl(self).handlers(),
+            handlers=RouterControl(self).handlers() | Watching(self).handlers(),
             on_push=self.intake.apply,
         )
 

@@ -54,6 +54,7 @@ class RouterControl:
                 {"worker": number, "pid": pid} | _ledger(board.read(number), uptime_s)
                 for number, pid in sorted((workers.pids() if workers else {}).items())
             ],
+            "watched": router.shared.taps.armed,
             "worker_deaths": workers.deaths if workers else 0,
             "feeds": [follower.state() for follower in router.followers],
             "routing": router.routing.counters(),
@@ -100,7 +101,7 @@ class RouterControl:
         state = HopState(int(hop["state"]))
         if state is not HopState.RESOLVED:
             return state.name.lower()
-        port = self._router.config.port[int(hop["port"])].interface
+        port = self._router.config.port[int(hop["port"])].name
         return f"{bytes(hop['mac']).hex(':')} {port}"
 
     async def _counters(self, _params: dict[str, Any]) -> dict[str, Any]:
@@ -119,9 +120,11 @@ class RouterControl:
         return {
             "ports": [
                 {
-                    "name": port.interface,
+                    "name": port.name,
                     "interface": port.addressed_interface,
                     "vlan": port.vlan,
+                    "filter_in": port.filter_in,
+                    "filter_out": port.filter_out,
                     "link": _link(links[number]) if number in links else None,
                     "queues": [
                         {"worker": worker, **notice["ports"][number]}

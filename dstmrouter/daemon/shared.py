@@ -16,6 +16,7 @@ import numpy as np
 
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.noticeboard import Noticeboard
+from dstmrouter.daemon.tapboard import TapBoard
 from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable
 from dstmrouter.pipeline.clients6 import ClientSet
 from dstmrouter.pipeline.hops import HOP_SIZE, HopTable
@@ -68,6 +69,7 @@ class SharedTables:
             Turns.size(sizes.workers),
             PortTable.SIZE,
             Noticeboard.size(sizes.workers),
+            TapBoard.size(sizes.workers),
             Counters.size(sizes.workers, len(Verdict)),
             sizes.hops * HOP_SIZE,
             Routes4.size(sizes.routes),
@@ -86,9 +88,11 @@ class SharedTables:
         parts = [
             octets[end - span : end] for span, end in zip(spans, np.cumsum(spans), strict=True)
         ]
-        turns, ports, notices, counters, hops, routes, path_mtus, clients6, bindings = parts
+        turns, ports, notices, taps, counters, hops, routes, *others = parts
+        path_mtus, clients6, bindings = others
         self.turns = Turns(turns, sizes.workers)
         self.noticeboard = Noticeboard(notices, sizes.workers)
+        self.taps = TapBoard(taps, sizes.workers)
         self.counters = Counters(counters, sizes.workers, len(Verdict))
         self.tables = Tables(
             BindingTable(bindings, sizes.blocks, sizes.rows, sizes.set_slots),

@@ -19,14 +19,17 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from dstmrouter.daemon.engine import Engine
+from dstmrouter.daemon.filtering import filtered
 from dstmrouter.daemon.plan import PortPlan, WorkerPlan, read_plan
 from dstmrouter.daemon.shared import SharedTables
+from dstmrouter.daemon.tap import Tap
 from dstmrouter.daemon.tunnel_rules import identity
 from dstmrouter.errors import DstmError
 from dstmrouter.io.afxdp import XskConfig, XskMode, open_sockets
 from dstmrouter.io.packetconfig import PacketMmapConfig
 from dstmrouter.io.packetmmap import PacketMmapPort
 from dstmrouter.io.steering import XskMap
+from dstmrouter.io.taggedport import parted
 from dstmrouter.io.umem import Umem
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
@@ -113,7 +116,8 @@ class Worker:
 def open_ports(plan: WorkerPlan, umem: Umem, undo: contextlib.ExitStack) -> list[Port]:
     """Open the worker's queue of all ports, AF_XDP ones together; they share `umem`."""
     opened: dict[str, Port] = {}
-    xdp = [port for port in plan.ports if port.mode != PACKET_MMAP]
+    ports = {port.interface: port for port in plan.ports}  # each once, also if several share it
+    xdp = [port for port in ports.values() if port.mode != PACKET_MMAP]
     if xdp:
         configs = [_xsk_config(plan, port) for port in xdp]
         names = [port.interface for port in xdp]
@@ -122,7 +126,7 @@ def open_ports(plan: WorkerPlan, umem: Umem, undo: contextlib.ExitStack) -> list
             opened[port.interface] = sock
             assert port.xskmap_fd is not None
             XskMap.from_fd(port.xskmap_fd).set(plan.worker, sock.fileno())
-    for port in plan.ports:
+    for port in ports.values():
         if port.mode == PACKET_MMAP:
             config = PacketMmapConfig(
                 tx_slots=plan.umem.tx_slots,
@@ -132,7 +136,7 @@ def open_ports(plan: WorkerPlan, umem: Umem, undo: contextlib.ExitStack) -> list
             )
             opened[port.interface] = PacketMmapPort.open(port.interface, umem, config)
             undo.callback(opened[port.interface].close)
-    return [opened[port.interface] for port in plan.ports]
+    return parted([(opened[port.interface], port.vlan) for port in plan.ports], umem.octets)
 
 
 def _xsk_config(plan: WorkerPlan, port: PortPlan) -> XskConfig:
@@ -158,7 +162,9 @@ def forward(plan: WorkerPlan) -> None:
         gc.collect()
         gc.freeze()  # what is there stays; collecting it again and again would cost milliseconds
         ports = open_ports(plan, umem, undo)  # late: from here on packets wait for us
-        engine = Engine(umem, ports, forwarder, shared.counters, plan.worker)
+        steps = filtered(forwarder, umem.memory, plan.filters())
+        engine = Engine(umem, ports, steps, shared.counters, plan.worker)
+        engine.tap = Tap(shared.taps, plan.worker, umem.memory)
         worker = Worker(plan, shared, engine)
         signal.signal(signal.SIGTERM, worker.stop)
         if plan.compiled:
@@ -181,7 +187,7 @@ def compile_for(
         compiled = CompiledForwarder(memory, shared.tables, plan.rules, steps)
         for port in engine.ports:
             port.use_compiled()
-        engine.forwarder = compiled
+        engine.forwarder = filtered(compiled, memory, plan.filters())
         took = time.monotonic() - start
         if took > SLOW_LOAD_S:
             print(f"worker {plan.worker}: compiled in {took:.0f} s", file=sys.stderr)

@@ -5,9 +5,9 @@ The kernel keeps its network card; `steering_program` says which packets are our
 is so as soon as a worker dies, they go to the kernel. For packet_mmap ports, the **filter** lets
 their sockets take a copy of ours alone, and **TC** drops the originals: the kernel must not answer.
 
-A port has either one VLAN or none: with `vlan=None` untagged and priority-tagged (VID 0) frames are
-ours, with a number the frames with that 802.1Q VID. XDP sees the tag only in the frame, so receive
-VLAN offload must be off on a tagged port (`ethtool -K eth1 rxvlan off`).
+A port has either one VLAN or none: with `None` untagged and priority-tagged (VID 0) frames are
+ours, with a number the frames with that 802.1Q VID. An interface may carry several ports. XDP sees
+the tag only in the frame, so receive VLAN offload must be off there (`ethtool -K eth1 rxvlan off`).
 
 Programs are attached by BPF links: when the process dies, the kernel detaches them.
 """
@@ -116,22 +116,22 @@ class XskMap:
         self.close()
 
 
-def load_xdp(maps: SteeringMaps, xskmap: XskMap, vlan: int | None) -> Program:
-    """Load the XDP flavour for one port."""
+def load_xdp(maps: SteeringMaps, xskmap: XskMap, *vlans: int | None) -> Program:
+    """Load the XDP flavour for the ports of one interface."""
     flavour = Xdp(xskmap.fileno())
-    code = assemble(flavour, maps.tep6.fileno(), maps.pools.fileno(), vlan)
+    code = assemble(flavour, maps.tep6.fileno(), maps.pools.fileno(), vlans)
     return Program.load(BpfProgType.XDP, code, "dstm_steer")
 
 
-def load_tc(maps: SteeringMaps, vlan: int | None) -> Program:
-    """Load the TC flavour for one port."""
-    code = assemble(Tc(), maps.tep6.fileno(), maps.pools.fileno(), vlan)
+def load_tc(maps: SteeringMaps, *vlans: int | None) -> Program:
+    """Load the TC flavour for the ports of one interface."""
+    code = assemble(Tc(), maps.tep6.fileno(), maps.pools.fileno(), vlans)
     return Program.load(BpfProgType.SCHED_CLS, code, "dstm_steer")
 
 
-def load_filter(maps: SteeringMaps, vlan: int | None) -> Program:
-    """Load the flavour for the packet sockets of one port."""
-    code = assemble(Filter(), maps.tep6.fileno(), maps.pools.fileno(), vlan)
+def load_filter(maps: SteeringMaps, *vlans: int | None) -> Program:
+    """Load the flavour for the packet sockets of one interface."""
+    code = assemble(Filter(), maps.tep6.fileno(), maps.pools.fileno(), vlans)
     return Program.load(BpfProgType.SOCKET_FILTER, code, "dstm_steer")
 
 

@@ -13,10 +13,13 @@ truncated ones are left to the kernel to count.
 from __future__ import annotations
 
 import sys
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
 from dstmrouter.io.uapi import BpfHelper, SkBuff, TcAction, XdpAction, XdpMd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Octets; the positions of the few header fields that the program reads.
 _ETHER_LEN, _ETHERTYPE = 14, 12
@@ -70,7 +73,7 @@ class Xdp(_Lent):
         asm.load(Size.U32, _DATA, _CONTEXT, XdpMd.DATA)
         asm.load(Size.U32, _END, _CONTEXT, XdpMd.DATA_END)
 
-    def offloaded_tag(self, asm: Assembler, vlan: int | None) -> None:
+    def offloaded_tag(self, asm: Assembler, vlans: Vlans) -> None:
         """No tag is anywhere but in the frame."""
 
     def ours(self, asm: Assembler) -> None:
@@ -102,9 +105,9 @@ class Tc(_Lent):
         self._load_bounds(asm)
         asm.label("linear")
 
-    def offloaded_tag(self, asm: Assembler, vlan: int | None) -> None:
+    def offloaded_tag(self, asm: Assembler, vlans: Vlans) -> None:
         """The kernel has usually moved the tag from the frame to the socket buffer."""
-        _read_offloaded_tag(asm, vlan)
+        _read_offloaded_tag(asm, vlans)
 
     def ours(self, asm: Assembler) -> None:
         """Drop the kernel's original; the packet socket has its copy."""
@@ -151,9 +154,9 @@ class Filter:
         asm.alu(Alu.ADD, _DATA, octets)
         asm.alu(Alu.SUB, _END, octets)
 
-    def offloaded_tag(self, asm: Assembler, vlan: int | None) -> None:
+    def offloaded_tag(self, asm: Assembler, vlans: Vlans) -> None:
         """As for TC."""
-        _read_offloaded_tag(asm, vlan)
+        _read_offloaded_tag(asm, vlans)
 
     def ours(self, asm: Assembler) -> None:
         """Keep all octets of the frame."""
@@ -167,16 +170,18 @@ class Filter:
 
 
 Flavour: TypeAlias = Xdp | Tc | Filter
+Vlans: TypeAlias = "Sequence[int | None]"
+"""802.1Q VIDs whose frames are ours; None stands for frames without a tag or with VID 0."""
 
 
-def assemble(flavour: Flavour, tep6_fd: int, pools_fd: int, vlan: int | None) -> bytes:
-    """The program for one port, looking into the sets with these descriptors."""
+def assemble(flavour: Flavour, tep6_fd: int, pools_fd: int, vlans: Vlans) -> bytes:
+    """The program for one interface, looking into the sets with these descriptors."""
     asm = Assembler()
     asm.mov(_CONTEXT, Reg.R1)
     flavour.enter(asm)
     _read_ethernet(asm, flavour)
-    flavour.offloaded_tag(asm, vlan)
-    _read_tag(asm, flavour, vlan)
+    flavour.offloaded_tag(asm, vlans)
+    _read_tag(asm, flavour, vlans)
     asm.label("by_ethertype")
     asm.jump_if(_TYPE, Cond.EQ, _ETHERTYPE_IPV4, "ipv4")
     asm.jump_if(_TYPE, Cond.NE, _ETHERTYPE_IPV6, "not_ours")
@@ -199,37 +204,41 @@ def _read_ethernet(asm: Assembler, flavour: Flavour) -> None:
     flavour.advance(asm, _ETHER_LEN)
 
 
-def _read_offloaded_tag(asm: Assembler, vlan: int | None) -> None:
+def _read_offloaded_tag(asm: Assembler, vlans: Vlans) -> None:
     """Decide by the tag of the socket buffer, if it has one."""
     asm.load(Size.U32, Reg.R1, _CONTEXT, SkBuff.VLAN_PRESENT)
     asm.jump_if(Reg.R1, Cond.EQ, 0, "in_frame")
     asm.load(Size.U32, Reg.R1, _CONTEXT, SkBuff.VLAN_PROTO)
     asm.jump_if(Reg.R1, Cond.NE, _ETHERTYPE_VLAN, "not_ours")
     asm.load(Size.U32, Reg.R1, _CONTEXT, SkBuff.VLAN_TCI)
-    _pass_other_vlans(asm, vlan)
+    _pass_other_vlans(asm, vlans, "by_ethertype")
     asm.jump("by_ethertype")  # a second tag, still in the frame, is no ethertype of ours
     asm.label("in_frame")
 
 
-def _read_tag(asm: Assembler, flavour: Flavour, vlan: int | None) -> None:
+def _read_tag(asm: Assembler, flavour: Flavour, vlans: Vlans) -> None:
     """Step over a tag in the frame, the ethertype behind it in _TYPE."""
     asm.jump_if(_TYPE, Cond.NE, _ETHERTYPE_VLAN, "untagged")
     flavour.need(asm, _TAG_LEN)
     asm.load(Size.U16, Reg.R1, _DATA, 0)
     asm.to_big_endian(Reg.R1, 16)
-    _pass_other_vlans(asm, vlan)
+    _pass_other_vlans(asm, vlans, "our_tag")
+    asm.label("our_tag")
     asm.load(Size.U16, _TYPE, _DATA, _TAG_ETHERTYPE)
     flavour.advance(asm, _TAG_LEN)
     asm.jump("by_ethertype")
     asm.label("untagged")
-    if vlan is not None:
+    if None not in vlans:
         asm.jump("not_ours")
 
 
-def _pass_other_vlans(asm: Assembler, vlan: int | None) -> None:
-    """Pass unless the tag control information in R1 names our VLAN."""
+def _pass_other_vlans(asm: Assembler, vlans: Vlans, ours: str) -> None:
+    """Pass unless the tag control information in R1 names a VLAN of ours; on then, or to `ours`."""
+    *others, last = [0 if vlan is None else vlan for vlan in vlans]
     asm.alu(Alu.AND, Reg.R1, _VID_MASK)
-    asm.jump_if(Reg.R1, Cond.NE, 0 if vlan is None else vlan, "not_ours")
+    for vid in others:
+        asm.jump_if(Reg.R1, Cond.EQ, vid, ours)
+    asm.jump_if(Reg.R1, Cond.NE, last, "not_ours")
 
 
 def _match_ipv6(asm: Assembler, flavour: Flavour, tep6_fd: int) -> None:

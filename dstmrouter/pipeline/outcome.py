@@ -98,6 +98,18 @@ class Outcome:
     """Frames, by any octet inside them, that had been kept and are the caller's again."""
     ended: list[Ended] = dataclasses.field(default_factory=list)
 
+    def add(self, part: Outcome, rows: Index) -> None:
+        """Take over what became of the frames at `rows`, as a burst of their own."""
+        self.verdicts[rows] = part.verdicts
+        for send in part.sends:
+            self.sends.append(Send(send.port, rows[send.rows], send.at, send.length))
+        self.gleaned += part.gleaned
+        self.made += part.made
+        self.noted += part.noted
+        self.late += part.late
+        self.released += part.released
+        self.ended += part.ended
+
 
 def by_port(ports: npt.NDArray[np.uint8]) -> Iterator[tuple[int, Index | slice]]:
     """Group packets by the port they leave by; normally that is one group, and no copy."""

@@ -10,6 +10,7 @@ from dstmrouter import __version__
 from dstmrouter.cli.ctl import app
 from dstmrouter.zmqctl import load_keys, write_keys
 from tests.cli.daemons import METHODS, Daemon, dstmctl
+from tests.config.documents import ROUTER, edited
 from tests.zmqctl.sockets import Keys, control_in_thread
 
 if TYPE_CHECKING:
@@ -107,6 +108,13 @@ def test_keygen_makes_a_pair_that_loads(tmp_path: Path) -> None:
 def test_check_config(kind: str) -> None:
     assert f"a good configuration of dstm-{kind}" in ask("check-config", f"conf/{kind}.toml")
     assert json.loads(ask("check-config", f"conf/{kind}.toml", "--json"))["kind"] == kind
+
+
+def test_check_config_compiles_filters(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(edited(ROUTER, "[tunnel]", 'filter_out = "x y"\n[tunnel]'))
+    outcome = dstmctl("check-config", str(tmp_path / "r.toml"))
+    assert outcome.returncode == 2
+    assert f"{tmp_path}/r.toml: [[port]] #1 filter_out: filter 'x y': " in outcome.stderr
 
 
 def test_nobody_there_is_one_line_and_exit_code_1(tmp_path: Path) -> None:

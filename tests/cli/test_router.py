@@ -50,6 +50,7 @@ def test_compile_says_where_the_code_is() -> None:
         ('name = "gw1"', 'nam = "gw1"', "[router] nam = "),
         ("2001:db8:f::1", "fe80::1", '[tunnel] tep6 #1 = "fe80::1": expected a global'),
         ("[tunnel]", "[umem]\nrx_slots = 1000\n[tunnel]", "[umem] rx_slots = 1000: expected a"),
+        ("[tunnel]", 'filter_in = "udp prot"\n[tunnel]', "[[port]] #1 filter_in: filter 'udp prot"),
     ],
 )
 def test_wrong_configuration_is_told_in_lines_with_exit_code_2(

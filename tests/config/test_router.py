@@ -87,6 +87,51 @@ def test_the_kernel_keeps_tagged_traffic_on_its_own_interface() -> None:
     assert addressed(7, "isp") == "isp"
 
 
+ONE_ARMED = """vlan = 100
+[[port]]
+interface = "eth0"
+vlan = 200
+[umem]"""
+
+
+def test_ports_share_an_interface_by_their_tags(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(edited(ROUTER, "[tunnel]", f"{ONE_ARMED}\n[tunnel]"))
+    ports = load_router(file).port
+    assert [port.name for port in ports] == ["eth0.100", "eth0.200"]
+    assert [port.addressed_interface for port in ports] == ["eth0.100", "eth0.200"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        (
+            "vlan = 200",
+            "vlan = 100",
+            ['[[port]] #2 interface = "eth0": expected another value than #1 has'],
+        ),
+        (
+            "vlan = 200",
+            'vlan = 200\nkernel_interface = "eth0.100"',
+            ['[[port]] #2 kernel_interface = "eth0.100": expected another value than #1 has'],
+        ),
+        (
+            "vlan = 200",
+            'vlan = 200\nmode = "generic"\nbusy_poll = true',
+            [
+                '[[port]] #2 mode = "generic": expected that of #1, which has the same interface',
+                "[[port]] #2 busy_poll = true: expected that of #1, which has the same interface",
+            ],
+        ),
+    ],
+)
+def test_ports_of_one_interface_that_do_not_fit(
+    tmp_path: Path, old: str, new: str, lines: list[str]
+) -> None:
+    document = edited(ROUTER, "[tunnel]", f"{edited(ONE_ARMED, old, new)}\n[tunnel]")
+    assert problems(load_router, tmp_path / "r.toml", document) == lines
+
+
 def test_servers_of_one_store_are_one_source() -> None:
     def source(server: str, store: str | None) -> str:
         feed = f"ipc:///{server}"

@@ -1,4 +1,4 @@
-"""Feed codecs with octets that are nearly right.
+"""Feed codecs and the pipeline with octets that are nearly right.
 
 `python -m tests.fuzz --inputs 1000000` feeds all of them, `python -m tests.fuzz call result` two.
 """
@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import TYPE_CHECKING, Final
 
-from tests.fuzz.rpc_targets import TARGETS
+from tests.fuzz import frame_targets, rpc_targets
+
+if TYPE_CHECKING:
+    from tests.fuzz.target import Fuzzed
+
+TARGETS: Final[tuple[Fuzzed, ...]] = (*rpc_targets.TARGETS, *frame_targets.TARGETS)
 
 
 def main() -> None:

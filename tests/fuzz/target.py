@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tests.fuzz.mutation import mutated
 
@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 
 class FuzzError(Exception):
     """An input that was not handled; the text has it in hexadecimal digits."""
+
+
+class Fuzzed(Protocol):
+    """Whatever can be fed with inputs of its own making."""
+
+    @property
+    def name(self) -> str:
+        """For the command line."""
+        ...
+
+    def run(self, inputs: int, seed: int) -> None:
+        """Feed `inputs`; FuzzError for what is not handled."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -42,6 +42,10 @@ class Steering:
         self.xsks.set(0, self.sock.fileno())
         self.xdp = {vlan: load_xdp(self.maps, self.xsks, vlan) for vlan in (None, VLAN)}
         self.tc = {vlan: load_tc(self.maps, vlan) for vlan in (None, VLAN)}
+        self.several = [
+            (load_xdp(self.maps, self.xsks, *vlans), load_tc(self.maps, *vlans))
+            for vlans in ((VLAN, 7), (7, None, VLAN))
+        ]
 
     def xdp_ours(self, frame: bytes, vlan: int | None) -> bool:
         """Whether the XDP flavour takes `frame`."""
@@ -58,8 +62,16 @@ class Steering:
         """Close all of it."""
         for owner in (self.sock, self.umem, self.xsks, self.maps):
             owner.close()
-        for program in (*self.xdp.values(), *self.tc.values()):
+        several = [program for pair in self.several for program in pair]
+        for program in (*self.xdp.values(), *self.tc.values(), *several):
             program.close()
+
+    def several_take(self, number: int, frame: bytes) -> bool:
+        """Whether the programs for several VLANs take `frame`."""
+        xdp, tc = self.several[number]
+        taken = _decide(xdp, frame, XdpAction.REDIRECT, XdpAction.PASS)
+        assert taken == _decide(tc, frame, TcAction.SHOT, TcAction.UNSPEC)
+        return taken
 
 
 def _decide(program: Program, frame: bytes, yes: int, no: int) -> bool:
@@ -181,3 +193,17 @@ def test_a_pool_of_everything(steering: Steering) -> None:
     steering.maps.set_pools([IPv4Network("0.0.0.0/0")])
     for dst in ("0.0.0.0", "127.255.255.255", "128.0.0.0", "255.255.255.255"):
         assert steering.ours(ethernet(IPV4, ipv4(dst)))
+
+
+@pytest.mark.parametrize(("vid", "tagged", "both"), [(VLAN, 1, 1), (7, 1, 1), (8, 0, 0)])
+def test_several_vlans_on_one_interface(
+    steering: Steering, vid: int, tagged: int, both: int
+) -> None:
+    frame = ethernet(IPV4, ipv4("203.0.113.7", bytes(24)), vid=vid)
+    assert [steering.several_take(number, frame) for number in (0, 1)] == [tagged, both]
+
+
+@pytest.mark.parametrize("vid", [None, 0])
+def test_untagged_beside_vlans(steering: Steering, vid: int | None) -> None:
+    frame = ethernet(IPV4, ipv4("203.0.113.7", bytes(24)), vid=vid)
+    assert [steering.several_take(number, frame) for number in (0, 1)] == [False, True]

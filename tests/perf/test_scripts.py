@@ -61,6 +61,11 @@ def test_bindings() -> None:
     assert set(dropped.values()) == {0}  # a changed binding is never missing, not for one burst
 
 
+def test_watching() -> None:
+    values = figures("watching")
+    assert {"no tap", "nobody watches", "filter_in udp"} <= set(values)
+
+
 def test_leases() -> None:
     values = figures("leases")
     for way in (*WAYS, *(f"postgresql {way}" for way in WAYS)):

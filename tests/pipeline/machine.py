@@ -172,7 +172,13 @@ class Machine:
     """Which forwarder `run` takes; tests/pipeline/conftest.py has tests done with each."""
 
     def __init__(
-        self, world: World, seed: int = 1, frames: int = FRAMES, *, learns: bool = False
+        self,
+        world: World,
+        seed: int = 1,
+        frames: int = FRAMES,
+        spare: int = SPARE,
+        *,
+        learns: bool = False,
     ) -> None:
         """With `learns`, Packet Too Big has consequences for later packets (R21)."""
         self.world = world
@@ -181,10 +187,10 @@ class Machine:
         if not learns:
             self.tables.path_mtus.learn = lambda *_: False  # type: ignore[method-assign]
         self._random = random.Random(seed)
-        self.memory = bytearray(self._random.randbytes((frames + SPARE) * CHUNK + BEHIND))
+        self.memory = bytearray(self._random.randbytes((frames + spare) * CHUNK + BEHIND))
         self.octets = np.frombuffer(self.memory, np.uint8)
         rules = tunnel_rules(world)
-        self.spare = SparePool(frames, SPARE)
+        self.spare = SparePool(frames, spare)
         steps = Forwarder(FrameMemory(self.memory), self.tables, rules, self.spare)
         compiled = CompiledForwarder(self.memory, self.tables, rules, steps)
         self._forwarders = {each.engine: each for each in (steps, compiled)}
@@ -260,7 +266,7 @@ class Machine:
         for start, frame in zip(at, frames, strict=True):
             ours = slice(start - BEFORE, start + len(frame))
             now[ours] = before[ours]
-        spare = slice(self._frames * CHUNK, (self._frames + SPARE) * CHUNK)
+        spare = slice(self._frames * CHUNK, len(self.octets) - BEHIND)
         now[spare] = before[spare]
         assert np.array_equal(now, before)
 

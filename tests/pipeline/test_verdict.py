@@ -32,7 +32,8 @@ IN_COMPANY: Final = ("KEPT_", "DROP_PIECE_", "UNSENT_")
 
 
 def test_every_verdict_has_an_example() -> None:
-    others = {Verdict.DROP_TX_FULL, Verdict.DROP_ICMPV6_FLOOD}
+    by_ports = {Verdict.DROP_TX_FULL, Verdict.DROP_FILTER_IN, Verdict.DROP_FILTER_OUT}
+    others = by_ports | {Verdict.DROP_ICMPV6_FLOOD}
     others |= {Verdict.DROP_NO_FRAME, Verdict.DROP_CUT_BUDGET, Verdict.SENT_PIECE}
     company = {verdict for verdict in Verdict if verdict.name.startswith(IN_COMPANY)}
     assert set(EXAMPLES) | set(SENT) | others | company == set(Verdict)

@@ -60,7 +60,7 @@ class CompiledForwarder:
             outcome.sends.append(Send(int(only_port), _ROWS[:n], *new))
         if left:
             rest = columns.rest[:left]
-            _add(self._steps.process(at[rest], length[rest], port, now_s), rest, outcome)
+            outcome.add(self._steps.process(at[rest], length[rest], port, now_s), rest)
         return outcome
 
     def expire(self, now_s: int) -> Outcome:
@@ -94,16 +94,3 @@ def _sends(columns: views.Columns, n: int) -> Iterator[Send]:
         if port != views.NO_PORT:
             rows = np.flatnonzero(ports == port)
             yield Send(int(port), rows, columns.new_at[rows], columns.new_length[rows])
-
-
-def _add(part: Outcome, rows: Index, outcome: Outcome) -> None:
-    """Add what the numpy steps did to the frames at `rows` of the burst."""
-    outcome.verdicts[rows] = part.verdicts
-    for send in part.sends:
-        outcome.sends.append(Send(send.port, rows[send.rows], send.at, send.length))
-    outcome.gleaned += part.gleaned
-    outcome.made += part.made
-    outcome.noted += part.noted
-    outcome.late += part.late
-    outcome.released += part.released
-    outcome.ended += part.ended

@@ -1,0 +1,71 @@
+"""A packet's fate does not depend on its neighbours: bursts against their packets one by one."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from dstmrouter.pipeline.verdict import Verdict
+from tests.fuzz.frames import seeds
+from tests.pipeline import worlds
+from tests.pipeline.examples import EXAMPLES
+from tests.pipeline.machine import FRAMES, Machine
+
+if TYPE_CHECKING:
+    from tests.oracle import Fate
+
+SIZES: Final = (*range(1, 10), 255, 256, 257, 1023, 1024)
+assert max(SIZES) <= FRAMES
+
+
+def mixed(size: int, seed: int) -> list[bytes]:
+    """Frames of all kinds, in any order."""
+    dice = random.Random(seed)
+    kinds = [example.frame for example in EXAMPLES.values()]
+    while len(kinds) < 3 * len(EXAMPLES):
+        kinds += seeds(dice)
+    return dice.choices(kinds, k=size)
+
+
+def one_by_one(machine: Machine, frames: list[bytes], port: int) -> tuple[list[Fate], list[Fate]]:
+    """The fates of frames that arrive alone, and what was made of them."""
+    fates: list[Fate] = []
+    made: list[Fate] = []
+    for frame in frames:
+        fates += machine.run([frame], port, worlds.NOW_S)
+        made += machine.made
+    return fates, made
+
+
+@cache
+def machines(engine: str) -> tuple[Machine, Machine]:
+    """One for bursts, a small one for packets alone; both see the same packets in one order."""
+    assert engine == Machine.engine
+    world = worlds.world()
+    return Machine(world), Machine(world, frames=8, spare=64)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("port", [worlds.ACCESS, worlds.INTERNET])
+def test_neighbours_do_not_change_a_fate(size: int, port: int) -> None:
+    frames = mixed(size, seed=size)
+    together, alone = machines(Machine.engine)
+    found = together.run(frames, port, worlds.NOW_S)
+    expected, made = one_by_one(alone, frames, port)
+    for frame, fate, own in zip(frames, found, expected, strict=True):
+        assert fate == own, frame.hex()
+    assert sorted(map(repr, together.made)) == sorted(map(repr, made))
+
+
+@pytest.mark.parametrize("place", range(9))
+def test_vpp_1_an_odd_packet_in_any_place(place: int) -> None:
+    """VPP's loop over pairs leaves a rest; here, every packet of a burst is once the odd one."""
+    together, alone = machines(Machine.engine)
+    usual = [EXAMPLES[Verdict.ENCAPSULATED].frame] * 9
+    for example in EXAMPLES.values():
+        burst = [*usual[:place], example.frame, *usual[place + 1 :]]
+        found = together.run(burst, worlds.ACCESS, worlds.NOW_S)
+        assert found == one_by_one(alone, burst, worlds.ACCESS)[0]
