@@ -128,7 +128,7 @@ class ReassemblyConfig(Section):
     timeout_s: Annotated[int, whole(1, 120, "seconds")] = 60
     frames: Annotated[int, whole(16, 1 << 20)] | None = None
     per_client: Annotated[int, whole(1, 1024)] = 16
-    per_datagram: Annotated[int, whole(2, 1024)] = 40
+    per_datagram: Annotated[int, whole(1, 1024)] = 40
 
 
 class IcmpSection(Section):
@@ -241,6 +241,9 @@ class RouterConfig(Section):
                 f"at least {need} (ports: {len(self.port)}, each with "
                 f"fill_slots = {umem.fill_slots} and tx_slots = {umem.tx_slots})",
             )
+        if self.reassembly_frames > umem.frames // 4:
+            most = umem.frames // 4
+            yield ("reassembly", "frames"), f"at most {most}, a quarter of [umem] frames"
         room = umem.chunk_size - FRAME_OVERHEAD
         if self.tunnel.mtu > room:
             yield ("tunnel", "mtu"), f"at most {room} with [umem] chunk_size = {umem.chunk_size}"

@@ -20,6 +20,7 @@ from dstmrouter.pipeline.encap import Encapsulator
 from dstmrouter.pipeline.icmp_steps import IcmpSteps
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
+from dstmrouter.pipeline.piece_errors import PieceErrors
 from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.reassembly import Reassembler
@@ -114,7 +115,12 @@ class Forwarder:
         limits, chunk_size = self._rules.reassembly, self._frames.chunk_size
         clients, seed = self._tables.clients6, self._identity.seed
         reassembler = Reassembler(self._memory, clients, limits, chunk_size, seed)
-        return [reassembler, *icmp.steps()]
+        steps: list[Step] = [reassembler, *icmp.steps()]
+        if icmp.errors6 is not None:
+            errors = PieceErrors(self._memory, icmp.errors6)
+            reassembler.on_timeout = errors.timed_out
+            steps.append(errors)
+        return steps
 
     def _follow_ports(self) -> None:
         if self._tables.ports.generation == self._port_generation:

@@ -98,9 +98,11 @@ class Verdict(IntEnum):
     SENT_RELAYED_UNREACHABLE = 60, "ICMPv4 3/1 sent for an ICMPv6 error (R22)"
     SENT_RELAYED_TOO_BIG = 61, "ICMPv4 3/4 sent for an ICMPv6 packet too big (R22)"
     SENT_ICMPV6_SPOOF = 62, "ICMPv6 1/5 sent to who may not send what it sent (R12)"
-    UNSENT_ICMPV4 = 63, "ICMPv4 error not sent: rate limit, or no frame free (R26)"
-    UNSENT_ICMPV6 = 64, "ICMPv6 error not sent: rate limit, or no frame free (R26)"
-    UNSENT_NO_WAY = 65, "packet of our own not sent: no route, neighbour or binding"
+    SENT_PIECE_TIMEOUT = 63, "ICMPv6 3/1 sent: a datagram of a client was not whole in time (R19)"
+    SENT_PIECE_PROBLEM = 64, "ICMPv6 4/0 or 4/3 sent: a fragment of a client is wrong (R19)"
+    UNSENT_ICMPV4 = 65, "ICMPv4 error not sent: rate limit, or no frame free (R26)"
+    UNSENT_ICMPV6 = 66, "ICMPv6 error not sent: rate limit, or no frame free (R26)"
+    UNSENT_NO_WAY = 67, "packet of our own not sent: no route, neighbour or binding"
 
     @property
     def forwarded(self) -> bool:

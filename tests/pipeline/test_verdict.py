@@ -27,14 +27,14 @@ def machine(*, hairpin: bool) -> Machine:
     return Machine(worlds.world(hairpin=hairpin))
 
 
-IN_COMPANY: Final = ("KEPT_", "DROP_PIECE_", "UNSENT_")
+IN_COMPANY: Final = ("KEPT_", "DROP_PIECE_", "SENT_PIECE", "UNSENT_")
 """Of fragments: tests/pipeline/test_reassembly.py; of errors that are not sent: test_limits.py."""
 
 
 def test_every_verdict_has_an_example() -> None:
     by_ports = {Verdict.DROP_TX_FULL, Verdict.DROP_FILTER_IN, Verdict.DROP_FILTER_OUT}
     others = by_ports | {Verdict.DROP_ICMPV6_FLOOD}
-    others |= {Verdict.DROP_NO_FRAME, Verdict.DROP_CUT_BUDGET, Verdict.SENT_PIECE}
+    others |= {Verdict.DROP_NO_FRAME, Verdict.DROP_CUT_BUDGET}
     company = {verdict for verdict in Verdict if verdict.name.startswith(IN_COMPANY)}
     assert set(EXAMPLES) | set(SENT) | others | company == set(Verdict)
 
@@ -100,6 +100,8 @@ def test_numbers_are_dense_and_names_say_who_is_dropped() -> None:
         "ECHO_ANSWERED",
         "SENT_PIECE",
         *[verdict.name for verdict in SENT],
+        "SENT_PIECE_TIMEOUT",
+        "SENT_PIECE_PROBLEM",
     ]
 
 

@@ -27,7 +27,6 @@ from dstmrouter.jit.pointers import (
 from dstmrouter.pipeline.bindings import BLOCK, ROW, RowKind
 from dstmrouter.pipeline.compiled import packet, path_mtus
 from dstmrouter.pipeline.compiled.packet import OCTET
-from dstmrouter.pipeline.compiled.path_mtus import LEAST_MTU
 from dstmrouter.pipeline.compiled.views import NO_PORT, Burst, World
 from dstmrouter.pipeline.hops import HopState
 from dstmrouter.pipeline.verdict import Verdict
@@ -159,17 +158,6 @@ def depart(world: World, burst: Burst, i: np.uint64, start: np.uint64, hop: np.u
 
 
 @compiled
-def fits(world: World, row: np.uint64, total_len: np.uint64, now_s: np.uint64) -> Truth:
-    """R17, R21: whether a packet fits the tunnel of the client of `row` whole."""
-    if total_len > world.largest:
-        return False
-    outer_len = total_len + world.overhead
-    if outer_len <= LEAST_MTU or not path_mtus.any_known(world, now_s):
-        return True
-    return outer_len <= path_mtus.look_up(world, load64(row), load64(row + WORD), now_s)
-
-
-@compiled
 def into_tunnel(
     world: World, burst: Burst, i: np.uint64, row: np.uint64, now_s: np.uint64
 ) -> Truth:
@@ -177,7 +165,7 @@ def into_tunnel(
     inner_at = load64(burst.inner_at + i * WORD)
     hop = load64(world.hops + load32(row + _HOP_AT) * WORD)
     total_len = packet.total_length(inner_at)
-    if packet.hop_state(hop) != _RESOLVED or not fits(world, row, total_len, now_s):
+    if packet.hop_state(hop) != _RESOLVED or not path_mtus.fits(world, row, total_len, now_s):
         return False
     first_word = load64(world.first_words + load8(inner_at + packet.TOS_AT) * WORD)
     if world.hashed_label:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dstmrouter.pipeline.compiled.views import World
 
-LEAST_MTU: Final = U(pathmtu.LEAST_MTU)
+_LEAST_MTU: Final = U(pathmtu.LEAST_MTU)
 _AGE, _UNKNOWN, _WAYS = (U(n) for n in (pathmtu.AGE_S, pathmtu.UNKNOWN, pathmtu.WAYS))
 _NEWEST_AT: Final = U(16)  # octets
 _32: Final = U(32)
@@ -48,3 +48,14 @@ def look_up(world: World, low: np.uint64, high: np.uint64, now_s: np.uint64) -> 
         if fresh and entry >> _TAG_SHIFT == tag:
             least = min(least, entry >> _MTU_SHIFT & _MTU)
     return least
+
+
+@compiled
+def fits(world: World, row: np.uint64, total_len: np.uint64, now_s: np.uint64) -> Truth:
+    """R17, R21: whether a packet fits the tunnel of the client of `row` whole."""
+    if total_len > world.largest:
+        return False
+    outer_len = total_len + world.overhead
+    if outer_len <= _LEAST_MTU or not any_known(world, now_s):
+        return True
+    return outer_len <= look_up(world, load64(row), load64(row + WORD), now_s)
