@@ -9,26 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from typing import TYPE_CHECKING, Final
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING
 
 from tests import oracle_ports, oracle_wire
 from tests.oracle_fragments import fragments4, fragments6
+from tests.oracle_tables import ECN_AT_EXIT, MARTIANS, STATE_VERDICTS
 
 if TYPE_CHECKING:
     from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, SharedSpec, World
 
-checksum, summed, ECN_AT_EXIT = oracle_wire.checksum, oracle_wire.summed, oracle_wire.ECN_AT_EXIT
-MARTIANS: Final = [
-    IPv4Network(text)
-    for text in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4")
-]
-STATE_VERDICTS: Final = {
-    "unresolved": "DROP_NEIGHBOUR",
-    "glean": "DROP_NEIGHBOUR",
-    "unreachable": "DROP_UNREACHABLE",
-    "local": "DROP_LOCAL",
-}
+checksum, summed = oracle_wire.checksum, oracle_wire.summed
 
 
 @dataclasses.dataclass(frozen=True)

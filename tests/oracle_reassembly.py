@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.pipeline.worlds import ReassemblySpec, World
 
 CHUNK, HEADROOM = 2048, 256
-KEPT, JOINED = "KEPT_FRAGMENT", "KEPT_JOINED"
+KEPT, JOINED = "KEPT_PIECE", "KEPT_JOINED"
 ECN_CE: Final = 3
 
 

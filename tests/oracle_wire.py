@@ -3,32 +3,10 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.pipeline.worlds import BindingSpec, World
-
-NOT_ECT, ECT1, ECT0, CE = 0b00, 0b01, 0b10, 0b11
-
-# RFC 6040 figure 4, written out: (inner, outer) -> (what leaves or None, whether it is unusual).
-ECN_AT_EXIT: Final = {
-    (NOT_ECT, NOT_ECT): (NOT_ECT, False),
-    (NOT_ECT, ECT0): (NOT_ECT, True),
-    (NOT_ECT, ECT1): (NOT_ECT, True),
-    (NOT_ECT, CE): (None, True),
-    (ECT0, NOT_ECT): (ECT0, False),
-    (ECT0, ECT0): (ECT0, False),
-    (ECT0, ECT1): (ECT1, False),
-    (ECT0, CE): (CE, False),
-    (ECT1, NOT_ECT): (ECT1, False),
-    (ECT1, ECT0): (ECT1, True),
-    (ECT1, ECT1): (ECT1, False),
-    (ECT1, CE): (CE, False),
-    (CE, NOT_ECT): (CE, False),
-    (CE, ECT0): (CE, False),
-    (CE, ECT1): (CE, True),
-    (CE, CE): (CE, False),
-}
 
 
 def checksum(octets: bytes) -> int:

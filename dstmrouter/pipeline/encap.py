@@ -11,13 +11,10 @@ from dstmrouter.pipeline import ecn, inner, reasons
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.egress import PortWriter, TunnelFill
 from dstmrouter.pipeline.flow import FlowLabels
-from dstmrouter.pipeline.fragment4 import Fragmenter4
-from dstmrouter.pipeline.fragment6 import Fragmenter6
 from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.mss import MssClamp
 from dstmrouter.pipeline.outcome import Made, Outcome, Send, Tables, by_port
 from dstmrouter.pipeline.portkeys import Side
-from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.pipeline.way import Way
 from dstmrouter.wire import ipv4, ipv6
@@ -27,10 +24,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.pipeline.decide import Checks
+    from dstmrouter.pipeline.fragment4 import Fragmenter4
+    from dstmrouter.pipeline.fragment6 import Fragmenter6
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
-    from dstmrouter.pipeline.rare import FrameSource
-    from dstmrouter.pipeline.rules import TunnelRules, WorkerIdentity
+    from dstmrouter.pipeline.portsets import PortSets
+    from dstmrouter.pipeline.rules import TunnelRules
 
 _RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 _NEVER: Final = constant(0, np.uint16)  # no flag keeps a packet whole
@@ -43,21 +42,20 @@ class Encapsulator:
         self,
         memory: FrameMemory,
         tables: Tables,
+        port_sets: PortSets,
         rules: TunnelRules,
-        frames: FrameSource,
-        identity: WorkerIdentity,
+        cutters: tuple[Fragmenter6, Fragmenter4],
     ) -> None:
         self._memory = memory
         self._tables = tables
         self._rules = rules
-        self._port_sets = PortSets(memory, tables.bindings)
+        self._port_sets = port_sets
         self._labels = FlowLabels(rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint64(rules.flow_label)
         self._first_words = first_words(rules)
         self._tunnel_mtu = constant(rules.tunnel_mtu, np.int64)
         self._df = ipv4.FLAG_DF if rules.df_strict else _NEVER
-        self._fragmenter6 = Fragmenter6(memory, rules, frames, identity)
-        self._fragmenter4 = Fragmenter4(memory, frames)
+        self._fragmenter6, self._fragmenter4 = cutters
         self._mss = None if rules.mss is None else MssClamp(memory, rules.mss)
         self.writers: list[PortWriter] = []
 

@@ -17,6 +17,8 @@ from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.client_mtus import ClientMtus
 from dstmrouter.pipeline.decap import Decapsulator
 from dstmrouter.pipeline.encap import Encapsulator
+from dstmrouter.pipeline.fragment4 import Fragmenter4
+from dstmrouter.pipeline.fragment6 import Fragmenter6
 from dstmrouter.pipeline.icmp_steps import IcmpSteps
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
@@ -26,6 +28,7 @@ from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.reassembly import Reassembler
 from dstmrouter.pipeline.route import Router4
 from dstmrouter.pipeline.rules import WorkerIdentity
+from dstmrouter.pipeline.shared_pieces import SharedPieces
 from dstmrouter.pipeline.surroundings import Surroundings
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire.constant import constant
@@ -62,9 +65,12 @@ class Forwarder:
         self._tables = tables
         self._rules = rules
         self._identity = identity or WorkerIdentity()
-        self._encap = Encapsulator(memory, tables, rules, frames, self._identity)
-        self._decap = Decapsulator(memory, tables.bindings, rules)
-        self._route = Router4(memory, tables, rules, frames)
+        self._port_sets = PortSets(memory, tables.bindings)
+        fragmenter4 = Fragmenter4(memory, frames)
+        cutters = Fragmenter6(memory, rules, frames, self._identity), fragmenter4
+        self._encap = Encapsulator(memory, tables, self._port_sets, rules, cutters)
+        self._decap = Decapsulator(memory, self._port_sets, rules)
+        self._route = Router4(memory, tables, rules, fragmenter4)
         self._frames = frames
         self._port_generation = -1
         self._vlans: list[int] = []
@@ -76,15 +82,20 @@ class Forwarder:
         `length` has their octets; `now_s` is the router's clock in seconds.
         """
         self._follow_ports()
-        outcome = Outcome(np.zeros(len(at), np.uint8))  # 0 is ENCAPSULATED, until we know better
         if not len(at):
-            return outcome
+            return Outcome(np.zeros(0, np.uint8))
+        outcome = self._pass(at, length, port, now_s)
+        self._rare.follow(at, length, port, now_s, outcome)
+        return outcome
+
+    def _pass(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
+        """All that is done about normal packets, and the verdicts of the others."""
+        outcome = Outcome(np.zeros(len(at), np.uint8))  # 0 is ENCAPSULATED, until we know better
         plain, tunnelled = split(self._memory, at, length, self._vlans[port], outcome.verdicts)
         if plain is not None:
             self._from_internet(plain, now_s, outcome)
         if tunnelled is not None:
             self._from_clients(tunnelled, now_s, outcome)
-        self._rare.follow(at, length, port, now_s, outcome)
         return outcome
 
     def expire(self, now_s: int) -> Outcome:
@@ -108,14 +119,18 @@ class Forwarder:
                 encap=self._encap,
                 route=self._route,
                 vlans=self._vlans,
-                port_sets=PortSets(self._memory, self._tables.bindings),
+                port_sets=self._port_sets,
                 mtus=ClientMtus(self._rules, self._tables),
             )
         )
         limits, chunk_size = self._rules.reassembly, self._frames.chunk_size
         clients, seed = self._tables.clients6, self._identity.seed
         reassembler = Reassembler(self._memory, clients, limits, chunk_size, seed)
-        steps: list[Step] = [reassembler, *icmp.steps()]
+        steps: list[Step] = [
+            reassembler,
+            SharedPieces(icmp.reread, self._port_sets, self._pass),
+            *icmp.steps(),
+        ]
         if icmp.errors6 is not None:
             errors = PieceErrors(self._memory, icmp.errors6)
             reassembler.on_timeout = errors.timed_out

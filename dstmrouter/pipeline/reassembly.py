@@ -165,7 +165,7 @@ class Reassembler:
             group = (np.cumsum(refused == 0) - 1)[group]
             starts = np.flatnonzero(np.diff(group, prepend=-1))
             total, first, marks = total[keep], first.take(keep), marks[keep]
-        outcome.verdicts[ordered.rows] = Verdict.KEPT_FRAGMENT
+        outcome.verdicts[ordered.rows] = Verdict.KEPT_PIECE
         outcome.verdicts[np.maximum.reduceat(ordered.rows, starts)] = Verdict.KEPT_JOINED
         later = np.ones(len(ordered), np.bool_)
         later[starts] = False
@@ -216,7 +216,7 @@ class Reassembler:
             self._store.condemn(key, wrong)
             return wrong
         if not self._store.keep(key, piece):
-            return Verdict.KEPT_FRAGMENT
+            return Verdict.KEPT_PIECE
         return self._join_one(self._store.take(key), piece, outcome)
 
     def _join_one(self, datagram: Datagram, newest: Piece, outcome: Outcome) -> Verdict:

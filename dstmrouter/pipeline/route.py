@@ -9,7 +9,6 @@ import numpy as np
 from dstmrouter.pipeline import inner, reasons
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.egress import PortWriter
-from dstmrouter.pipeline.fragment4 import Fragmenter4
 from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.inner import joined
 from dstmrouter.pipeline.mss import MssClamp
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.pipeline.decide import Mask, Reason
+    from dstmrouter.pipeline.fragment4 import Fragmenter4
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import FrameMemory, Index
-    from dstmrouter.pipeline.rare import FrameSource
     from dstmrouter.pipeline.rules import TunnelRules
 
 
@@ -38,12 +37,12 @@ class Router4:
     """Sends IPv4 packets towards the Internet; holds views only."""
 
     def __init__(
-        self, memory: FrameMemory, tables: Tables, rules: TunnelRules, frames: FrameSource
+        self, memory: FrameMemory, tables: Tables, rules: TunnelRules, fragmenter: Fragmenter4
     ) -> None:
         self._memory = memory
         self._tables = tables
         self._rules = rules
-        self._fragmenter = Fragmenter4(memory, frames)
+        self._fragmenter = fragmenter
         self._mss = None if rules.mss is None else MssClamp(memory, rules.mss)
         self._writers: list[PortWriter] = []
         self._mtus = np.zeros(0, np.int64)

@@ -5,145 +5,34 @@ Memory that a burst may not touch is compared with what was there before.
 
 from __future__ import annotations
 
-import dataclasses
-import mmap
 import random
-from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
-from dstmrouter.binding import LIFETIME_FOREVER, BindingColumns, full_address_columns, words6
-from dstmrouter.pipeline.binding_writer import BindingWriter
-from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, covered_blocks
-from dstmrouter.pipeline.clients6 import ClientSet
 from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
-from dstmrouter.pipeline.hops import HopState, HopTable
 from dstmrouter.pipeline.memory import FrameMemory
-from dstmrouter.pipeline.outcome import Tables
-from dstmrouter.pipeline.pathmtu import PathMtus
-from dstmrouter.pipeline.ports import PortTable
-from dstmrouter.pipeline.prefixes import Span, intervals4
-from dstmrouter.pipeline.quiescence import Turns
-from dstmrouter.pipeline.routes4 import Routes4
-from dstmrouter.pipeline.rules import ReassemblyRules, TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.oracle import Fate
+from tests.pipeline.built import tables, tunnel_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from dstmrouter.binding import Words6
     from dstmrouter.pipeline.outcome import Made, Outcome
-    from tests.pipeline.worlds import BindingSpec, World
+    from tests.pipeline.worlds import World
 
 CHUNK: Final = 2048
 HEADROOM: Final = 256  # what the kernel leaves (XDP_PACKET_HEADROOM)
 BEHIND: Final = 4096  # as behind the last chunk of a UMEM
 BEFORE: Final = 60  # octets before a frame that the widest tunnel headers need: 40 + 8 + 8 + tag
 FRAMES: Final = 1024
+FORGOTTEN_S: Final = 1000
 SPARE: Final = 2048  # frames for packets that the pipeline makes
 NAMES: Final = {verdict.value: verdict.name for verdict in Verdict}
-
-
-def tunnel_rules(world: World) -> TunnelRules:
-    """The rules of `world` as the pipeline has them."""
-    fields = {
-        field.name: getattr(world.rules, field.name) for field in dataclasses.fields(world.rules)
-    }
-    fields["icmp"] = world.icmp
-    fields["reassembly"] = ReassemblyRules(**dataclasses.asdict(fields["reassembly"]))
-    return TunnelRules(**fields)
-
-
-def binding_columns(world: World) -> BindingColumns:
-    """The bindings of a world, with lifetimes counted from time 0."""
-    sets = [
-        (client4, divided, psid, spec)
-        for client4, divided in world.shared.items()
-        for psid, spec in divided.holders.items()
-    ]
-    held = [*world.bindings.items(), *((client4, spec) for client4, _, _, spec in sets)]
-    specs = [spec for _, spec in held]
-    columns = full_address_columns(
-        np.array([int(client4) for client4, _ in held], np.uint32),
-        words6([spec.client6 for spec in specs]),
-        lifetime_s=np.array([_lifetime(spec) for spec in specs], np.uint32),
-        tep6=world.rules.tep6,
-        tep=np.array([spec.tep for spec in specs], np.uint8),
-    )
-    whole = len(world.bindings)
-    columns.psid_offset[whole:] = [divided.offset for _, divided, _, _ in sets]
-    columns.psid_len[whole:] = [divided.length for _, divided, _, _ in sets]
-    columns.psid[whole:] = [psid for _, _, psid, _ in sets]
-    return columns
-
-
-def _lifetime(spec: BindingSpec) -> int:
-    return LIFETIME_FOREVER if spec.expires == float("inf") else int(spec.expires)
-
-
-def tables(world: World) -> Tables:
-    """The tables of a router that knows `world`."""
-    path_mtus = PathMtus(bytearray(PathMtus.SIZE))
-    path_mtus.lay_out((3, 7))
-    columns = binding_columns(world)
-    clients6 = ClientSet(bytearray(ClientSet.size(len(columns))), len(columns))
-    clients6.lay_out((5, 9))
-    clients6.add(columns.client6)
-    shared = _routes(world), _hops(world), _ports(world), path_mtus, clients6
-    return Tables(_bindings(world), *shared)
-
-
-def _bindings(world: World) -> BindingTable:
-    tep4 = None if world.rules.tep4 is None else int(world.rules.tep4)
-    columns = binding_columns(world)
-    blocks = len(covered_blocks(world.pools, tep4)) + 1
-    rows = FIXED_ROWS + len(columns) + len(world.shared)
-    sizes = blocks, rows, sum(1 << divided.length for divided in world.shared.values())
-    # Zeroed pages that nobody touches cost nothing: the directory alone has 64 MiB.
-    table = BindingTable(mmap.mmap(-1, sum(BindingTable.sizes(*sizes))), *sizes)
-    table.lay_out(world.pools, tep4)
-    hops = {spec.client6: spec.hop for spec in world.bindings.values()}
-    for divided in world.shared.values():
-        hops |= {spec.client6: spec.hop for spec in divided.holders.values()}
-
-    def hops_of(client6: Words6) -> npt.NDArray[np.uint32]:
-        return np.array([hops[IPv6Address(row.tobytes())] for row in client6], np.uint32)
-
-    writer = BindingWriter(table, Turns(bytearray(Turns.size(1)), 1), world.rules.tep6, hops_of)
-    result = writer.apply("server", columns, 0)
-    assert result.applied == len(columns), result.reasons
-    return table
-
-
-def _routes(world: World) -> Routes4:
-    spans = [
-        Span(int(net.network_address), int(net.broadcast_address), hop)
-        for net, hop in world.routes.items()
-    ]
-    compiled = intervals4(spans)
-    routes = Routes4(bytearray(Routes4.size(len(compiled))), len(compiled))
-    routes.publish(compiled.starts, compiled.values)
-    return routes
-
-
-def _hops(world: World) -> HopTable:
-    hops = HopTable(np.zeros(max(world.hops) + 1, np.uint64))
-    hops.lay_out()
-    for number, spec in world.hops.items():
-        hops.set(number, spec.mac, spec.port, HopState[spec.state.upper()])
-    return hops
-
-
-def _ports(world: World) -> PortTable:
-    ports = PortTable(bytearray(PortTable.SIZE))
-    for number, port in enumerate(world.ports):
-        ports.set(number, mac=port.mac, mtu=port.mtu, vlan=port.vlan)
-    return ports
 
 
 class SparePool:
@@ -201,10 +90,22 @@ class Machine:
         """What became of the packets that the last burst made whole, in this order."""
         self.ended: list[str] = []
         """Verdicts of frames that were kept and are free again since the last burst."""
+        self.late: list[Fate] = []  # the same
         self._kept: set[int] = set()  # chunks
 
-    def run(self, frames: Sequence[bytes], port: int, now_s: int, shift: int = 0) -> list[Fate]:
-        """Process one burst; frames start up to `shift` octets later than the kernel puts them."""
+    def run(
+        self,
+        frames: Sequence[bytes],
+        port: int,
+        now_s: int,
+        shift: int = 0,
+        *,
+        remember: bool = False,
+    ) -> list[Fate]:
+        """Process one burst; frames start up to `shift` octets later than the kernel puts them.
+
+        Nothing is left over from it for the next one, if the forwarder is not to `remember`.
+        """
         free = sorted(set(range(self._frames)) - self._kept)
         chunks = self._random.sample(free, len(frames))
         at = [n * CHUNK + HEADROOM + self._random.randint(0, shift) for n in chunks]
@@ -225,8 +126,22 @@ class Machine:
         self._check_untouched(before, at, frames)
         self.made, self.joined, self.ended = [], [], []
         self._finish(outcome, now_s)
+        self.late = self.joined
         assert forwarder.held() == len(self._kept)
+        if not remember:
+            self.pass_time(now_s + FORGOTTEN_S)
+            assert not self._kept
         return fates
+
+    def pass_time(self, now_s: int) -> Outcome:
+        """Let the forwarder see what time it is; what it sends because of that is lost."""
+        outcome = self._forwarders[self.engine].expire(now_s)
+        for addrs in (*outcome.released, *(ended.at for ended in outcome.ended)):
+            self._free_kept(addrs)
+        for made in outcome.made:
+            self._take_made(made)
+        assert self._forwarders[self.engine].held() == len(self._kept)
+        return outcome
 
     def expire(self, now_s: int) -> None:
         """Let time pass."""

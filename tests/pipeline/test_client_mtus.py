@@ -11,7 +11,8 @@ from dstmrouter.pipeline.client_mtus import ClientMtus
 from dstmrouter.pipeline.rules import TunnelRules
 from tests import oracle
 from tests.pipeline import worlds
-from tests.pipeline.machine import Machine, tables
+from tests.pipeline.built import tables
+from tests.pipeline.machine import Machine
 from tests.pipeline.packets import ether, ipv4, ipv6
 
 CLIENTS = words6([worlds.CLIENTS6[1], worlds.CLIENTS6[3], worlds.CLIENTS6[8]])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import oracle
-from tests.oracle import Fate
 from tests.pipeline import worlds
 from tests.pipeline.machine import Machine
 from tests.pipeline.test_reassembly import INNER, piece
+
+if TYPE_CHECKING:
+    from tests.oracle import Fate
 
 
 def message_in(sent: Fate, about: bytes) -> tuple[int, int, int]:
@@ -41,7 +44,7 @@ def test_r19_clients_are_told_what_is_wrong(
     frame: bytes, kind: int, code: int, pointer: int
 ) -> None:
     router = Machine(worlds.world())
-    router.run([frame], worlds.ACCESS, worlds.NOW_S)
+    router.run([frame], worlds.ACCESS, worlds.NOW_S, remember=True)
     (sent,) = router.made
     assert sent.verdict == "SENT_PIECE_PROBLEM"
     assert message_in(sent, frame) == (kind, code, pointer)
@@ -54,7 +57,7 @@ def test_r19_no_error_about_overlaps_and_to_strangers() -> None:
         piece(INNER[:808], more=True),
         piece(bytes(60), 80, more=True, src=worlds.CLIENTS6[8]),
     ]
-    router.run(burst, worlds.ACCESS, worlds.NOW_S)
+    router.run(burst, worlds.ACCESS, worlds.NOW_S, remember=True)
     assert router.made == []
 
 
@@ -62,7 +65,7 @@ def test_r19_no_error_about_overlaps_and_to_strangers() -> None:
 def test_r19_time_exceeded_only_if_the_first_piece_came(offset: int, *, told: bool) -> None:
     router = Machine(worlds.world())
     frame = piece(INNER[offset : offset + 800], offset, more=offset == 0)
-    router.run([frame], worlds.ACCESS, worlds.NOW_S)
+    router.run([frame], worlds.ACCESS, worlds.NOW_S, remember=True)
     router.expire(worlds.NOW_S + 60)
     assert router.ended == ["DROP_PIECE_TIMEOUT"]
     assert [sent.verdict for sent in router.made] == ["SENT_PIECE_TIMEOUT"] * told
@@ -73,6 +76,6 @@ def test_r19_time_exceeded_only_if_the_first_piece_came(offset: int, *, told: bo
 def test_r19_no_more_than_the_limit_of_errors() -> None:
     router = Machine(worlds.world())
     burst = [piece(bytes(60), 80, more=True, ident=n) for n in range(300)]
-    found = router.run(burst, worlds.ACCESS, worlds.NOW_S)
+    found = router.run(burst, worlds.ACCESS, worlds.NOW_S, remember=True)
     assert {fate.verdict for fate in found} == {"DROP_PIECE_LENGTH"}
     assert len(router.made) < 300

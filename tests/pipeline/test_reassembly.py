@@ -47,7 +47,7 @@ def piece(
 
 
 def run(router: Machine, burst: list[bytes], now_s: int = worlds.NOW_S) -> list[str]:
-    return [fate.verdict for fate in router.run(burst, worlds.ACCESS, now_s)]
+    return [fate.verdict for fate in router.run(burst, worlds.ACCESS, now_s, remember=True)]
 
 
 def alone(frame: bytes) -> str:
@@ -66,10 +66,10 @@ def test_r19_any_order_in_one_burst_or_in_several(order: tuple[int, ...]) -> Non
     router = Machine(worlds.world())
     frames = pieces(ipv6(INNER))
     burst = [frames[n] for n in order]
-    assert run(router, burst) == ["KEPT_FRAGMENT", "KEPT_FRAGMENT", "KEPT_JOINED"]
+    assert run(router, burst) == ["KEPT_PIECE", "KEPT_PIECE", "KEPT_JOINED"]
     assert inner_after_join(router)[20:] == INNER[20:]
     for frame in burst[:2]:
-        assert run(router, [frame]) == ["KEPT_FRAGMENT"]
+        assert run(router, [frame]) == ["KEPT_PIECE"]
         assert not router.joined
     assert run(router, burst[2:]) == ["KEPT_JOINED"]
     assert inner_after_join(router)[20:] == INNER[20:]
@@ -80,7 +80,7 @@ def test_r19_datagrams_of_several_clients_mixed_with_whole_packets() -> None:
     others = pieces(ipv6(ipv4(worlds.leased(3), packets.FAR, bytes(900)), worlds.CLIENTS6[3]))
     mixed = [f for pair in zip(pieces(ipv6(INNER)), others, strict=True) for f in pair]
     found = run(router, [packets.tunnelled(), *mixed, packets.tunnelled()])
-    assert Counter(found) == {"DECAPSULATED": 2, "KEPT_FRAGMENT": 4, "KEPT_JOINED": 2}
+    assert Counter(found) == {"DECAPSULATED": 2, "KEPT_PIECE": 4, "KEPT_JOINED": 2}
     assert [fate.verdict for fate in router.joined] == ["DECAPSULATED"] * 2
 
 
@@ -91,13 +91,13 @@ def test_r19_an_atomic_fragment_is_nobody_elses() -> None:
     run(router, [first])
     assert run(router, [piece(INNER, ident=1)]) == ["KEPT_JOINED"]
     assert inner_after_join(router)[20:] == INNER[20:]
-    assert run(router, others) == ["KEPT_FRAGMENT", "KEPT_JOINED"]
+    assert run(router, others) == ["KEPT_PIECE", "KEPT_JOINED"]
 
 
 def test_r19_overlaps_discard_the_datagram_and_what_is_still_to_come() -> None:
     router = Machine(worlds.world())
     first, second, third = pieces(ipv6(INNER))
-    assert run(router, [first, second]) == ["KEPT_FRAGMENT"] * 2
+    assert run(router, [first, second]) == ["KEPT_PIECE"] * 2
     assert run(router, [piece(bytes(16), 8, more=True, ident=1)]) == ["DROP_PIECE_OVERLAP"]
     assert router.ended == ["DROP_PIECE_OVERLAP"] * 2
     assert run(router, [third]) == ["DROP_PIECE_OVERLAP"]
@@ -109,7 +109,7 @@ def test_r19_an_exact_duplicate_is_dropped_alone() -> None:
     router = Machine(worlds.world())
     first, second, third = pieces(ipv6(INNER))
     burst = [first, first, second, third]
-    names = ["KEPT_FRAGMENT", "DROP_PIECE_DUPLICATE", "KEPT_FRAGMENT", "KEPT_JOINED"]
+    names = ["KEPT_PIECE", "DROP_PIECE_DUPLICATE", "KEPT_PIECE", "KEPT_JOINED"]
     assert run(router, burst) == names
     other = second[:-1] + b"\xff"
     assert run(router, [first, second, other])[-1] == "DROP_PIECE_OVERLAP"
@@ -195,24 +195,24 @@ def test_r19_time_is_over_sixty_seconds_after_the_first_piece() -> None:
     assert router.ended == []
     router.expire(1060)
     assert router.ended == ["DROP_PIECE_TIMEOUT"] * 2
-    assert run(router, [third], 1060) == ["KEPT_FRAGMENT"]
+    assert run(router, [third], 1060) == ["KEPT_PIECE"]
 
 
 def test_r19_limits_evict_the_oldest() -> None:
     limits = ReassemblySpec(frames=6, per_client=2, per_datagram=3)
     router = Machine(worlds.world(reassembly=limits))
     start = [piece(INNER[:800], more=True, ident=n) for n in range(3)]
-    assert run(router, start) == ["KEPT_FRAGMENT"] * 3
+    assert run(router, start) == ["KEPT_PIECE"] * 3
     assert router.ended == ["DROP_PIECE_EVICTED"]
     many = [piece(bytes(8), 8 * n, more=True, ident=2) for n in range(101, 104)]
-    assert run(router, many) == ["KEPT_FRAGMENT", "KEPT_FRAGMENT", "DROP_PIECE_LIMIT"]
+    assert run(router, many) == ["KEPT_PIECE", "KEPT_PIECE", "DROP_PIECE_LIMIT"]
     assert router.ended == ["DROP_PIECE_LIMIT"] * 3
     others = [
         piece(bytes(8), 8 * n, more=True, ident=m, src=worlds.CLIENTS6[3])
         for m in (1, 2)
         for n in (1, 2, 3)
     ]
-    assert run(router, others) == ["KEPT_FRAGMENT"] * 6
+    assert run(router, others) == ["KEPT_PIECE"] * 6
     assert router.ended == ["DROP_PIECE_EVICTED"]
 
 
@@ -222,7 +222,7 @@ def test_r19_a_flood_is_looked_at_within_a_budget() -> None:
     good = packets.tunnelled()
     found = Counter(run(router, [*junk, good]))
     assert found == {
-        "KEPT_FRAGMENT": reassembly.BUDGET,
+        "KEPT_PIECE": reassembly.BUDGET,
         "DROP_PIECE_BUDGET": 500 - reassembly.BUDGET,
         "DECAPSULATED": 1,
     }

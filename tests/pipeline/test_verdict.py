@@ -18,8 +18,9 @@ from dstmrouter.pipeline.verdict import Verdict
 from tests import oracle_icmp
 from tests.oracle_fragments import masked
 from tests.pipeline import packets, worlds
+from tests.pipeline.built import tables
 from tests.pipeline.examples import EXAMPLES, SENT
-from tests.pipeline.machine import Machine, tables
+from tests.pipeline.machine import Machine
 
 
 @cache
@@ -34,6 +35,7 @@ IN_COMPANY: Final = ("KEPT_", "DROP_PIECE_", "SENT_PIECE", "UNSENT_")
 def test_every_verdict_has_an_example() -> None:
     by_ports = {Verdict.DROP_TX_FULL, Verdict.DROP_FILTER_IN, Verdict.DROP_FILTER_OUT}
     others = by_ports | {Verdict.DROP_ICMPV6_FLOOD}
+    others |= {Verdict.DROP_FRAGMENT_SHARED, Verdict.DROP_FRAGMENT_FLOOD}  # see test_shared_pieces
     others |= {Verdict.DROP_NO_FRAME, Verdict.DROP_CUT_BUDGET}
     company = {verdict for verdict in Verdict if verdict.name.startswith(IN_COMPANY)}
     assert set(EXAMPLES) | set(SENT) | others | company == set(Verdict)

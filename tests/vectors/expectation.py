@@ -36,10 +36,7 @@ COUNTED_OTHERWISE: Final[dict[tuple[str, str], int]] = {
 }
 """By case: what the difference makes of a counter."""
 
-NEEDS: Final[dict[str, str]] = {
-    **dict.fromkeys(("14", "58"), "fragments"),
-    **dict.fromkeys(("72", "74", "76", "78"), "packet filters"),
-}
+NEEDS: Final[dict[str, str]] = {}
 """What cases wait for."""
 
 
