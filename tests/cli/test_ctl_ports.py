@@ -40,3 +40,10 @@ def test_only_counters_that_have_counted() -> None:
     assert counter_rows([PORT]) == [
         {"port": "eth0", "worker": 1, "counter": "rx_dropped", "count": 3}
     ]
+
+
+def test_filters_are_shown_where_there_are_any() -> None:
+    filtered = PORT | {"filter_in": "udp", "filter_out": ""}
+    rows = queue_rows([filtered, PORT])
+    assert [row.get("filter_in") for row in rows] == ["udp", "udp", None, None]
+    assert "filter_out" not in rows[0]

@@ -38,7 +38,6 @@ COUNTED_OTHERWISE: Final[dict[tuple[str, str], int]] = {
 
 NEEDS: Final[dict[str, str]] = {
     **dict.fromkeys(("18", "20", "22", "56"), "fragments"),
-    **dict.fromkeys(("72", "74", "76", "78"), "packet filters"),
 }
 """What cases wait for."""
 
