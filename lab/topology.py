@@ -30,6 +30,8 @@ ROUTER4: Final = "198.51.100.1"
 ACCESS6: Final = "2001:db8:1::2"
 CLIENT1: Final = "2001:db8:1::11"
 CLIENT2: Final = "2001:db8:2::22"
+FAR_ROUTER6: Final = "2001:db8:4::1"
+FAR_PEER6: Final = "2001:db8:4::33"
 HOST4: Final = "198.51.100.2"
 FAR4: Final = "192.0.2.129"  # a second address of host4, reached by a longer prefix
 FAR4_PREFIX: Final = "192.0.2.128/25"
@@ -72,6 +74,26 @@ class Topology:
         space = self.lab.namespace(label)
         space.sysctl({"net.ipv6.conf.default.disable_ipv6": "1"})
         _join_bridge(self.access, label, (space, ONLINK_INTERFACE))
+        return space, ONLINK_INTERFACE
+
+    def attach_behind(self, label: str, mtu: int) -> tuple[Namespace, str]:
+        """The same, but two routers away from the gateway, with a link of `mtu` octets between.
+
+        The peer is to be `FAR_PEER6` in a /64, its router is `FAR_ROUTER6`. Its own link and all
+        others take 1500 octets: only ICMPv6 tells that the one in the middle does not.
+        """
+        space, home = self.lab.namespace(label), self.lab.namespace(f"{label}-home")
+        space.sysctl({"net.ipv6.conf.default.disable_ipv6": "1"})
+        home.sysctl({"net.ipv6.conf.all.forwarding": "1"})
+        veth((self.access, f"to{label}"), (home, "up"), mtu=mtu)
+        veth((home, "down"), (space, ONLINK_INTERFACE))
+        self.access.address(f"to{label}", "2001:db8:3::1/64")
+        home.address("up", "2001:db8:3::2/64")
+        home.address("down", f"{FAR_ROUTER6}/64")
+        home.route("default", "via", "2001:db8:3::1")
+        self.access.route("2001:db8:4::/64", "via", "2001:db8:3::2")
+        for net in ("2001:db8:3::/64", "2001:db8:4::/64"):
+            self.router.route(net, "via", ACCESS6)
         return space, ONLINK_INTERFACE
 
     def __enter__(self) -> Self:

@@ -130,7 +130,8 @@ class Uml:
         """
         limit = "none" if encapsulation_limit is None else str(encapsulation_limit)
         self.run(
-            f"ip -6 tunnel add dti0 mode ipip6 remote {tep6} local {client6} encaplimit {limit}\n"
+            f"ip -6 tunnel add dti0 mode ipip6 remote {tep6} local {client6} encaplimit {limit} "
+            f"tclass inherit dscp inherit\n"  # RFC 6333 section 7.1
             f"ip link set dti0 up\n"
             f"ip -4 address add {client4}/32 dev dti0\n"
             f"ip -4 route add default dev dti0"

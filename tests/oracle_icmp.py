@@ -9,7 +9,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Final
 
-from tests import oracle, oracle_ports
+from tests import oracle, oracle_ports, oracle_tables
 from tests.oracle import Fate
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _answerable(about: bytes) -> bool:
     if int.from_bytes(about[6:8], "big") & 0x1FFF:
         return False
     addresses = IPv4Address(about[12:16]), IPv4Address(about[16:20])
-    if any(address in net for address in addresses for net in oracle.MARTIANS):
+    if any(address in net for address in addresses for net in oracle_tables.MARTIANS):
         return False
     return protocol != 1 or (len(about) > words * 4 and about[words * 4] in QUESTIONS)
 
@@ -180,7 +180,7 @@ def _quoted(world: World, quoted: bytes, now_s: int) -> tuple[int, bytes]:
     _believe(next_header == 4 and len(body) >= 20)
     header_len, total_len = (body[0] & 15) * 4, int.from_bytes(body[2:4], "big")
     _believe(body[0] >> 4 == 4 and 20 <= header_len <= min(total_len, len(body) - 8))
-    holder = _holder(world, body[:total_len], cut=total_len > len(body))
+    holder = _holder(world, body[:total_len])
     if holder is None or holder.expires <= now_s:
         raise NotOursError
     _believe(quoted[8:24] == world.rules.tep6[holder.tep].packed)
@@ -188,14 +188,12 @@ def _quoted(world: World, quoted: bytes, now_s: int) -> tuple[int, bytes]:
     return len(quoted) - len(body), body[:total_len]
 
 
-def _holder(world: World, packet: bytes, *, cut: bool) -> BindingSpec | None:
-    """Who holds its destination; of messages that were cut the checksum cannot be told."""
+def _holder(world: World, packet: bytes) -> BindingSpec | None:
+    """Who holds the destination of a packet that may have been cut."""
     dst = IPv4Address(packet[16:20])
     if dst not in world.shared:
         return world.bindings.get(dst)
-    if cut:
-        packet = packet[:6] + bytes([packet[6] | 0x20]) + packet[7:]
-    key = oracle_ports.key(packet, towards_client=True)
+    key = oracle_ports.quoted_key(packet, packet[16:20], towards_client=False)
     return None if isinstance(key, str) else oracle_ports.holder(world.shared[dst], key)
 
 

@@ -32,21 +32,45 @@ def holder(shared: SharedSpec, port: int) -> BindingSpec | None:
 def key(packet: bytes, *, towards_client: bool) -> int | str:
     """The port or identifier of an IPv4 packet that passed R1; `packet` ends with it."""
     header_len = (packet[0] & 15) * 4
-    flags_and_offset = int.from_bytes(packet[6:8], "big")
-    if flags_and_offset & 0x1FFF:
-        return "DROP_FRAGMENT_SHARED"
+    if is_piece(packet):
+        return _of_piece(packet, towards_client=towards_client)
     return _behind(
         packet[9],
         packet[header_len:],
         packet[16:20] if towards_client else packet[12:16],
         towards_client=towards_client,
-        piece=bool(flags_and_offset & 0x2000),
     )
 
 
-def _behind(
-    protocol: int, rest: bytes, client4: bytes, *, towards_client: bool, piece: bool
-) -> int | str:
+def is_piece(packet: bytes) -> bool:
+    return bool(int.from_bytes(packet[6:8], "big") & 0x3FFF)
+
+
+def _of_piece(packet: bytes, *, towards_client: bool) -> int | str:
+    """R20, of a fragment that comes alone."""
+    field = int.from_bytes(packet[6:8], "big")
+    start, more = (field & 0x1FFF) * 8, bool(field & 0x2000)
+    rest = packet[(packet[0] & 15) * 4 :]
+    too_long = start + len(rest) > 65515
+    if not rest or too_long or (more and len(rest) % 8) or (packet[9] == 6 and start == 8):
+        return "DROP_FRAGMENT_ODD"
+    if packet[9] not in TRANSPORTS | {1}:
+        return "DROP_NO_PORT"
+    if start:
+        return "KEPT_FRAGMENT"
+    if len(rest) < (8 if packet[9] == 1 else 4):
+        return "DROP_FRAGMENT_ODD"
+    return _of_first_piece(packet[9], rest, towards_client=towards_client)
+
+
+def _of_first_piece(protocol: int, rest: bytes, *, towards_client: bool) -> int | str:
+    if protocol == 1:
+        return int.from_bytes(rest[4:6], "big") if rest[0] in ECHOES else "DROP_NO_PORT"
+    src, dst = struct.unpack_from("!HH", rest)
+    return int(dst if towards_client else src)
+
+
+def _behind(protocol: int, rest: bytes, client4: bytes, *, towards_client: bool) -> int | str:
     if protocol in TRANSPORTS and len(rest) >= 4:
         src, dst = struct.unpack_from("!HH", rest)
         return int(dst if towards_client else src)
@@ -55,14 +79,14 @@ def _behind(
     found: int | str = "DROP_NO_PORT"
     if rest[0] in ECHOES:
         found = int.from_bytes(rest[4:6], "big")
-    elif rest[0] in ERRORS and not piece:
-        found = _quoted(rest[8:], client4, towards_client=towards_client)
-    if isinstance(found, int) and not piece and not sums_up(rest):
+    elif rest[0] in ERRORS:
+        found = quoted_key(rest[8:], client4, towards_client=towards_client)
+    if isinstance(found, int) and not sums_up(rest):
         return "DROP_ICMP_DAMAGED"
     return found
 
 
-def _quoted(packet: bytes, client4: bytes, *, towards_client: bool) -> int | str:
+def quoted_key(packet: bytes, client4: bytes, *, towards_client: bool) -> int | str:
     """Of the packet that an ICMP error is about: it went the other way."""
     if len(packet) < 20:
         return "DROP_NO_PORT"

@@ -63,7 +63,8 @@ def test_every_shortcoming_has_its_test() -> None:
 
 
 def test_every_verdict_belongs_to_a_rule() -> None:
-    """But for those of Ethernet and of the router's own queues."""
+    """But for those of Ethernet, of filters and of the router itself."""
     named = {name for row in ROWS for name in re.findall(r"`(\w+)`", row[3])}
     apart = {"DROP_NOT_IP", "DROP_VLAN", "DROP_TX_FULL", "UNSENT_NO_WAY"}
+    apart |= {"DROP_FILTER_IN", "DROP_FILTER_OUT"}
     assert {verdict.name for verdict in Verdict} - named == apart

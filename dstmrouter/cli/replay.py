@@ -65,6 +65,7 @@ LinkMtu: TypeAlias = Annotated[int, typer.Option(min=68, max=65535, help="MTU of
 LinkVlan: TypeAlias = Annotated[
     int | None, typer.Option(min=1, max=4094, help="802.1Q tag of that link.")
 ]
+LinkFilter: TypeAlias = Annotated[str, typer.Option(help="What may pass, as for tcpdump.")]
 Compiled: TypeAlias = Annotated[bool, typer.Option("--compiled", help="With the compiled pass.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Counters as one JSON object.")]
 
@@ -91,6 +92,10 @@ def replay(
     flow_label: FlowLabel = None,
     hairpin: Hairpin = True,
     mtu: Mtu = 1500,
+    filter_in4: LinkFilter = "",
+    filter_out4: LinkFilter = "",
+    filter_in6: LinkFilter = "",
+    filter_out6: LinkFilter = "",
     compiled: Compiled = False,
     as_json: AsJson = False,
 ) -> None:
@@ -114,8 +119,8 @@ def replay(
         )
         pools, chunk_size = [_parse(IPv4Network, text, "--pool") for text in pool], CHUNK_SIZE
     sides = [
-        _side(in4, out4, (mac4, next4), mtu4, vlan4),
-        _side(in6, out6, (mac6, next6), mtu6, vlan6),
+        _side(in4, out4, (mac4, next4), mtu4, vlan4, (filter_in4, filter_out4)),
+        _side(in6, out6, (mac6, next6), mtu6, vlan6, (filter_in6, filter_out6)),
     ]
     bound = read_bindings(bindings, rules.tep6)
     counts = replays.replay(rules, pools, bound, sides, chunk_size, compiled=compiled)
@@ -129,10 +134,25 @@ def replay(
 
 
 def _side(
-    read: Capture, write: Capture, macs: tuple[str, str], mtu: int, vlan: int | None
+    read: Capture,
+    write: Capture,
+    macs: tuple[str, str],
+    mtu: int,
+    vlan: int | None,
+    filters: tuple[str, str],
 ) -> replays.Side:
     ours, next_hop = (_mac(text) for text in macs)
-    return replays.Side(read=read, write=write, mac=ours, next_mac=next_hop, mtu=mtu, vlan=vlan)
+    into, out = filters
+    return replays.Side(
+        read=read,
+        write=write,
+        mac=ours,
+        next_mac=next_hop,
+        mtu=mtu,
+        vlan=vlan,
+        filter_in=into,
+        filter_out=out,
+    )
 
 
 def _show(counts: Rows) -> None:

@@ -203,7 +203,7 @@ _KINDS: Final = {
     RowKind.NO_SET: "has port sets, and the packet's port is in none that is somebody's",
     RowKind.NO_PORT: "has port sets, and nothing in the packet says whose it is",
     RowKind.DAMAGED: "has port sets, and checksums of the ICMP message are wrong",
-    RowKind.LATER_PIECE: "has port sets, and a later fragment has no port",
+    RowKind.PIECE: "has port sets, and a fragment goes where its first piece went",
 }
 _STATES: Final = {
     HopState.UNRESOLVED: "a neighbour whose MAC address is not known yet",

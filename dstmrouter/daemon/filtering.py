@@ -5,7 +5,7 @@ They are expressions of pcap-filter(7). Without any, nothing stands between engi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from dstmrouter.config.router import PortConfig
     from dstmrouter.daemon.engine import Steps
     from dstmrouter.pipeline.memory import Octets
 
@@ -33,7 +32,21 @@ _DROP_FILTER_IN: Final = np.uint8(Verdict.DROP_FILTER_IN)
 _DROP_FILTER_OUT: Final = np.uint8(Verdict.DROP_FILTER_OUT)
 
 
-def compile_filters(ports: Sequence[PortConfig], file: Path | None = None) -> Filters:
+class FilteredPort(Protocol):
+    """What is asked of a port, wherever it is described."""
+
+    @property
+    def filter_in(self) -> str:
+        """Of what may come in; empty for everything."""
+        ...
+
+    @property
+    def filter_out(self) -> str:
+        """Of what may leave."""
+        ...
+
+
+def compile_filters(ports: Sequence[FilteredPort], file: Path | None = None) -> Filters:
     """Compile `filter_in` and `filter_out` of all ports, which stand in `file`.
 
     Raises ConfigError that names the file, the port, the key and the reason.

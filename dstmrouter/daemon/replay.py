@@ -14,6 +14,7 @@ import numpy as np
 
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.engine import Engine
+from dstmrouter.daemon.filtering import compile_filters, filtered
 from dstmrouter.errors import DstmError
 from dstmrouter.io.pcapport import PcapPort
 from dstmrouter.io.umem import Umem
@@ -52,6 +53,8 @@ class Side:
     next_mac: bytes
     mtu: int = 1500
     vlan: int | None = None
+    filter_in: str = ""  # pcap-filter(7) expressions of what may pass; empty for everything
+    filter_out: str = ""
 
 
 def build_tables(
@@ -100,13 +103,16 @@ def replay(
     """Run all frames through; return packets and octets of every verdict that occurred.
 
     `chunk_size` octets hold a frame and the room before it. `compiled` is the way workers go by
-    default; the result is the same. Raises DstmError for a file that is no capture.
+    default; the result is the same. Raises DstmError for a file that is no capture, ConfigError for
+    a filter that is none.
     """
+    filters = compile_filters(sides)
     umem = Umem(FRAMES, chunk_size)
     tables = build_tables(rules, pools, bindings, sides)
     counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
     steps = Forwarder(FrameMemory(umem.memory), tables, rules, umem.pool)
     forwarder = _compiled(umem, tables, rules, steps) if compiled else steps
+    forwarder = filtered(forwarder, umem.memory, filters)
     ports = [
         PcapPort(umem, f"port{number}", read=side.read, write=side.write)
         for number, side in enumerate(sides)

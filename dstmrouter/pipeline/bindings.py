@@ -50,7 +50,7 @@ class RowKind(IntEnum):
     NO_SET = 5  # the port is in no set, or in a set that is nobody's
     NO_PORT = 6  # the packet has nothing that would say whose it is
     DAMAGED = 7  # an ICMP message whose checksums, or those of what it quotes, are wrong
-    LATER_PIECE = 8  # an IPv4 fragment without ports
+    PIECE = 8  # an IPv4 fragment, whose port is another matter: see `shared_pieces`
 
 
 ROW_SIZE: Final = 32  # two rows a cache line

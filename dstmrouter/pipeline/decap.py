@@ -12,15 +12,14 @@ from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.outer import OuterReader
 from dstmrouter.pipeline.portkeys import Side
-from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
-    from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.decide import Checks
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.link import Packets
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
+    from dstmrouter.pipeline.portsets import PortSets
     from dstmrouter.pipeline.rules import TunnelRules
 
 _BY_JUDGEMENT: Final = np.zeros(256, np.uint8)
@@ -37,9 +36,9 @@ _DROP_ECN_CE: Final = np.uint8(Verdict.DROP_ECN_CE)
 class Decapsulator:
     """Checks tunnel packets and takes them apart; holds views and tables only."""
 
-    def __init__(self, memory: FrameMemory, bindings: BindingTable, rules: TunnelRules) -> None:
+    def __init__(self, memory: FrameMemory, port_sets: PortSets, rules: TunnelRules) -> None:
         self._memory = memory
-        self._port_sets = PortSets(memory, bindings)
+        self._port_sets = port_sets
         self._outer = OuterReader(memory, rules.tep6)
         self._tos_at_exit, judged = ecn.exit_table(dscp_uniform=rules.dscp_uniform)
         self._verdict_at_exit = _BY_JUDGEMENT[judged]

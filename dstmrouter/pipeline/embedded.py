@@ -11,7 +11,6 @@ import numpy.typing as npt
 from dstmrouter.pipeline import inner
 from dstmrouter.pipeline.inner import Inner
 from dstmrouter.pipeline.memory import pick
-from dstmrouter.pipeline.portkeys import Side
 from dstmrouter.wire import icmp, ipv4, ipv6
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class EmbeddedReader:
 
     def ours(self, embedded: Embedded, now_s: int) -> Mask:
         """Which whole packets went from our end of a live binding's tunnel to its client."""
-        holders = self._port_sets.look_up(embedded.inner, Side.DST)
+        holders = self._port_sets.look_up_quoted(embedded.inner)
         same: Mask = embedded.whole & (holders["expires"] > np.uint32(now_s))
         for mine, quoted in (
             (holders["client6"], embedded.header["dst"]),

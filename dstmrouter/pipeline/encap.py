@@ -15,7 +15,6 @@ from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.memory import pick
 from dstmrouter.pipeline.outcome import Outcome, Send, Tables, by_port
 from dstmrouter.pipeline.portkeys import Side
-from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN, TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ipv4, ipv6
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.decide import Checks
     from dstmrouter.pipeline.egress import PortWriter
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
+    from dstmrouter.pipeline.memory import Index, Records
+    from dstmrouter.pipeline.portsets import PortSets
 
 _RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 
@@ -35,9 +35,9 @@ _RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 class Encapsulator:
     """Looks up clients and writes outer headers; holds views only."""
 
-    def __init__(self, memory: FrameMemory, tables: Tables, rules: TunnelRules) -> None:
+    def __init__(self, tables: Tables, port_sets: PortSets, rules: TunnelRules) -> None:
         self._tables = tables
-        self._port_sets = PortSets(memory, tables.bindings)
+        self._port_sets = port_sets
         self._labels = FlowLabels(rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint64(rules.flow_label)
         self._first_words = first_words(dscp_uniform=rules.dscp_uniform)

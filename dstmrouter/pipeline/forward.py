@@ -24,6 +24,7 @@ from dstmrouter.pipeline.pathmtu import FixedMtu
 from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.route import Router4
+from dstmrouter.pipeline.shared_pieces import SharedPieces
 from dstmrouter.pipeline.surroundings import Surroundings
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire.constant import constant
@@ -53,8 +54,9 @@ class Forwarder:
         self._memory = memory
         self._tables = tables
         self._rules = rules
-        self._encap = Encapsulator(memory, tables, rules)
-        self._decap = Decapsulator(memory, tables.bindings, rules)
+        self._port_sets = PortSets(memory, tables.bindings)
+        self._encap = Encapsulator(tables, self._port_sets, rules)
+        self._decap = Decapsulator(memory, self._port_sets, rules)
         self._route = Router4(tables)
         self._frames = frames
         self._port_generation = -1
@@ -67,15 +69,20 @@ class Forwarder:
         `length` has their octets; `now_s` is the router's clock in seconds.
         """
         self._follow_ports()
-        outcome = Outcome(np.zeros(len(at), np.uint8))  # 0 is ENCAPSULATED, until we know better
         if not len(at):
-            return outcome
+            return Outcome(np.zeros(0, np.uint8))
+        outcome = self._pass(at, length, port, now_s)
+        self._rare.follow(at, length, port, now_s, outcome)
+        return outcome
+
+    def _pass(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
+        """All that is done about normal packets, and the verdicts of the others."""
+        outcome = Outcome(np.zeros(len(at), np.uint8))  # 0 is ENCAPSULATED, until we know better
         plain, tunnelled = split(self._memory, at, length, self._vlans[port], outcome.verdicts)
         if plain is not None:
             self._from_internet(plain, now_s, outcome)
         if tunnelled is not None:
             self._from_clients(tunnelled, now_s, outcome)
-        self._rare.follow(at, length, port, now_s, outcome)
         return outcome
 
     def expire(self, now_s: int) -> Outcome:
@@ -98,10 +105,11 @@ class Forwarder:
             encap=self._encap,
             route=self._route,
             vlans=self._vlans,
-            port_sets=PortSets(self._memory, self._tables.bindings),
+            port_sets=self._port_sets,
             mtus=FixedMtu(self._rules),
         )
-        return IcmpSteps(around).steps()
+        icmp = IcmpSteps(around)
+        return [SharedPieces(icmp.reread, self._port_sets, self._pass), *icmp.steps()]
 
     def _follow_ports(self) -> None:
         if self._tables.ports.generation == self._port_generation:

@@ -43,7 +43,6 @@ _PORTS_LEN: Final = 4
 _ERRORS: Final = (3, 4, 5, 11, 12)  # RFC 1122 section 3.2.2
 _QUERIES: Final = (ipv4.ICMP_ECHO_REPLY, ipv4.ICMP_ECHO_REQUEST)
 _OFFSET_BITS: Final = np.uint16(0xFF1F)  # of `fragment`, whose octets are not swapped
-_MORE: Final = np.uint16(0x0020)
 _WORDS: Final = np.arange(ipv4.MAX_HEADER_LEN // 4)
 
 
@@ -76,12 +75,12 @@ def of(memory: FrameMemory, packets: Inner, side: Side) -> Keys:
     """Keys of packets, whether R1 has been checked or not."""
     header = packets.header
     header_len = _header_len(header)
-    port = _port(header["ports"], side)
+    port = of_pair(header["ports"].byteswap(), side)
     has_ports = HAS_PORTS.take(header["protocol"]) & (packets.total_len >= header_len + _PORTS_LEN)
     why = np.where(has_ports, FINE, RowKind.NO_PORT).astype(np.uint8)
-    later = header["fragment"] & _OFFSET_BITS != 0
-    why[later] = RowKind.LATER_PIECE
-    icmp = np.flatnonzero((header["protocol"] == ipv4.PROTOCOL_ICMP) & ~later)
+    piece = header["fragment"] & ipv4.FRAGMENT_BITS != 0
+    why[piece] = RowKind.PIECE
+    icmp = np.flatnonzero((header["protocol"] == ipv4.PROTOCOL_ICMP) & ~piece)
     if len(icmp):
         port[icmp], why[icmp] = _of_icmp(memory, packets.take(icmp), header_len[icmp], side)
     return Keys(port, why)
@@ -90,29 +89,31 @@ def of(memory: FrameMemory, packets: Inner, side: Side) -> Keys:
 def _of_icmp(memory: FrameMemory, packets: Inner, header_len: Index, side: Side) -> Keys:
     at, size = packets.at + header_len, packets.total_len - header_len
     head = memory.read(at, _HEAD)
-    piece = packets.header["fragment"] & _MORE != 0  # of a message that is not all there
     query = IS_QUERY.take(head["type"]) & (size >= _HEAD_LEN)
     port = head["ident"].astype(np.int64)
     why = np.where(query, FINE, RowKind.NO_PORT).astype(np.uint8)
-    errors = np.flatnonzero(IS_ERROR.take(head["type"]) & ~piece)
+    errors = np.flatnonzero(IS_ERROR.take(head["type"]))
     if len(errors):
         quoted = at[errors] + _HEAD_LEN, size[errors] - _HEAD_LEN
         ours = (packets.dst if side is Side.DST else packets.src)[errors]
-        port[errors], why[errors] = _of_quoted(memory, *quoted, ours, side)
-    summed = np.flatnonzero((why == FINE) & ~piece)
+        port[errors], why[errors] = of_quoted(memory, *quoted, ours, side)
+    summed = np.flatnonzero(why == FINE)
     wrong = ~message_sum.right(memory, at[summed], size[summed])
     why[summed[wrong]] = RowKind.DAMAGED
     return Keys(port, why)
 
 
-def _of_quoted(
+def of_quoted(
     memory: FrameMemory,
     at: Index,
     room: npt.NDArray[np.int64],
     ours: npt.NDArray[np.uint32],
     side: Side,
 ) -> Keys:
-    """Keys of packets that ICMP errors quote at `at`, up to `room` octets; `ours` is the client."""
+    """Keys of packets that errors quote at `at`, up to `room` octets; `ours` is the client.
+
+    `side` is that of the errors: what one from a client quotes went to it.
+    """
     header = memory.read(at, ipv4.PACKET)
     header_len = _header_len(header)
     head = memory.read(at + header_len, _HEAD)
@@ -129,7 +130,9 @@ def _of_quoted(
         & (header["fragment"] & _OFFSET_BITS == 0)
         & (header[was] == ours)
     )
-    port = np.where(query, head["ident"], _port(head["ports"], opposite)).astype(np.int64)
+    port = np.where(query, head["ident"], of_pair(head["ports"].byteswap(), opposite)).astype(
+        np.int64
+    )
     why = np.where(known, FINE, RowKind.NO_PORT).astype(np.uint8)
     why[known & _bad_sum(memory, at, header_len)] = RowKind.DAMAGED
     return Keys(port, why)
@@ -148,7 +151,7 @@ def _header_len(header: Records) -> Index:
     return octets
 
 
-def _port(ports: npt.NDArray[np.uint32], side: Side) -> npt.NDArray[np.int64]:
-    """One of the two ports that stand in sequence, octets not swapped."""
-    both = ports.byteswap().astype(np.int64)
+def of_pair(ports: npt.NDArray[np.uint32], side: Side) -> npt.NDArray[np.int64]:
+    """One of two ports, of which the source port is the upper half."""
+    both = ports.astype(np.int64)
     return both >> 16 if side is Side.SRC else both & 0xFFFF

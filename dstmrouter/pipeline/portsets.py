@@ -6,6 +6,7 @@ is not 0, ports whose A is 0 are in no set: with a = 6 that is 0 to 1023.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,11 +17,13 @@ from dstmrouter.pipeline.memory import pick
 from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from dstmrouter.pipeline.bindings import BindingTable
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import FrameMemory, Records
+    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
 
 PORT_BITS: Final = 16
 _SHARED: Final = constant(RowKind.SHARED, np.uint8)
@@ -28,11 +31,26 @@ _OPAQUE: Final = f"V{ROW_SIZE}"
 
 
 class PortSets:
-    """Finds the rows of port sets; holds views only."""
+    """Finds the rows of port sets; holds views, and what `told` has for the time being."""
 
     def __init__(self, memory: FrameMemory, bindings: BindingTable) -> None:
         self._memory = memory
         self._bindings = bindings
+        self._told_at: Index = np.zeros(0, np.intp)
+        self._told: npt.NDArray[np.uint32] = np.zeros(0, np.uint32)
+
+    @contextlib.contextmanager
+    def told(self, at: Index, ports: npt.NDArray[np.uint32]) -> Iterator[None]:
+        """Within the block, let the fragments whose IPv4 headers are at `at` have these ports.
+
+        The source port is the upper half. All other fragments of shared addresses have none.
+        """
+        order = np.argsort(at)
+        self._told_at, self._told = at[order], ports[order]
+        try:
+            yield
+        finally:
+            self._told_at, self._told = self._told_at[:0], self._told[:0]
 
     def look_up(self, packets: Inner, side: portkeys.Side) -> Records:
         """The rows that speak of the addresses of packets on one side; shape (n,), dtype ROW.
@@ -43,15 +61,39 @@ class PortSets:
         rows = self._bindings.look_up(packets.dst if side is portkeys.Side.DST else packets.src)
         shared = rows["kind"] == _SHARED
         if np.count_nonzero(shared):
-            self._resolve(rows, np.flatnonzero(shared), packets, side)
+            at = np.flatnonzero(shared)
+            packets = packets.take(at)
+            keys = portkeys.of(self._memory, packets, side)
+            if len(self._told):
+                self._tell(packets.at, keys, side)
+            self._resolve(rows, at, keys)
         return rows
 
-    def _resolve(
-        self, rows: Records, at: npt.NDArray[np.intp], packets: Inner, side: portkeys.Side
-    ) -> None:
-        """Replace the rows of shared addresses at `at` by those of port sets."""
+    def _tell(self, at: Index, keys: portkeys.Keys, side: portkeys.Side) -> None:
+        """Give the fragments the keys that `told` has for them."""
+        found = np.searchsorted(self._told_at, at)
+        known = self._told_at.take(found, mode="clip") == at
+        known &= keys.why == RowKind.PIECE
+        keys.port[known] = portkeys.of_pair(self._told[found[known]], side)
+        keys.why[known] = portkeys.FINE
+
+    def look_up_quoted(self, packets: Inner) -> Records:
+        """As `look_up`, by the destinations of packets that went to clients and came back quoted.
+
+        There are `total_len` octets of each.
+        """
+        rows = self._bindings.look_up(packets.dst)
+        shared = rows["kind"] == _SHARED
+        if np.count_nonzero(shared):
+            at = np.flatnonzero(shared)
+            quoted = packets.at[at], packets.total_len[at], packets.dst[at]
+            self._resolve(rows, at, portkeys.of_quoted(self._memory, *quoted, portkeys.Side.SRC))
+        return rows
+
+    def _resolve(self, rows: Records, at: Index, keys: portkeys.Keys) -> None:
+        """Replace the rows of shared addresses at `at` by those of the port sets of `keys`."""
         address = pick(rows, at)
-        port, why = portkeys.of(self._memory, packets.take(at), side)
+        port, why = keys
         offset, length = address["psid_offset"].astype(np.int64), address["psid_len"]
         rest = PORT_BITS - offset - length
         psid = port >> rest & (1 << length.astype(np.int64)) - 1

@@ -26,7 +26,7 @@ _NO_KEY: Final[dict[int, Verdict]] = {
     RowKind.SHARED: Verdict.DROP_NO_PORT,
     RowKind.NO_PORT: Verdict.DROP_NO_PORT,
     RowKind.DAMAGED: Verdict.DROP_ICMP_DAMAGED,
-    RowKind.LATER_PIECE: Verdict.DROP_FRAGMENT_SHARED,
+    RowKind.PIECE: Verdict.DROP_FRAGMENT_SHARED,
 }
 """Packets of shared addresses whose port set cannot be told, in either direction."""
 

@@ -63,8 +63,7 @@ class Verdict(IntEnum):
 
     DROP_SPOOF_PORT = 30, "source port of a shared address is not in this client's set (R12)"
     DROP_ICMP_DAMAGED = 31, "ICMP message of a shared address with a wrong checksum (R25)"
-    DROP_FRAGMENT_SHARED = 32, "piece of an IPv4 packet of a shared address: not yet (R20)"
-
+    DROP_FRAGMENT_SHARED = 32, "IPv4 fragment of a shared address without its first piece (R20)"
     DROP_ICMPV6_BAD = 33, "ICMPv6 error that is damaged or about no tunnel packet of ours (R22)"
     DROP_ICMPV6_NOTED = 34, "ICMPv6 error about a tunnel packet that nobody else is told of (R22)"
     DROP_ICMPV6_FLOOD = 35, "more ICMPv6 errors in one burst than are looked at (R22)"
@@ -83,6 +82,10 @@ class Verdict(IntEnum):
 
     DROP_FILTER_IN = 47, "refused by filter_in of the port by which it came"
     DROP_FILTER_OUT = 48, "refused by filter_out of the port by which it would have left"
+
+    KEPT_FRAGMENT = 49, "IPv4 fragment of a shared address that waits for the first piece (R20)"
+    DROP_FRAGMENT_ODD = 50, "IPv4 fragment of a shared address: overlap, tiny, twice (R20)"
+    DROP_FRAGMENT_FLOOD = 51, "more IPv4 fragments of shared addresses than are looked at (R20)"
 
     @property
     def forwarded(self) -> bool:

@@ -54,6 +54,10 @@ FLAG_DF: Final = constant(0x0040, np.uint16)
 FLAG_MF: Final = constant(0x0020, np.uint16)
 FRAGMENT_BITS: Final = constant(0xFF3F, np.uint16)  # MF and offset: not zero in every fragment
 
+# Of `fragment` with its octets swapped.
+MORE_MASK: Final = constant(0x2000, np.uint16)
+OFFSET_MASK: Final = constant(0x1FFF, np.uint16)
+
 PROTOCOL_ICMP: Final = 1
 PROTOCOLS_WITH_PORTS: Final = (6, 17, 33, 132)  # TCP, UDP, DCCP, SCTP
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypedDict
 
 import numpy as np
+import numpy.typing as npt
 
 from dstmrouter.binding import LIFETIME_FOREVER, OP_PUT, OP_REMOVE, BindingColumns, words6
 from dstmrouter.errors import ControlError, DstmError
@@ -25,17 +26,30 @@ if TYPE_CHECKING:
 
     from dstmrouter.zmqctl.keys import CurveClient
 
+PORT_BITS: Final = 16
 LIFETIME_MAX: Final = LIFETIME_FOREVER - 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Binding:
-    """One binding for people: addresses as text or objects, seconds to live or None (forever)."""
+    """One binding for people: addresses as text or objects, seconds to live or None (forever).
+
+    With a `psid_len` it is of a port set (RFC 7597 section 5.1), not of the whole address.
+    """
 
     ipv4: str | IPv4Address
     client6: str | IPv6Address
     tep6: str | IPv6Address
     lifetime_s: int | None = None
+    psid_offset: int = 0
+    psid_len: int = 0
+    psid: int = 0
+
+
+class _PortSetColumns(TypedDict):
+    psid_offset: npt.NDArray[np.uint8]
+    psid_len: npt.NDArray[np.uint8]
+    psid: npt.NDArray[np.uint16]
 
 
 @dataclasses.dataclass(slots=True)
@@ -90,10 +104,9 @@ class LeasePusher:
         """Add bindings or renew them; columns may also remove (their `op`)."""
         return self._push(_columns(bindings), replace=False)
 
-    def remove(self, ipv4: Iterable[str | IPv4Address]) -> PushResult:
-        """Remove the bindings of these whole addresses."""
-        numbers = np.array([int(_address4(address)) for address in ipv4], np.uint32)
-        return self._push(_removals(numbers), replace=False)
+    def remove(self, bindings: Iterable[str | IPv4Address | Binding]) -> PushResult:
+        """Remove the bindings of whole addresses, or those of the same address and port set."""
+        return self._push(_removals(list(bindings)), replace=False)
 
     def replace_all(self, bindings: BindingColumns | Iterable[Binding]) -> PushResult:
         """Make these the only bindings of our source; each takes effect without a gap."""
@@ -125,32 +138,43 @@ def _columns(bindings: BindingColumns | Iterable[Binding]) -> BindingColumns:
     tep6 = list(dict.fromkeys(_address6(row.tep6) for row in rows))
     if len(tep6) > TEP6_MAX:
         raise DstmError(f"{len(tep6)} different tep6 addresses, the limit is {TEP6_MAX}")
-    zeros = np.zeros(len(rows), np.uint8)
     return BindingColumns(
         op=np.full(len(rows), OP_PUT, np.uint8),
         ipv4=np.array([int(_address4(row.ipv4)) for row in rows], np.uint32),
         client6=words6([_address6(row.client6) for row in rows]),
         tep=np.array([tep6.index(_address6(row.tep6)) for row in rows], np.uint8),
-        psid_offset=zeros,
-        psid_len=zeros,
-        psid=zeros.astype(np.uint16),
+        **_port_sets(rows),
         lifetime_s=np.array([_lifetime(row.lifetime_s) for row in rows], np.uint32),
         tep6=tuple(tep6),
     )
 
 
-def _removals(ipv4: np.ndarray[tuple[int, ...], np.dtype[np.uint32]]) -> BindingColumns:
-    zeros = np.zeros(len(ipv4), np.uint8)
+def _removals(bindings: list[str | IPv4Address | Binding]) -> BindingColumns:
+    rows = [row if isinstance(row, Binding) else Binding(row, "::", "::") for row in bindings]
+    zeros = np.zeros(len(rows), np.uint8)
     return BindingColumns(
-        op=np.full(len(ipv4), OP_REMOVE, np.uint8),
-        ipv4=ipv4,
-        client6=np.zeros((len(ipv4), 2), np.uint64),
+        op=np.full(len(rows), OP_REMOVE, np.uint8),
+        ipv4=np.array([int(_address4(row.ipv4)) for row in rows], np.uint32),
+        client6=np.zeros((len(rows), 2), np.uint64),
         tep=zeros,
-        psid_offset=zeros,
-        psid_len=zeros,
-        psid=zeros.astype(np.uint16),
+        **_port_sets(rows),
         lifetime_s=zeros.astype(np.uint32),
     )
+
+
+def _port_sets(rows: list[Binding]) -> _PortSetColumns:
+    for row in rows:
+        a, k = row.psid_offset, row.psid_len
+        if not (min(a, k) >= 0 and a + k <= PORT_BITS and 0 <= row.psid < 1 << k):
+            raise DstmError(
+                f"psid {row.psid} with psid_offset {a} and psid_len {k}: expected bits that are "
+                f"{PORT_BITS} together at most, and a psid below 2^psid_len"
+            )
+    return {
+        "psid_offset": np.array([row.psid_offset for row in rows], np.uint8),
+        "psid_len": np.array([row.psid_len for row in rows], np.uint8),
+        "psid": np.array([row.psid for row in rows], np.uint16),
+    }
 
 
 def _address4(address: str | IPv4Address) -> IPv4Address:

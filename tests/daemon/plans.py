@@ -14,7 +14,7 @@ from dstmrouter.pipeline.rules import TunnelRules
 if TYPE_CHECKING:
     from dstmrouter.daemon.shared import SharedTables
 
-SIZES = Sizes(workers=2, blocks=2, leases=16, hops=32, routes=16)
+SIZES = Sizes(workers=2, blocks=2, leases=16, hops=32, routes=16, set_slots=64)
 
 
 def plan(shared: SharedTables, interface: str, *, worker: int = 0) -> WorkerPlan:

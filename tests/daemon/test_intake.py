@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,6 +162,63 @@ def test_versions_of_a_store_that_was_made_anew_count_from_its_start(table: Tabl
     apply(table, update(1, 2, replace=True, version=5000, server="a"))
     apply(table, update(2, replace=True, version=3, server="a", store=b"new"))
     assert table.bound() == [2]
+
+
+def shared(*psids: int, **how: Any) -> BindingUpdate:
+    """Port sets of address 7, its ports divided in four."""
+    made = update(*[7] * len(psids), **how)
+    made.columns.psid_len[:] = 2
+    made.columns.psid[:] = psids
+    made.columns.client6[:, 1] += np.array(psids, np.uint64)
+    return made
+
+
+def sets(table: Table) -> list[int]:
+    """PSIDs that are bound of address 7."""
+    slots = table.writer.bound_slots()
+    bindings = table.shared.tables.bindings
+    mine = bindings.rows_of(slots)["psid_len"] > 0
+    return sorted(bindings.psids(slots[mine]).tolist())
+
+
+def test_port_sets_come_and_go_each_by_itself(table: Table) -> None:
+    [_, result] = apply(table, update(1), shared(0, 1, 3))
+    assert (result.applied, result.refused, result.rows) == (3, 0, 4)
+    removed = shared(1)
+    removed.columns.op[:] = OP_REMOVE
+    apply(table, removed)
+    assert (table.bound(), sets(table)) == ([1, 7, 7], [0, 3])
+
+
+def test_a_snapshot_keeps_the_port_sets_it_mentions(table: Table) -> None:
+    apply(table, shared(0, 1, 2, 3), update(1))
+    apply(
+        table,
+        shared(1, replace=True, last=False),
+        update(1, replace=True, first=False, last=False),
+        shared(3, replace=True, first=False),
+    )
+    assert (table.bound(), sets(table)) == ([1, 7, 7], [1, 3])
+
+
+def test_a_snapshot_tells_how_an_address_is_divided_now(table: Table) -> None:
+    apply(table, shared(0, 1))
+    apply(table, update(7, replace=True))
+    assert (table.bound(), sets(table)) == ([7], [])
+    apply(table, shared(2, replace=True))
+    assert (table.bound(), sets(table)) == ([7], [2])
+    [refused] = apply(table, update(7, version=0))
+    assert refused.reasons == {"address is divided into other port sets": 1}
+
+
+def test_a_server_that_lags_says_nothing_of_other_port_sets(table: Table) -> None:
+    apply(table, shared(0, 1, replace=True, version=5, server="a"))
+    newer = shared(1, version=9, server="a")
+    newer.columns.op[:] = OP_REMOVE
+    apply(table, newer, shared(1, 2, version=8, server="b"))
+    assert sets(table) == [0, 2]
+    apply(table, shared(0, 1, replace=True, version=7, server="b"))
+    assert sets(table) == [0, 2], "2 is newer, and 1 is gone since"
 
 
 def test_acknowledged_only_when_every_worker_has_passed(table: Table) -> None:

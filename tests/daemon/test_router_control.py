@@ -70,6 +70,27 @@ def test_status_of_a_router_without_workers(tmp_path: Path) -> None:
     asking(tmp_path, scenario)
 
 
+def test_port_sets_are_shown_with_their_psid(tmp_path: Path) -> None:
+    async def scenario(router: Supervisor, ask: Ask) -> None:
+        columns = full_address_columns(
+            np.array([int(IPv4Address("203.0.113.9"))] * 2, np.uint32),
+            words6([IPv6Address("2001:db8::9"), IPv6Address("2001:db8::a")]),
+            lifetime_s=60,
+            tep6=router.config.tunnel.tep6,
+        )
+        columns.psid_offset[:], columns.psid_len[:], columns.psid[:] = 6, 8, [0x34, 0xFF]
+        update = BindingUpdate(source="s", replace=False, columns=columns, epoch=b"", generation=1)
+        assert (await router.intake.apply(update)).applied == 2
+        await bind(router, 1)
+        page = await ask("bindings")
+        assert [row.get("psid") for row in page["bindings"]] == [None, 0x34, 0xFF]
+        shown = (await ask("bindings", ipv4="203.0.113.9", limit=1))["bindings"][0]
+        assert (shown["psid_offset"], shown["psid_len"]) == (6, 8)
+        assert shown["client6"] == "2001:db8::9"
+
+    asking(tmp_path, scenario)
+
+
 def test_bindings_come_in_pages(tmp_path: Path) -> None:
     async def scenario(router: Supervisor, ask: Ask) -> None:
         await bind(router, 5)

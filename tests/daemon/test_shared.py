@@ -64,9 +64,16 @@ def test_spare_rows_grow_with_the_table(leases: int, rows: int) -> None:
     assert Sizes(workers=1, blocks=1, leases=leases, hops=16, routes=16).rows == rows
 
 
+def test_a_shared_address_has_a_row_besides_those_of_its_port_sets() -> None:
+    sizes = Sizes(workers=1, blocks=1, leases=16, hops=16, routes=16, set_slots=32)
+    assert sizes.rows == 3 + 16 + 65536 + 32 // 2
+
+
 def test_a_million_leases_cost_memory_only_when_used() -> None:
     before = _resident_pages()
-    SharedTables.create(Sizes(workers=1, blocks=4097, leases=1 << 20, hops=16, routes=16))
+    SharedTables.create(
+        Sizes(workers=1, blocks=4097, leases=1 << 20, hops=16, routes=16, set_slots=1 << 24)
+    )
     assert _resident_pages() - before < 2048  # 8 MiB
 
 

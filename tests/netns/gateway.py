@@ -125,7 +125,7 @@ class Gateway:
         """Run a dstm-client with a static lease and wait until it is there."""
         lease = ["--static", "--client4", ipv4, "--client6", client6, "--tep6", TEP6]
         place = ["--tep4", TEP4, "--route", "default", "--backend", "tun"]
-        run_dir = self.directory / f"client-{ipv4}"
+        run_dir = self.directory / f"client-{client6}"
         command = program("client", *lease, *place, "--run-dir", run_dir)
         with self.log.open("ab") as log:
             space.popen(*command, stdout=log, stderr=log)

@@ -72,8 +72,9 @@ EXAMPLES: Final = {
         ether(ipv4(dst=worlds.leased(5), payload=packets.echo(ident=1232)[:-1], protocol=1)),
         worlds.INTERNET,
     ),
-    Verdict.DROP_FRAGMENT_SHARED: Example(
-        ether(ipv4(dst=worlds.leased(5), fragment=2)), worlds.INTERNET
+    Verdict.KEPT_FRAGMENT: Example(ether(ipv4(dst=worlds.leased(5), fragment=2)), worlds.INTERNET),
+    Verdict.DROP_FRAGMENT_ODD: Example(
+        ether(ipv4(dst=worlds.leased(5), fragment=1, protocol=6)), worlds.INTERNET
     ),
 }
 """All but DROP_TX_FULL and DROP_ICMPV6_FLOOD, which are not in the packet, and packets of ours."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.binding import Words6
-    from dstmrouter.pipeline.outcome import Made, Outcome
+    from dstmrouter.pipeline.outcome import Late, Made, Outcome
     from tests.pipeline.worlds import BindingSpec, World
 
 CHUNK: Final = 2048
@@ -43,6 +43,7 @@ HEADROOM: Final = 256  # what the kernel leaves (XDP_PACKET_HEADROOM)
 BEHIND: Final = 4096  # as behind the last chunk of a UMEM
 BEFORE: Final = 44  # octets before a frame that the widest tunnel header needs: 40, and one tag
 FRAMES: Final = 1024
+FORGOTTEN_S: Final = 1000
 SPARE: Final = 2048  # frames for packets that the pipeline makes
 NAMES: Final = {verdict.value: verdict.name for verdict in Verdict}
 
@@ -168,10 +169,25 @@ class Machine:
         self.outcome: Outcome
         self.made: list[Fate] = []
         """What the last burst made the router send of its own; the frames are free again."""
+        self.late: list[Fate] = []
+        """What became of frames that the last burst set free."""
+        self._kept: set[int] = set()
 
-    def run(self, frames: Sequence[bytes], port: int, now_s: int, shift: int = 0) -> list[Fate]:
-        """Process one burst; frames start up to `shift` octets later than the kernel puts them."""
-        chunks = self._random.sample(range(self._frames), len(frames))
+    def run(
+        self,
+        frames: Sequence[bytes],
+        port: int,
+        now_s: int,
+        shift: int = 0,
+        *,
+        remember: bool = False,
+    ) -> list[Fate]:
+        """Process one burst; frames start up to `shift` octets later than the kernel puts them.
+
+        Nothing is left over from it for the next one, if the forwarder is not to `remember`.
+        """
+        free = sorted(set(range(self._frames)) - self._kept)
+        chunks = self._random.sample(free, len(frames))
         at = [n * CHUNK + HEADROOM + self._random.randint(0, shift) for n in chunks]
         for start, frame in zip(at, frames, strict=True):
             assert start % CHUNK + len(frame) <= CHUNK
@@ -183,7 +199,32 @@ class Machine:
         self._check_untouched(before, at, frames)
         self.outcome = outcome
         self.made = [fate for made in outcome.made for fate in self._take_made(made)]
-        return self._fates(outcome, at)
+        fates = self._fates(outcome, at)
+        self._keep(at, fates)
+        self.late = [fate for late in outcome.late for fate in self._work_late(late, now_s)]
+        if not remember:
+            self.pass_time(now_s + FORGOTTEN_S)
+            assert not self._kept
+        return fates
+
+    def pass_time(self, now_s: int) -> Outcome:
+        """Let the forwarder see what time it is."""
+        outcome = self._forwarders[self.engine].expire(now_s)
+        self._kept -= {at // CHUNK for released in outcome.released for at in released.tolist()}
+        assert len(self._kept) == self._forwarders[self.engine].held()
+        return outcome
+
+    def _keep(self, at: Sequence[int], fates: Sequence[Fate]) -> None:
+        kept = [start for start, fate in zip(at, fates, strict=True) if Verdict[fate.verdict].kept]
+        self._kept |= {start // CHUNK for start in kept}
+
+    def _work_late(self, late: Late, now_s: int) -> list[Fate]:
+        at = late.at.tolist()
+        self._kept -= {start // CHUNK for start in at}
+        outcome = self._forwarders[self.engine].process(late.at, late.length, late.port, now_s)
+        fates = self._fates(outcome, at)
+        self._keep(at, fates)
+        return fates
 
     def _check_untouched(
         self, before: npt.NDArray[np.uint8], at: Sequence[int], frames: Sequence[bytes]

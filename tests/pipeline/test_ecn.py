@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dstmrouter.pipeline import ecn
-from tests.oracle import ECN_AT_EXIT
+from tests.oracle_tables import ECN_AT_EXIT
 
 
 @pytest.mark.parametrize("pair", sorted(ECN_AT_EXIT))

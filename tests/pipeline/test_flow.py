@@ -103,6 +103,7 @@ def test_r8_a_hash_of_zero_is_no_label_of_zero() -> None:
         worlds.world(flow_key=(1, 1)),
         pools=(IPv4Network("203.0.0.0/24"),),
         bindings={dst: worlds.HELD[worlds.leased(1)]},
+        shared={},
     )
     assert labels([ipv4(dst=dst, protocol=1)], Machine(world)) == [1]
 

@@ -14,7 +14,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 
 from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN, TunnelRules
-from tests import oracle
+from tests import oracle, oracle_tables
 from tests.pipeline import packets, worlds
 from tests.pipeline.machine import Machine
 from tests.pipeline.packets import ether, ipv4, ipv6, tunnelled
@@ -93,7 +93,7 @@ def test_r4_ttl_and_checksum_in_the_known_example() -> None:
     base = worlds.world(tep6=(worlds.TEP6,), tep4=None, flow_label=0x5A3C1)
     held = dataclasses.replace(worlds.HELD[LEASED])
     pools = (IPv4Network("198.51.100.0/24"),)
-    world = dataclasses.replace(base, pools=pools, bindings={dst: held})
+    world = dataclasses.replace(base, pools=pools, bindings={dst: held}, shared={})
     (result,) = Machine(world).run([ether(packet)], worlds.INTERNET, 0)
     assert result.frame is not None
     assert result.frame[54:74].hex() == "45ba0024000040003f01" + "4ee3" + "c0000201c6336407"
@@ -163,7 +163,7 @@ def test_r12_spoofing_is_seen() -> None:
 @pytest.mark.parametrize("outer", range(4))
 def test_r14_ecn_at_exit(inner: int, outer: int) -> None:
     """RFC 6040 figure 4, for packets to the Internet, to another client and to tep4."""
-    leaves, unusual = oracle.ECN_AT_EXIT[inner, outer]
+    leaves, unusual = oracle_tables.ECN_AT_EXIT[inner, outer]
     result = fate(tunnelled(traffic_class=0xB8 | outer, tos=0x28 | inner))
     if leaves is None:
         assert result == oracle.Fate("DROP_ECN_CE")

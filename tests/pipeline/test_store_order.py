@@ -32,6 +32,33 @@ def test_a_snapshot_is_about_all_addresses_but_the_newer_ones() -> None:
     assert order.complete(10)[0].tolist() == []
 
 
+def test_port_sets_of_an_address_are_known_each_by_itself() -> None:
+    order = StoreOrder(b"s", SLOTS)
+
+    def take(version: int, *psids: int, slot: int = 1, length: int = 2) -> list[int]:
+        lengths = np.full(len(psids), length, np.uint8)
+        rows = np.full(len(psids), slot, np.uint32)
+        news = order.take(rows, version, lengths, np.array(psids, np.uint16))
+        return [int(position) for position in news]
+
+    assert take(5, 0, 3) == [0, 1]
+    assert take(4, 0, 1, 3) == [1]
+    assert take(3, 0, 1, 3, slot=2) == [0, 1, 2]
+    assert take(6, 9, length=4) == [0], "divided in another way since"
+    assert take(4, 0, 1, 3, 9, length=4) == [1]
+    assert take(4, 2, 3) == [0], "told late of how it was divided"
+    assert order.take(slots(1), 1).tolist() == [0], "the whole address is yet another matter"
+    whole, psids = order.complete(4)
+    assert list(zip(whole.tolist(), psids.tolist(), strict=True)) == [(1, 0), (1, 3), (1, 9)]
+    assert take(3, 1) == []
+    everything = order.complete(2)
+    assert set(zip(*(column.tolist() for column in everything), strict=True)) >= {
+        *((slot, 0) for slot in range(SLOTS)),
+        (1, 15),
+        (2, 3),
+    }
+
+
 @given(st.data())
 def test_any_interleaving_of_two_servers_ends_with_the_newest_state(data: st.DataObject) -> None:
     """The store's history, told by two servers in order but at their own pace."""

@@ -27,6 +27,7 @@ def machine(*, hairpin: bool) -> Machine:
 def test_every_verdict_has_an_example() -> None:
     by_ports = {Verdict.DROP_TX_FULL, Verdict.DROP_FILTER_IN, Verdict.DROP_FILTER_OUT}
     others = by_ports | {Verdict.DROP_ICMPV6_FLOOD}
+    others |= {Verdict.DROP_FRAGMENT_SHARED, Verdict.DROP_FRAGMENT_FLOOD}  # see test_shared_pieces
     unsent = {verdict for verdict in Verdict if verdict.name.startswith("UNSENT_")}
     assert set(EXAMPLES) | set(SENT) | others | unsent == set(Verdict)
 

@@ -37,8 +37,7 @@ COUNTED_OTHERWISE: Final[dict[tuple[str, str], int]] = {
 """By case: what the difference makes of a counter."""
 
 NEEDS: Final[dict[str, str]] = {
-    **dict.fromkeys(("14", "18", "20", "22", "56", "58"), "fragments"),
-    **dict.fromkeys(("72", "74", "76", "78"), "packet filters"),
+    **dict.fromkeys(("18", "20", "22", "56"), "fragments"),
 }
 """What cases wait for."""
 

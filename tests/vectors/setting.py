@@ -53,7 +53,8 @@ def router_toml(case: Case, run_dir: Path, mode: str = "auto") -> str:
     ports = ""
     for name, side in ((PORT4, case.v4), (PORT6, case.v6)):
         vlan = "" if side.vlan is None else f'vlan = {side.vlan}\nkernel_interface = "{name}"\n'
-        ports += f'\n[[port]]\ninterface = "{name}"\nmode = "{mode}"\n{vlan}'
+        filters = f'filter_in = "{side.filter_in or ""}"\nfilter_out = "{side.filter_out or ""}"\n'
+        ports += f'\n[[port]]\ninterface = "{name}"\nmode = "{mode}"\n{vlan}{filters}'
     prefixes = "".join(f'\n[[pool]]\nprefix = "{pool}"\n' for pool in pools(case))
     return f"""\
 [router]

@@ -23,6 +23,8 @@ RUNNER: Final = CliRunner()
 
 def options(number: int, side: Side) -> list[str]:
     link = [f"--mac{number}={side.mac.hex()}", f"--next{number}={side.next_mac.hex()}"]
+    link += [f"--filter-in{number}={side.filter_in or ''}"]
+    link += [f"--filter-out{number}={side.filter_out or ''}"]
     link += [] if side.vlan is None else [f"--vlan{number}={side.vlan}"]
     return [*link, f"--mtu{number}={side.mtu}"]
 

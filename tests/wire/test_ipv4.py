@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet import IP
 
 from dstmrouter.wire import ipv4
-from tests.oracle import MARTIANS
+from tests.oracle_tables import MARTIANS
 
 
 def header_of(**fields: object) -> np.void:

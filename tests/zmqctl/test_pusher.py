@@ -54,6 +54,22 @@ def test_remove_and_replace(tmp_path: Path) -> None:
         assert pusher.replace_all([]).rows == 0
 
 
+def test_port_sets_have_their_psid_when_put_and_when_removed(tmp_path: Path) -> None:
+    half = Binding("198.18.0.1", CLIENT, TEP, psid_offset=6, psid_len=1, psid=1)
+    table = Table()
+    with (
+        control_in_thread(f"ipc://{tmp_path}/c", on_push=table.apply) as server,
+        LeasePusher(server.endpoint, source="radius") as pusher,
+    ):
+        pusher.put([half, Binding("198.18.0.2", CLIENT, TEP)])
+        pusher.remove([half, "198.18.0.2"])
+    for update in table.updates:
+        columns = update.columns
+        assert columns.psid_offset.tolist() == [6, 0]
+        assert columns.psid_len.tolist() == [1, 0]
+        assert columns.psid.tolist() == [1, 0]
+
+
 def test_large_sets_go_in_parts_and_results_add_up(tmp_path: Path) -> None:
     table = Table()
     table.rows[FIRST4] = ("other", 1, 1)
@@ -99,6 +115,9 @@ def test_router_that_is_away_is_an_error(tmp_path: Path) -> None:
         (Binding("198.18.0.1", "198.18.0.1", TEP), "expected an IPv6 address"),
         (Binding("198.18.0.1", CLIENT, TEP, lifetime_s=-1), "lifetime of -1 s"),
         (Binding("198.18.0.1", CLIENT, TEP, lifetime_s=2**32 - 1), "lifetime of"),
+        (Binding("198.18.0.1", CLIENT, TEP, psid=1), "psid 1 with psid_offset 0 and psid_len 0"),
+        (Binding("198.18.0.1", CLIENT, TEP, psid_offset=9, psid_len=8), "psid_offset 9 and"),
+        (Binding("198.18.0.1", CLIENT, TEP, psid_len=4, psid=-1), "psid -1 with"),
     ],
 )
 def test_bad_bindings_are_explained(tmp_path: Path, binding: Binding, text: str) -> None:

@@ -24,9 +24,9 @@ from dstmrouter.jit.pointers import (
     store8,
     store64,
 )
-from dstmrouter.pipeline.bindings import BLOCK, ROW, RowKind
+from dstmrouter.pipeline.bindings import ROW, RowKind
 from dstmrouter.pipeline.compiled import packet
-from dstmrouter.pipeline.compiled.packet import OCTET
+from dstmrouter.pipeline.compiled.rows import is_alive, row_of, row_of_set
 from dstmrouter.pipeline.compiled.views import NO_PORT, Burst, World
 from dstmrouter.pipeline.hops import HopState
 from dstmrouter.pipeline.verdict import Verdict
@@ -35,19 +35,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_ROW_SIZE: Final = U(ROW.itemsize)
-_EXPIRES_AT, _HOP_AT, _TEP_AT, _KIND_AT = (
-    field_at(ROW, name) for name in ("expires", "hop", "tep", "kind")
-)
-_OFFSET_AT, _PSID_LEN_AT, _BASE_AT = (
-    field_at(ROW, name) for name in ("psid_offset", "psid_len", "base")
-)
-_BLOCK_BITS: Final = U(BLOCK.bit_length() - 1)
-_INDEX, _TEP_SIZE = U(4), U(16)  # octets of a slot or directory entry, of a tunnel end point
+_HOP_AT, _TEP_AT, _KIND_AT = (field_at(ROW, name) for name in ("hop", "tep", "kind"))
+_INDEX, _TEP_SIZE = U(4), U(16)  # octets of a route, of a tunnel end point
 _RESOLVED: Final = U(HopState.RESOLVED)
 _NOT_POOL: Final = U(RowKind.NOT_POOL)
 _SHARED: Final = U(RowKind.SHARED)
-_PORT_BITS: Final = U(16)
 _ENCAPSULATED: Final = U(Verdict.ENCAPSULATED)
 _DECAPSULATED: Final = U(Verdict.DECAPSULATED)
 _HAIRPINNED: Final = U(Verdict.HAIRPINNED)
@@ -95,36 +87,12 @@ def admit(world: World, burst: Burst, group: Group, vlan: np.uint64) -> None:
 
 
 @compiled
-def row_of(world: World, address: np.uint64) -> np.uint64:
-    """Where the row is that speaks of a native address."""
-    slot = load32(world.directory + (address >> _BLOCK_BITS) * _INDEX) + (address & OCTET)
-    return world.rows + load32(world.slots + slot * _INDEX) * _ROW_SIZE
-
-
-@compiled
 def look_up(world: World, burst: Burst, group: Group) -> None:
     """Replace the addresses in `row` by their rows."""
     for i in span(group.first, group.end):
         row = row_of(world, load64(burst.row + i * WORD))
         prefetch(row)
         store64(burst.row + i * WORD, row)
-
-
-@compiled
-def row_of_set(world: World, shared: np.uint64, inner_at: np.uint64, place: np.uint64) -> np.uint64:
-    """R2, R27: where the row of the port set is that the port at `place` is in.
-
-    `shared` itself, which binds nothing, if that cannot be told from a normal packet.
-    """
-    if not packet.has_ports(inner_at, world):
-        return shared
-    port = packet.port_at(inner_at, place)
-    offset, length = load8(shared + _OFFSET_AT), load8(shared + _PSID_LEN_AT)
-    if offset and port >> (_PORT_BITS - offset) == NONE:
-        return shared
-    psid = port >> (_PORT_BITS - offset - length) & ((ONE << length) - ONE)
-    slot = load32(shared + _BASE_AT) + psid
-    return world.rows + load32(world.slots + slot * _INDEX) * _ROW_SIZE
 
 
 @compiled
@@ -138,12 +106,6 @@ def look_up_sets(world: World, burst: Burst, group: Group) -> None:
             row = row_of_set(world, row, load64(burst.inner_at + i * WORD), place)
             prefetch(row)
             store64(burst.row + i * WORD, row)
-
-
-@compiled
-def is_alive(row: np.uint64, now_s: np.uint64) -> Truth:
-    """Whether a row binds its address now; `expires` of what is not bound is 0."""
-    return load32(row + _EXPIRES_AT) > now_s
 
 
 @compiled

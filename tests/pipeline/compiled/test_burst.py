@@ -18,12 +18,28 @@ from tests.pipeline.packets import ether, ipv4, ipv6, tunnelled
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SHARED: Final = worlds.leased(5)
 NORMAL: Final = {
     "to a client": (ether(ipv4()), worlds.ACCESS, Verdict.ENCAPSULATED),
     "to a tagged client": (ether(ipv4(dst=worlds.leased(2))), worlds.TAGGED, Verdict.ENCAPSULATED),
     "to the Internet": (tunnelled(), worlds.INTERNET, Verdict.DECAPSULATED),
     "to a longer prefix": (tunnelled(dst="10.1.9.9"), worlds.SMALL, Verdict.DECAPSULATED),
     "to another client": (tunnelled(dst=worlds.leased(3)), worlds.ACCESS, Verdict.HAIRPINNED),
+    "to a port set": (
+        ether(ipv4(dst=SHARED, payload=packets.ports(53, 1232))),
+        worlds.ACCESS,
+        Verdict.ENCAPSULATED,
+    ),
+    "from a port set": (
+        tunnelled(5, payload=packets.ports(1232, 53)),
+        worlds.INTERNET,
+        Verdict.DECAPSULATED,
+    ),
+    "from sharer to sharer": (
+        tunnelled(5, dst=SHARED, payload=packets.ports(1232, 2044), protocol=6),
+        worlds.ACCESS,
+        Verdict.HAIRPINNED,
+    ),
 }
 ODD: Final = {
     "no binding": ether(ipv4(dst=worlds.leased(200))),
@@ -36,6 +52,14 @@ ODD: Final = {
     "to tep4": tunnelled(dst=worlds.TEP4),
     "no route": tunnelled(dst="10.4.0.1"),
     "ARP": packets.ether(b"\0\1\x08\0\6\4\0\1" + bytes(20), 0x0806),
+    "port of nobody": ether(ipv4(dst=SHARED, payload=packets.ports(53, 1231))),
+    "excluded port": ether(ipv4(dst=SHARED, payload=packets.ports(53, 208))),
+    "port of another": tunnelled(5, payload=packets.ports(1236, 53)),
+    "ping of a shared address": ether(ipv4(dst=SHARED, payload=packets.echo(), protocol=1)),
+    "piece of a shared address": ether(
+        ipv4(dst=SHARED, payload=packets.ports(53, 1232, b"1234"), fragment=0x2000)
+    ),
+    "no ports of a shared address": ether(ipv4(dst=SHARED, payload=b"123")),
     "short": ether(ipv4())[:20],
     "nothing": b"",
 }

@@ -1,0 +1,77 @@
+"""The compiled look-up against the one of numpy."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from dstmrouter.jit.functions import address
+from dstmrouter.pipeline.bindings import ROW_SIZE, RowKind
+from dstmrouter.pipeline.compiled import packet, rows
+from dstmrouter.pipeline.compiled.views import Views, World
+from dstmrouter.pipeline.rules import TunnelRules
+from tests import oracle_ports
+from tests.pipeline import worlds
+from tests.pipeline.machine import tables
+from tests.pipeline.packets import ipv4, ports
+
+U = np.uint64
+WORLD = worlds.world()
+TABLES = tables(WORLD)
+VIEWS = Views(bytearray(4096), TABLES, TunnelRules(tep6=WORLD.rules.tep6))
+SEEN = World(*(U(number) for number in VIEWS.numbers))
+
+
+def row_at(where: np.uint64) -> np.void:
+    number, rest = divmod(int(where) - address(TABLES.bindings.rows).item(), ROW_SIZE)
+    assert rest == 0
+    row: np.void = TABLES.bindings.rows[number]
+    return row
+
+
+def test_every_address_has_the_row_that_numpy_finds() -> None:
+    asked = [int(a) for pool in WORLD.pools for a in pool] + [0, 0xC0000201, 0xFFFFFFFF]
+    expected = TABLES.bindings.look_up(np.array(asked, np.uint32))
+    found = [row_at(rows.row_of(SEEN, U(a))) for a in asked]
+    assert [row.tobytes() for row in found] == [row.tobytes() for row in expected]
+
+
+def test_what_is_bound_ends_with_its_second() -> None:
+    row = rows.row_of(SEEN, U(int(worlds.leased(2))))
+    times = [worlds.NOW_S, worlds.NOW_S + 1]
+    assert [bool(rows.is_alive(row, U(now))) for now in times] == [True, False]
+
+
+@pytest.mark.parametrize("number", [5, 18, 19, 20])
+def test_ports_lead_to_port_sets(number: int) -> None:
+    shared = WORLD.shared[worlds.leased(number)]
+    row = rows.row_of(SEEN, U(int(worlds.leased(number))))
+    for port in worlds.PORTS:
+        octets = np.frombuffer(ipv4(payload=struct.pack("!HH", port, 1)), np.uint8)
+        found = rows.row_of_set(SEEN, row, address(octets), packet.SRC_PORT_AT)
+        psid = oracle_ports.psid_of(port, shared.offset, shared.length)
+        if psid is None:
+            assert found == row, "an excluded port"
+        elif psid in shared.holders:
+            assert row_at(found)["client6"].tobytes() == shared.holders[psid].client6.packed
+        else:
+            assert row_at(found)["kind"] == RowKind.UNBOUND
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        ipv4(payload=ports(1, 1232), protocol=1),
+        ipv4(payload=ports(1, 1232), protocol=47),
+        ipv4(payload=ports(1, 1232), fragment=0x2000),
+        ipv4(payload=ports(1, 1232), fragment=3),
+        ipv4(payload=b"\x00\x01\x04"),
+    ],
+)
+def test_what_has_no_ports_leads_nowhere(octets: bytes) -> None:
+    row = rows.row_of(SEEN, U(int(worlds.leased(5))))
+    at = address(np.frombuffer(octets, np.uint8))
+    assert rows.row_of_set(SEEN, row, at, packet.DST_PORT_AT) == row
+    assert not rows.is_alive(row, U(0))
