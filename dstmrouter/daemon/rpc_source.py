@@ -63,7 +63,8 @@ class RpcSource:
 
     Without a `port` the server's rpcbind is asked for it, each time anew.
     `client_id` names the client to the server, next to client6: up to 128 octets, which must be the
-    same for as long as a lease is to be kept.
+    same for as long as a lease is to be kept. With a `psid_len` other than 0 it asks for a port set,
+    if possible one of 2^`psid_len` of an address.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class RpcSource:
         transport: Literal["tcp", "udp"] = "tcp",
         program: int = PROGRAM,
         client_id: bytes = b"",
+        psid_len: int = 0,
         timeout_s: float = 20.0,
     ) -> None:
         self._server = server
@@ -82,6 +84,7 @@ class RpcSource:
         self._transport = transport
         self._program = program
         self._client_id = client_id
+        self._psid_len = psid_len
         self._timeout_s = timeout_s
 
     async def obtain(
@@ -93,6 +96,7 @@ class RpcSource:
             client_id=self._client_id,
             hint4=hint4 or NO_HINT,
             want_lifetime=lifetime_s or 0,
+            want_psid_len=self._psid_len,
         )
         async with self._asking(client6) as transport:
             result = await self._lease(transport, Procedure.ALLOCATE, args)
@@ -193,6 +197,8 @@ def _unusable(lease: Lease, client6: IPv6Address) -> str | None:
         return f"it is for {lease.client6}"
     if lease.prefix4_len != WHOLE_PREFIX4:
         return f"a prefix of {lease.prefix4_len} bits"
+    if lease.ports.psid_len and lease.ports.fault:
+        return f"port set {lease.ports}: {lease.ports.fault}"
     if lease.state is not LeaseState.ACTIVE or not lease.lifetime:
         return f"{lease.state.name}, {lease.lifetime} s left"
     return None
