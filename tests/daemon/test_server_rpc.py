@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.daemon.rpc_source import RpcSource
+from dstmrouter.daemon.rpc_source import Asker, RpcSource
 from dstmrouter.protocols.dstm_rpc import AllocateArgs, Lease, Procedure, decode_result
 from dstmrouter.protocols.oncrpc import Accepted
 from dstmrouter.protocols.record_marking import mark
@@ -57,7 +57,7 @@ def test_operators_see_leases_and_counters_of_rpc() -> None:
 @pytest.mark.netns
 def test_the_history_tells_port_sets_of_rpc_by_their_ports() -> None:
     async def asking(number: int, hint4: IPv4Address | None = None) -> GrantedLease:
-        source = RpcSource(str(SERVER6), port=3654, psid_len=4, client_id=b"ann")
+        source = RpcSource(str(SERVER6), port=3654, asker=Asker(client_id=b"ann", psid_len=4))
         return await source.obtain(client(number), hint4=hint4, lifetime_s=None)
 
     async def scenario() -> None:
@@ -67,11 +67,11 @@ def test_the_history_tells_port_sets_of_rpc_by_their_ports() -> None:
             away = await asking(2, home.client4)
             assert away.port_set == home.port_set
             first, last = home.port_set.ranges[0]
-            asked = {"ipv4": str(home.client4), "port": last}
-            (holder,) = (await ctl.call("history.at", **asked))["holders"]
+            shared = str(home.client4)
+            (holder,) = (await ctl.call("history.at", ipv4=shared, port=last))["holders"]
             assert holder.items() >= {"client6": str(client(2)), "psid_len": 4}.items()
-            other = asked | {"port": first - 1}
-            assert (await ctl.call("history.at", **other))["holders"] == []
+            others = await ctl.call("history.at", ipv4=shared, port=first - 1)
+            assert others["holders"] == []
             (ended,) = (await ctl.call("history.ended"))["holdings"]
             assert (ended["client6"], ended["psid"]) == (str(client(1)), home.port_set.psid)
 
