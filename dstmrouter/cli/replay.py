@@ -107,12 +107,8 @@ def replay(
 ) -> None:
     """Run captures through the pipeline and write what would leave; needs no privileges."""
     ours = tep6 or [], tep4, pool or []
-    choices = {
-        "hop_limit": hop_limit,
-        "flow_label": flow_label,
-        "hairpin": hairpin,
-        "path_mtu": mtu,
-    }
+    choices = {"hop_limit": hop_limit, "flow_label": flow_label, "hairpin": hairpin}
+    choices["path_mtu"] = mtu
     given = _told(ours, choices) if config is None else _configured(config, ours)
     sides = [
         _side(in4, out4, (mac4, next4), mtu4, vlan4, (filter_in4, filter_out4)),
