@@ -32,7 +32,6 @@ TUNNEL_HEADER: Final = 40
 ECHO_PORT: Final = 5000
 PATHS: Final = {1280: "auto", 1400: "packet_mmap", 1500: "auto"}  # MTU in the middle: mode
 BY_PATH, BY_INTERFACE = "0", "5"  # how datagrams are cut: see udp_ask.py
-NEEDS_FRAGMENTS: Final = pytest.mark.xfail(reason="needs fragments and path MTUs", strict=True)
 DATAGRAMS: Final = (1472, 4000, 65000)
 EF_ECT0, AF21_ECT1, CE = 0xBA, 0x49, 0x03  # TOS octets
 
@@ -121,7 +120,6 @@ def asked(path6: Path6, size: int, tos: int) -> tuple[list[int], list[int]]:
     ]
 
 
-@NEEDS_FRAGMENTS
 @pytest.mark.parametrize("size", DATAGRAMS)
 def test_datagrams_begun_by_either_side(path6: Path6, size: int) -> None:
     assert asked(path6, size, EF_ECT0) == ([EF_ECT0] * 2, [EF_ECT0] * 2)
@@ -137,9 +135,7 @@ def told_mtu(said: str) -> int:
     return int(found[-1]) if found else 0
 
 
-def test_ping_with_df_is_told_the_mtu(path6: Path6, request: pytest.FixtureRequest) -> None:
-    if path6.mtu < 1500:
-        request.applymarker(NEEDS_FRAGMENTS)
+def test_ping_with_df_is_told_the_mtu(path6: Path6) -> None:
     options = "-n -M do -c 5 -i 0.3 -W 1 -s 1472"
     path6.host4("ip", "route", "flush", "cache")
     assert told_mtu(path6.host4("ping", *options.split(), LENT)) == path6.tunnel_mtu
