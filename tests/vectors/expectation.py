@@ -36,12 +36,9 @@ COUNTED_OTHERWISE: Final[dict[tuple[str, str], int]] = {
 }
 """By case: what the difference makes of a counter."""
 
-NEEDS: Final[dict[str, str]] = {}
-"""What cases wait for."""
-
 
 def number(case: Case) -> str:
-    """As in NEEDS."""
+    """Of a case or its repaired variant."""
     return case.number + ("-repaired" if case.name.endswith("-repaired") else "")
 
 
@@ -52,12 +49,7 @@ def cases() -> list[ParameterSet]:
         missing = pytest.mark.skip(reason=f"no packet cases; {VARIABLE} may name their directory")
         return [pytest.param(None, marks=missing, id="none")]
     found.sort(key=setting.key)  # those that one router can serve come together
-    return [pytest.param(case, marks=_marks(case), id=case.name) for case in found]
-
-
-def _marks(case: Case) -> list[pytest.MarkDecorator]:
-    needs = NEEDS.get(number(case))
-    return [] if needs is None else [pytest.mark.xfail(reason=f"needs {needs}", strict=True)]
+    return [pytest.param(case, id=case.name) for case in found]
 
 
 def check_frames(case: Case, out4: tuple[bytes, ...], out6: tuple[bytes, ...]) -> None:
