@@ -12,11 +12,14 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
-from tests import oracle_ports
+from tests import oracle_ports, oracle_wire
+from tests.oracle_fragments import fragments4, fragments6
 from tests.oracle_tables import ECN_AT_EXIT, MARTIANS, STATE_VERDICTS
 
 if TYPE_CHECKING:
     from tests.pipeline.worlds import BindingSpec, HopSpec, PortSpec, SharedSpec, World
+
+checksum, summed = oracle_wire.checksum, oracle_wire.summed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Fate:
     verdict: str
     port: int | None = None
     frame: bytes | None = None
+    more: tuple[bytes, ...] = ()  # all pieces but the first, of what is cut
 
 
 class DroppedError(Exception):
@@ -45,15 +49,6 @@ def why_not_v4(octets: bytes) -> str:
     except DroppedError as dropped:
         return str(dropped)
     return ""
-
-
-def checksum(octets: bytes) -> int:
-    """RFC 1071, word by word."""
-    padded = octets + bytes(len(octets) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 @dataclasses.dataclass
@@ -82,10 +77,7 @@ class _V4:
 
     def summed(self) -> bytes:
         """The packet with its header checksum computed anew."""
-        self.octets[10:12] = bytes(2)
-        header = bytes(self.octets[: self.header_len])
-        self.octets[10:12] = checksum(header).to_bytes(2, "big")
-        return bytes(self.octets)
+        return summed(bytes(self.octets))
 
 
 def _require(condition: object, verdict: str) -> None:
@@ -209,17 +201,21 @@ def _tunnel(world: World, packet: _V4, now_s: int, verdict: str, *, own: bool = 
     if not own:
         _count_down(packet)
     binding = _binding(world, packet, now_s)
-    if len(packet.octets) > rules.path_mtu - 40:
-        raise DroppedError("DROP_TOO_BIG" if packet.dont_fragment else "DROP_FRAGMENT_OUTER")
+    limit = rules.encapsulation_limit
+    mtu = rules.path_mtu - (40 if limit is None else 48)
+    too_big = len(packet.octets) > mtu
+    _require(not (too_big and packet.dont_fragment and rules.df_strict), "DROP_TOO_BIG")
     hop = _hop(world, binding.hop)
-    inner = packet.summed()
-    label = flow_label(inner, rules.flow_key) if rules.flow_label is None else rules.flow_label
-    traffic_class = inner[1] if rules.dscp_uniform else inner[1] & 3
-    outer = struct.pack(
-        "!IHBB", 6 << 28 | traffic_class << 20 | label, len(inner), 4, rules.hop_limit
-    )
-    outer += rules.tep6[binding.tep].packed + binding.client6.packed
-    return Fate(verdict, hop.port, _ethernet(world, hop, 0x86DD) + outer + inner)
+    pieces = [packet.summed()]
+    if too_big and rules.fragment_inner and not packet.dont_fragment:
+        pieces = _cut(pieces[0], mtu)
+    outer = [oracle_wire.outer(world, binding, inner) for inner in pieces]
+    if too_big and len(pieces) == 1:
+        outer = fragments6(outer[0], rules.path_mtu)
+    if len(outer) > 1 and verdict == "ENCAPSULATED":
+        verdict = "FRAGMENTED"
+    frames = [_ethernet(world, hop, 0x86DD) + piece for piece in outer]
+    return Fate(verdict, hop.port, frames[0], tuple(frames[1:]))
 
 
 def _binding(world: World, packet: _V4, now_s: int) -> BindingSpec:
@@ -267,8 +263,20 @@ def _routed(world: World, packet: _V4, verdict: str, *, own: bool = False) -> Fa
     nets = [net for net in world.routes if packet.dst in net]
     _require(nets, "DROP_UNREACHABLE")
     hop = _hop(world, world.routes[max(nets, key=lambda net: net.prefixlen)])
-    _require(len(packet.octets) <= world.ports[hop.port].mtu, "DROP_TOO_BIG_V4")
-    return Fate(verdict, hop.port, _ethernet(world, hop, 0x0800) + packet.summed())
+    mtu = world.ports[hop.port].mtu
+    pieces = [packet.summed()]
+    if len(pieces[0]) > mtu:
+        _require(not packet.dont_fragment, "DROP_TOO_BIG_V4")
+        pieces = _cut(pieces[0], mtu)
+    first, *more = [_ethernet(world, hop, 0x0800) + piece for piece in pieces]
+    return Fate(verdict, hop.port, first, tuple(more))
+
+
+def _cut(packet: bytes, mtu: int) -> list[bytes]:
+    """R18; offsets end at octet 65,535."""
+    start = int.from_bytes(packet[6:8], "big") % 0x2000 * 8
+    _require(start + len(packet) <= 65535, "DROP_V4_MALFORMED")
+    return [summed(piece) for piece in fragments4(packet, mtu)]
 
 
 def _hop(world: World, number: int) -> HopSpec:
@@ -281,18 +289,3 @@ def _ethernet(world: World, hop: HopSpec, ethertype: int) -> bytes:
     port = world.ports[hop.port]
     tag = b"" if port.vlan is None else struct.pack("!HH", 0x8100, port.vlan)
     return hop.mac + port.mac + tag + struct.pack("!H", ethertype)
-
-
-def flow_label(inner: bytes, key: tuple[int, int]) -> int:
-    """R8: the formula of `dstmrouter.pipeline.flow`."""
-    wide = (1 << 64) - 1
-    header_len, protocol = (inner[0] & 15) * 4, inner[9]
-    ports = 0
-    fragment = int.from_bytes(inner[6:8], "big") & 0x3FFF
-    if protocol in {6, 17, 33, 132} and not fragment and len(inner) >= header_len + 4:
-        ports = int.from_bytes(inner[header_len : header_len + 4], "little")
-        ports *= 0xA0761D6478BD642F * (2 * protocol + 1)
-    mixed = int.from_bytes(inner[12:20], "little") * (key[0] | 1) + ports & wide
-    mixed ^= mixed >> 32
-    mixed = mixed * (key[1] | 1) & wide
-    return max(mixed >> 44, 1)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dstmrouter.config.load import load_router
-from dstmrouter.daemon.router import tunnel_rules
+from dstmrouter.daemon.tunnel_rules import tunnel_rules
 from dstmrouter.errors import ConfigError
 from dstmrouter.pipeline.rules import TunnelRules
 
@@ -107,12 +107,8 @@ def replay(
 ) -> None:
     """Run captures through the pipeline and write what would leave; needs no privileges."""
     ours = tep6 or [], tep4, pool or []
-    choices = {
-        "hop_limit": hop_limit,
-        "flow_label": flow_label,
-        "hairpin": hairpin,
-        "path_mtu": mtu,
-    }
+    sizes: dict[str, Any] = {"hop_limit": hop_limit, "path_mtu": mtu}
+    choices = sizes | {"flow_label": flow_label, "hairpin": hairpin}
     given = _told(ours, choices) if config is None else _configured(config, ours)
     sides = [
         _side(in4, out4, (mac4, next4), mtu4, vlan4, (filter_in4, filter_out4)),

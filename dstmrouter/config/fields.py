@@ -19,6 +19,9 @@ from pydantic import BeforeValidator
 
 from dstmrouter.config.checks import parsed, text, unlike, whole
 
+LEAST_MSS: Final = 536  # octets; RFC 9293 section 3.7.1: what every host takes
+MOST_MSS: Final = 3782  # of the largest tunnel
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Range4:
@@ -109,6 +112,14 @@ def _range4(value: str) -> Range4:
     return found
 
 
+def _mss_clamp(value: object) -> bool | int:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, int) or not LEAST_MSS <= value <= MOST_MSS:
+        raise unlike(f"true, false or an integer between {LEAST_MSS} and {MOST_MSS} (octets)")
+    return value
+
+
 def _flow_label(value: object) -> Literal["hash"] | int:
     if value == "hash":
         return "hash"
@@ -181,6 +192,7 @@ SomeRange4: TypeAlias = Annotated[
         "an IPv4 address, a prefix without host bits, or FIRST-LAST in ascending order",
     ),
 ]
+MssClamp: TypeAlias = Annotated[bool | int, BeforeValidator(_mss_clamp)]
 FlowLabel: TypeAlias = Annotated[Literal["hash"] | int, BeforeValidator(_flow_label)]
 Endpoint: TypeAlias = Annotated[
     str, parsed(str, _endpoint, "tcp://ADDRESS:PORT, tcp://[IPV6]:PORT or ipc:///PATH")

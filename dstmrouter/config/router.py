@@ -12,6 +12,7 @@ from dstmrouter.config.fields import (
     Endpoint,
     FlowLabel,
     Interface,
+    MssClamp,
     Name,
     Prefix4,
     Prefix6,
@@ -110,10 +111,24 @@ class TunnelConfig(Section):
     flow_label: FlowLabel = "hash"
     hairpin: bool = True
     mtu: Annotated[int, whole(1280, 3822, "octets")] = 1500
+    ecn: Literal["normal", "compatibility"] = "normal"
+    encapsulation_limit: Annotated[int, whole(0, 255)] | None = None
+    df_policy: Literal["strict", "ignore"] = "strict"
+    fragment: Literal["outer", "inner"] = "outer"
+    mss_clamp: MssClamp = False
 
     def misfits(self) -> Iterator[Misfit]:
         """Refuse the same end point twice."""
         yield from repeated(self.tep6, ("tep6",))
+
+
+class ReassemblyConfig(Section):
+    """`[reassembly]`: IPv6 fragments of tunnel packets (RFC 8200 section 4.5); for each worker."""
+
+    timeout_s: Annotated[int, whole(1, 120, "seconds")] = 60
+    frames: Annotated[int, whole(16, 1 << 20)] | None = None
+    per_client: Annotated[int, whole(1, 1024)] = 16
+    per_datagram: Annotated[int, whole(1, 1024)] = 40
 
 
 class IcmpSection(Section):
@@ -178,6 +193,7 @@ class RouterConfig(Section):
     port: Annotated[Several[PortConfig], counted(1, 8, "ports")]
     umem: UmemConfig = UmemConfig()
     tunnel: TunnelConfig
+    reassembly: ReassemblyConfig = ReassemblyConfig()
     icmp: IcmpSection = IcmpSection()
     pool: Annotated[Several[RouterPool], counted(1, 256, "pools")]
     table: TableConfig = TableConfig()
@@ -193,6 +209,11 @@ class RouterConfig(Section):
         yield from self._memory_misfits()
         feeds = [endpoint for feed in self.feed for endpoint in (feed.feed, feed.control)]
         yield from curve_misfits(self.curve, [self.router.control, *feeds])
+
+    @property
+    def reassembly_frames(self) -> int:
+        """Frames of a worker that may wait for others of their datagrams."""
+        return self.reassembly.frames or self.umem.frames // 8
 
     def _port_misfits(self) -> Iterator[Misfit]:
         """Ports may share an interface, told apart by their tags, but none of the kernel's."""
@@ -220,6 +241,9 @@ class RouterConfig(Section):
                 f"at least {need} (ports: {len(self.port)}, each with "
                 f"fill_slots = {umem.fill_slots} and tx_slots = {umem.tx_slots})",
             )
+        if self.reassembly_frames > umem.frames // 4:
+            most = umem.frames // 4
+            yield ("reassembly", "frames"), f"at most {most}, a quarter of [umem] frames"
         room = umem.chunk_size - FRAME_OVERHEAD
         if self.tunnel.mtu > room:
             yield ("tunnel", "mtu"), f"at most {room} with [umem] chunk_size = {umem.chunk_size}"

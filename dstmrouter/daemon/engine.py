@@ -138,6 +138,9 @@ class Engine:
             self._counters.add(self._worker, noted.verdict, noted.packets, noted.octets)
         for released in outcome.released:
             self.umem.pool.give(released.astype(np.uint64))
+        for ended in outcome.ended:
+            self.umem.pool.give(ended.at.astype(np.uint64))
+            self._counters.count(self._worker, ended.verdicts, ended.length)
         for late in outcome.late:
             self._work(late.at, late.length, late.port, now_s)
 

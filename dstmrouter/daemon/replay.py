@@ -20,10 +20,12 @@ from dstmrouter.io.pcapport import PcapPort
 from dstmrouter.io.umem import Umem
 from dstmrouter.pipeline.binding_writer import BindingWriter
 from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, covered_blocks
+from dstmrouter.pipeline.clients6 import ClientSet
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.hops import FIXED_HOPS, HopState, HopTable
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.outcome import Tables
+from dstmrouter.pipeline.pathmtu import PathMtus
 from dstmrouter.pipeline.ports import PortTable
 from dstmrouter.pipeline.quiescence import Turns
 from dstmrouter.pipeline.routes4 import Routes4
@@ -84,11 +86,16 @@ def build_tables(
         rules.tep6,
         lambda client6: np.full(len(client6), _HOPS[PORT6], np.uint32),
     )
+    clients6 = ClientSet(bytearray(ClientSet.size(len(bindings))), len(bindings))
+    clients6.lay_out(rules.flow_key)
+    writer.on_bound = clients6.add
+    path_mtus = PathMtus(bytearray(PathMtus.SIZE))
+    path_mtus.lay_out(rules.flow_key)
     applied = writer.apply("replay", bindings, 0)
     if applied.refused:
         why = ", ".join(f"{count} x {reason}" for reason, count in applied.reasons.items())
         raise DstmError(f"bindings refused: {why}")
-    return Tables(table, routes4, hops, ports)
+    return Tables(table, routes4, hops, ports, path_mtus, clients6)
 
 
 def replay(

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import secrets
 import signal
 import time
 from typing import TYPE_CHECKING, Final
@@ -20,13 +19,13 @@ import structlog
 from dstmrouter.daemon.attachment import Attachment, claim
 from dstmrouter.daemon.background import Background
 from dstmrouter.daemon.filtering import compile_filters
-from dstmrouter.daemon.icmp_rules import icmp_rules
 from dstmrouter.daemon.intake import Intake
 from dstmrouter.daemon.notify import notify
 from dstmrouter.daemon.plan import PortPlan, UmemPlan, WorkerPlan
 from dstmrouter.daemon.router_control import RouterControl
 from dstmrouter.daemon.routing import Routing
 from dstmrouter.daemon.shared import SharedTables, Sizes
+from dstmrouter.daemon.tunnel_rules import tunnel_rules
 from dstmrouter.daemon.watching import Watching
 from dstmrouter.daemon.workerpool import WorkerPool
 from dstmrouter.errors import DstmError
@@ -34,7 +33,6 @@ from dstmrouter.io.blackholes import add_blackhole, remove_blackhole
 from dstmrouter.io.netlink import KernelMirror
 from dstmrouter.pipeline.binding_writer import BindingWriter
 from dstmrouter.pipeline.bindings import covered_blocks
-from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.zmqctl import ControlServer, CurveClient, CurveServer, FeedFollower, load_keys
 
 if TYPE_CHECKING:
@@ -48,22 +46,6 @@ EXPIRE_S: Final = 1.0
 RETAIN_S: Final = 60.0
 READY_S: Final = 10.0
 _log = structlog.get_logger(__name__)
-
-
-def tunnel_rules(config: RouterConfig) -> TunnelRules:
-    """The rules for workers, with a fresh secret for flow labels."""
-    tunnel = config.tunnel
-    return TunnelRules(
-        tep6=tuple(tunnel.tep6),
-        tep4=tunnel.tep4,
-        hop_limit=tunnel.hop_limit,
-        dscp_uniform=tunnel.dscp == "uniform",
-        flow_label=None if tunnel.flow_label == "hash" else tunnel.flow_label,
-        flow_key=(secrets.randbits(64), secrets.randbits(64)),
-        hairpin=tunnel.hairpin,
-        path_mtu=tunnel.mtu,
-        icmp=icmp_rules(config.icmp, config.router.workers),
-    )
 
 
 def spare_cpus(workers: int) -> list[int]:
@@ -99,8 +81,7 @@ class Supervisor:
         )
         self.shared = SharedTables.create(sizes)
         tables = self.shared.tables
-        tables.bindings.lay_out(self.pools, int(config.tunnel.tep4))
-        tables.hops.lay_out()
+        self.shared.lay_out(self.pools, int(config.tunnel.tep4))
         self.mirror = KernelMirror(self._kernel_changed)
         ports = {port.addressed_interface: number for number, port in enumerate(config.port)}
         self.routing = Routing(
@@ -112,6 +93,7 @@ class Supervisor:
             config.tunnel.tep6,
             lambda client6: self.routing.resolve6(client6, time.monotonic()),
         )
+        self.writer.on_bound = tables.clients6.add
         self.intake = Intake(
             tables.bindings, self.writer, self.shared.turns, sizes.spare_rows // 2, self.now_s
         )
@@ -277,6 +259,7 @@ class Supervisor:
             if time.monotonic() >= retain_at:
                 retain_at += RETAIN_S
                 self.routing.retain6(self.writer.hops_in_use())
+                self.shared.tables.clients6.rebuild(self.writer.clients())
             await asyncio.sleep(TICK_S)
 
     async def _expire(self) -> None:

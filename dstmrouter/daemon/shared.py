@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import mmap
 import os
+import secrets
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,14 +18,19 @@ from dstmrouter.counters import Counters
 from dstmrouter.daemon.noticeboard import Noticeboard
 from dstmrouter.daemon.tapboard import TapBoard
 from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable
+from dstmrouter.pipeline.clients6 import ClientSet
 from dstmrouter.pipeline.hops import HOP_SIZE, HopTable
 from dstmrouter.pipeline.outcome import Tables
+from dstmrouter.pipeline.pathmtu import PathMtus
 from dstmrouter.pipeline.ports import PortTable
 from dstmrouter.pipeline.quiescence import Turns
 from dstmrouter.pipeline.routes4 import Routes4
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ipaddress import IPv4Network
+
     import numpy.typing as npt
 
 _PAGE: Final = 4096
@@ -67,6 +73,8 @@ class SharedTables:
             Counters.size(sizes.workers, len(Verdict)),
             sizes.hops * HOP_SIZE,
             Routes4.size(sizes.routes),
+            PathMtus.SIZE,
+            ClientSet.size(sizes.leases),
             sum(BindingTable.sizes(sizes.blocks, sizes.rows, sizes.set_slots)),
         )
         spans = [-(-size // _PAGE) * _PAGE for size in segments]
@@ -80,7 +88,8 @@ class SharedTables:
         parts = [
             octets[end - span : end] for span, end in zip(spans, np.cumsum(spans), strict=True)
         ]
-        turns, ports, notices, taps, counters, hops, routes, bindings = parts
+        turns, ports, notices, taps, counters, hops, routes, *others = parts
+        path_mtus, clients6, bindings = others
         self.turns = Turns(turns, sizes.workers)
         self.noticeboard = Noticeboard(notices, sizes.workers)
         self.taps = TapBoard(taps, sizes.workers)
@@ -90,7 +99,16 @@ class SharedTables:
             Routes4(routes, sizes.routes),
             HopTable(hops[: sizes.hops * HOP_SIZE].view(np.uint64)),
             PortTable(ports),
+            PathMtus(path_mtus),
+            ClientSet(clients6, sizes.leases),
         )
+
+    def lay_out(self, pools: Sequence[IPv4Network], tep4: int) -> None:
+        """Give all tables their first content, and secrets of this run; before workers start."""
+        self.tables.bindings.lay_out(pools, tep4)
+        self.tables.hops.lay_out()
+        for keyed in (self.tables.path_mtus, self.tables.clients6):
+            keyed.lay_out((secrets.randbits(64), secrets.randbits(64)))
 
     @classmethod
     def create(cls, sizes: Sizes) -> SharedTables:

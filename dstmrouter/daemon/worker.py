@@ -23,6 +23,7 @@ from dstmrouter.daemon.filtering import filtered
 from dstmrouter.daemon.plan import PortPlan, WorkerPlan, read_plan
 from dstmrouter.daemon.shared import SharedTables
 from dstmrouter.daemon.tap import Tap
+from dstmrouter.daemon.tunnel_rules import identity
 from dstmrouter.errors import DstmError
 from dstmrouter.io.afxdp import XskConfig, XskMode, open_sockets
 from dstmrouter.io.packetconfig import PacketMmapConfig
@@ -95,6 +96,7 @@ class Worker:
                 "frames": self._engine.umem.frames,
                 "pool": len(self._engine.umem.pool),
                 "missing": self._engine.missing(),
+                "kept": self._engine.forwarder.held(),
                 "engine": self._engine.forwarder.engine,
                 "ports": [self._about(port) for port in self._engine.ports],
             },
@@ -155,7 +157,8 @@ def forward(plan: WorkerPlan) -> None:
         umem = Umem(plan.umem.frames, plan.umem.chunk_size)
         undo.callback(umem.close)
         memory = FrameMemory(umem.memory)
-        forwarder = Forwarder(memory, shared.tables, plan.rules, umem.pool)
+        who = identity(plan.worker, plan.sizes.workers)
+        forwarder = Forwarder(memory, shared.tables, plan.rules, umem.pool, who)
         gc.collect()
         gc.freeze()  # what is there stays; collecting it again and again would cost milliseconds
         ports = open_ports(plan, umem, undo)  # late: from here on packets wait for us

@@ -70,6 +70,7 @@ class FramePool:
 
     def __init__(self, frames: int, chunk_size: int) -> None:
         self._stack: Addrs = np.arange(frames, dtype=np.uint64)[::-1] * np.uint64(chunk_size)
+        self.chunk_size = chunk_size
         self._base_mask = np.uint64(~(chunk_size - 1) & 0xFFFFFFFFFFFFFFFF)
         self._free = frames
 

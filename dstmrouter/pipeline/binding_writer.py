@@ -59,6 +59,8 @@ class BindingWriter:
         self._reshaper = Reshaper(self._shared, self._owners, self._remove)
         self._sources: dict[str, int] = {}
         self.bound = 0
+        self.on_bound: Callable[[Words6], None] = lambda _: None
+        """Called with the clients of bindings, before these are published."""
 
     def reclaim(self) -> int:
         """Free the retired rows that no worker can hold any more; return how many still wait."""
@@ -127,6 +129,12 @@ class BindingWriter:
         rows = self._table.slots[np.flatnonzero(self._owners)]
         if len(rows):
             self._table.rows["hop"][rows] = self._hops_of(self._table.rows["client6"][rows])
+
+    def clients(self) -> Words6:
+        """The client6 of every binding, shape (n, 2)."""
+        rows = self._table.slots[np.flatnonzero(self._owners)]
+        client6: Words6 = self._table.rows["client6"][rows]
+        return client6
 
     def hops_in_use(self) -> npt.NDArray[np.uint32]:
         """Next hops that bindings name, each once."""
@@ -211,6 +219,7 @@ class BindingWriter:
         n = len(fresh)
         slots, places = slots[:n], places[:n]
         wanted["hop"][:n] = self._hops_of(wanted["client6"][:n])
+        self.on_bound(wanted["client6"][:n])
         old = self._table.slots[places]
         self._table.rows[fresh] = wanted[:n]
         self._table.slots[places] = fresh  # publish: after the rows are complete

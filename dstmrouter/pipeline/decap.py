@@ -51,6 +51,11 @@ class Decapsulator:
         All others have their verdict then, and these have one that says how their ECN was judged.
         """
         outer, outer_checks = self._outer.read(packets)
+        rows = packets.rows
+        if outer.inner_header is None:  # some had not IPv4 right behind: maybe a flood of fragments
+            keep = survivors(outer_checks, verdicts, rows)
+            if keep is not None:
+                rows, outer, outer_checks = rows[keep], outer.take(keep), ()
         inners, inner_checks = inner.read(
             self._memory, outer.inner_at, outer.inner_room, outer.inner_header, "src_upper"
         )
@@ -59,7 +64,7 @@ class Decapsulator:
             *inner_checks,
             *self._spoof_checks(inners, outer.header["src"], now_s),
         )
-        rows, tos = packets.rows, outer.traffic_class
+        tos = outer.traffic_class
         keep = survivors(checks, verdicts, rows)
         if keep is not None:
             rows, inners, tos = rows[keep], inners.take(keep), tos[keep]

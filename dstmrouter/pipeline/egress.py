@@ -1,4 +1,4 @@
-"""Writing the headers that leave: records per port, filled in by columns (rules R5-R8).
+"""Writing the headers that leave: records per port, filled in by columns (rules R5-R9, R18).
 
 Whatever is constant is prepared when a port changes: Ethernet source and type or tag, next header,
 hop limit and tep6. A burst sets what differs by packet. The link header always takes the 18 octets
@@ -8,12 +8,13 @@ before the IP header; of an untagged port the first four are not sent.
 from __future__ import annotations
 
 import dataclasses
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN, TunnelRules
+from dstmrouter.pipeline.rules import LIMIT_OPTION_LEN, TunnelRules
 from dstmrouter.wire import ether, ipv4, ipv6
 from dstmrouter.wire.constant import constant
 
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
 LINK_LEN: Final = ether.TAGGED_LEN
 ROWS: Final = 1024  # packets of a burst; for a larger one the records are made anew
 _UNTAGGED_AT: Final = ether.TAGGED_LEN - ether.HEADER_LEN
+_LIMIT: Final = np.dtype(f"V{LIMIT_OPTION_LEN}")
 _INNER: Final = np.dtype(f"V{ipv4.HEADER_LEN}")
-_INNER_AT: Final = LINK_LEN + TUNNEL_HEADER_LEN
+_IPV6_END: Final = LINK_LEN + ipv6.HEADER_LEN
 _PLAIN_LEN: Final = LINK_LEN + ipv4.HEADER_LEN
-_TUNNEL_LEN: Final = _INNER_AT + ipv4.HEADER_LEN
 _LINK_LEN: Final = constant(LINK_LEN, np.intp)
-_BEFORE: Final = constant(_INNER_AT, np.intp)
 
 
 def _record(
@@ -53,7 +53,23 @@ class TunnelFill:
     macs: Records  # dtype V6
     clients: Records  # dtype bindings.ROW
     vtc_flow: npt.NDArray[np.uint64]  # first 32 bits of the IPv6 header
-    inner: Records  # first 20 octets of the IPv4 packets, dtype V20
+    inner: Records  # first 20 octets of what follows, dtype V20
+
+
+@dataclasses.dataclass(slots=True)
+class FragmentFill:
+    """What differs by piece in fragment headers; columns of n pieces."""
+
+    offset: npt.NDArray[np.int64]  # the whole field, flag included
+    ids: npt.NDArray[np.uint32]
+
+
+class Form(Enum):
+    """What stands between the IPv6 header and the rest of a packet into a tunnel."""
+
+    WHOLE = "the encapsulation limit, if it is sent (R9)"
+    FIRST = "a fragment header, then as for WHOLE"
+    LATER = "a fragment header"
 
 
 class PortWriter:
@@ -62,7 +78,9 @@ class PortWriter:
     The records it fills are kept between bursts: what is constant in them is written once.
     """
 
-    def __init__(self, memory: FrameMemory, port: np.void, rules: TunnelRules) -> None:
+    def __init__(
+        self, memory: FrameMemory, port: np.void, rules: TunnelRules, form: Form = Form.WHOLE
+    ) -> None:
         self._memory = memory
         header, at = (ether.TAGGED, 0) if port["vlan"] else (ether.HEADER, _UNTAGGED_AT)
         self.link_len = header.itemsize
@@ -71,7 +89,20 @@ class PortWriter:
         self._teps = np.frombuffer(b"".join(a.packed for a in rules.tep6), "<u8").reshape(-1, 2)
         self._bare = _record(header, at)
         self._plain = _record(header, at, inner=(LINK_LEN, _INNER))
-        self._tunnel = _record(header, at, ipv6=(LINK_LEN, ipv6.HEADER), inner=(_INNER_AT, _INNER))
+        more, end = {}, _IPV6_END
+        if form is not Form.WHOLE:
+            more["fragment"] = (end, ipv6.FRAGMENT)
+            end += ipv6.FRAGMENT_LEN
+        if form is not Form.LATER and rules.encapsulation_limit is not None:
+            more["limit"] = (end, _LIMIT)
+            end += LIMIT_OPTION_LEN
+        self.tunnel_len = end - LINK_LEN  # octets from the IPv6 header to what is inside
+        self._before = constant(end, np.intp)
+        self._between = np.int64(end - _IPV6_END)
+        self._tunnel_len = end + ipv4.HEADER_LEN
+        self._tunnel = _record(
+            header, at, ipv6=(LINK_LEN, ipv6.HEADER), **more, inner=(end, _INNER)
+        )
         self._prepare(ROWS)
 
     def _prepare(self, rows: int) -> None:
@@ -80,15 +111,31 @@ class PortWriter:
         self._links = self._template(self._plain, ether.ETHERTYPE_IPV4, rows)
         self._opaque_links = self._links.view(f"V{_PLAIN_LEN}")
         self._tunnels = self._template(self._tunnel, ether.ETHERTYPE_IPV6, rows)
-        self._opaque_tunnels = self._tunnels.view(f"V{_TUNNEL_LEN}")
+        self._opaque_tunnels = self._tunnels.view(f"V{self._tunnel_len}")
         self._outer = self._tunnels["ipv6"]
         self._link_macs, self._link_inner = self._links["link_dst"], self._links["inner"]
         self._macs, self._inner = self._tunnels["link_dst"], self._tunnels["inner"]
         self._first_words, self._lengths = self._outer["vtc_flow"], self._outer["payload_len"]
         self._clients = self._outer["dst_octets"]
-        self._outer["next_header"] = ipv6.NEXT_IPV4
+        self._outer["next_header"] = self._prepare_between()
         self._outer["hop_limit"] = self._rules.hop_limit
         self._outer["src"] = self._teps[0]
+
+    def _prepare_between(self) -> int:
+        """Write what is constant behind the IPv6 header; return the number of the first header."""
+        names, follows = self._tunnel.names or (), ipv6.NEXT_IPV4
+        limit = self._rules.encapsulation_limit
+        if limit is not None:
+            option = bytearray(ipv6.LIMIT_OPTION)
+            option[ipv6.LIMIT_AT] = limit
+            follows = ipv6.NEXT_DESTINATION_OPTIONS
+            if "limit" in names:
+                self._tunnels["limit"] = np.void(bytes(option))
+        if "fragment" in names:
+            self._fragments = self._tunnels["fragment"]
+            self._fragments["next_header"] = follows
+            follows = ipv6.NEXT_FRAGMENT
+        return follows
 
     def _template(self, dtype: np.dtype[np.void], ethertype: int, rows: int) -> Records:
         template = np.zeros(rows, dtype)
@@ -117,16 +164,27 @@ class PortWriter:
         links["link_dst"] = macs
         self._memory.records(LINK_LEN)[at - _LINK_LEN] = links.view(f"V{LINK_LEN}")
 
-    def write_tunnel(self, at: Index, total_len: npt.NDArray[np.int64], fill: TunnelFill) -> None:
-        """Put Ethernet and IPv6 headers before the IPv4 packets at `at`, and write their own."""
+    def write_tunnel(
+        self,
+        at: Index,
+        octets: npt.NDArray[np.int64],
+        fill: TunnelFill,
+        pieces: FragmentFill | None = None,
+    ) -> None:
+        """Put Ethernet and IPv6 headers before what is at `at`, `octets` long, and write its start.
+
+        That is an IPv4 packet or, with `pieces`, a piece of it; these are for fragments alone.
+        """
         n = len(at)
         if n > self._rows:
             self._prepare(n)
         self._macs[:n] = fill.macs
         self._inner[:n] = fill.inner
         self._first_words[:n] = fill.vtc_flow
-        self._lengths[:n] = total_len
+        self._lengths[:n] = octets if self._between == 0 else octets + self._between
         self._clients[:n] = fill.clients["client6_octets"]
         if len(self._teps) > 1:
             self._outer["src"][:n] = self._teps.take(fill.clients["tep"], axis=0)
-        self._memory.records(_TUNNEL_LEN)[at - _BEFORE] = self._opaque_tunnels[:n]
+        if pieces is not None:
+            self._fragments["offset"][:n], self._fragments["id"][:n] = pieces.offset, pieces.ids
+        self._memory.records(self._tunnel_len)[at - self._before] = self._opaque_tunnels[:n]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from dstmrouter.pipeline import inner
 from dstmrouter.pipeline.inner import Inner
 from dstmrouter.pipeline.memory import pick
+from dstmrouter.pipeline.options import skip_options
 from dstmrouter.wire import icmp, ipv4, ipv6
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class EmbeddedReader:
         end = np.where(fine, room, 0)
         next_header = header["next_header"].copy()
         skip = np.full(len(at), ipv6.HEADER_LEN, np.intp)
-        skip = self._outer.behind_options(at, skip, end, next_header)
+        skip_options(self._memory, at, end, next_header, skip)
         later = self._step_over_fragment_header(at, skip, end, next_header)
         carries = fine & ~later & (next_header == ipv6.NEXT_IPV4)
         packets, whole = self._inner(at + skip, np.where(carries, room - skip, 0))
@@ -98,8 +99,8 @@ class EmbeddedReader:
             later[rows] = piece["offset"] >> _OFFSET_SHIFT != 0
             behind = piece["next_header"].copy()
             start = skip[rows] + ipv6.FRAGMENT_LEN
-            skip[rows] = self._outer.behind_options(at[rows], start, end[rows], behind)
-            next_header[rows] = behind
+            skip_options(self._memory, at[rows], end[rows], behind, start)
+            skip[rows], next_header[rows] = start, behind
         return later
 
     def _inner(self, at: Index, room: npt.NDArray[np.int64]) -> tuple[Inner, Mask]:

@@ -1,4 +1,4 @@
-"""IPv4 packets into the tunnels of the clients that hold their destinations (R2-R8, R18, R30)."""
+"""IPv4 packets into the tunnels of the clients that hold their destinations: R2-R9, R17-R21."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 from dstmrouter.pipeline import ecn, inner, reasons
 from dstmrouter.pipeline.decide import survivors
-from dstmrouter.pipeline.egress import TunnelFill
+from dstmrouter.pipeline.egress import PortWriter, TunnelFill
 from dstmrouter.pipeline.flow import FlowLabels
 from dstmrouter.pipeline.hops import HOP, HopState
-from dstmrouter.pipeline.memory import pick
-from dstmrouter.pipeline.outcome import Outcome, Send, Tables, by_port
+from dstmrouter.pipeline.mss import MssClamp
+from dstmrouter.pipeline.outcome import Made, Outcome, Send, Tables, by_port
 from dstmrouter.pipeline.portkeys import Side
-from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN, TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.pipeline.way import Way
 from dstmrouter.wire import ipv4, ipv6
 from dstmrouter.wire.constant import constant
 
@@ -24,25 +24,45 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.pipeline.decide import Checks
-    from dstmrouter.pipeline.egress import PortWriter
+    from dstmrouter.pipeline.fragment4 import Fragmenter4
+    from dstmrouter.pipeline.fragment6 import Fragmenter6
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import Index, Records
+    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
     from dstmrouter.pipeline.portsets import PortSets
+    from dstmrouter.pipeline.rules import TunnelRules
 
 _RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
+_NEVER: Final = constant(0, np.uint16)  # no flag keeps a packet whole
 
 
 class Encapsulator:
     """Looks up clients and writes outer headers; holds views only."""
 
-    def __init__(self, tables: Tables, port_sets: PortSets, rules: TunnelRules) -> None:
+    def __init__(
+        self,
+        memory: FrameMemory,
+        tables: Tables,
+        port_sets: PortSets,
+        rules: TunnelRules,
+        cutters: tuple[Fragmenter6, Fragmenter4],
+    ) -> None:
+        self._memory = memory
         self._tables = tables
+        self._rules = rules
         self._port_sets = port_sets
         self._labels = FlowLabels(rules.flow_key)
         self._fixed_label = None if rules.flow_label is None else np.uint64(rules.flow_label)
-        self._first_words = first_words(dscp_uniform=rules.dscp_uniform)
-        self._tunnel_mtu = constant(rules.path_mtu - TUNNEL_HEADER_LEN, np.int64)
+        self._first_words = first_words(rules)
+        self._tunnel_mtu = constant(rules.tunnel_mtu, np.int64)
+        self._df = ipv4.FLAG_DF if rules.df_strict else _NEVER
+        self._fragmenter6, self._fragmenter4 = cutters
+        self._mss = None if rules.mss is None else MssClamp(memory, rules.mss)
         self.writers: list[PortWriter] = []
+
+    def follow(self, ports: npt.NDArray[np.void]) -> None:
+        """Take over what ports are like now; dtype PORT."""
+        self.writers = [PortWriter(self._memory, port, self._rules) for port in ports]
+        self._fragmenter6.follow(ports)
 
     def forward(
         self, rows: Index, packets: Inner, checks: Checks, now_s: int, outcome: Outcome
@@ -52,46 +72,100 @@ class Encapsulator:
         `checks` are those that the packets have still to pass, besides the ones made here.
         """
         checks = (*checks, inner.ttl_check(packets))
-        for part in self._admitted(rows, packets, checks, now_s, outcome):
-            inner.decrement_ttl(part.packets)
-            self._write(part, outcome)
+        way, limits = self._admitted(rows, packets, checks, now_s, outcome)
+        if len(way.rows):
+            inner.decrement_ttl(way.packets)
+            if self._mss is not None:
+                self._mss.clamp(way.packets)
+            self._send(way, limits, outcome)
 
     def answer(self, rows: Index, packets: Inner, now_s: int, outcome: Outcome) -> None:
         """Send packets of our own into tunnels; their TTL stays."""
-        for part in self._admitted(rows, packets, (), now_s, outcome):
-            self._write(part, outcome)
+        way, limits = self._admitted(rows, packets, (), now_s, outcome)
+        if len(way.rows):
+            self._send(way, limits, outcome)
 
     def _admitted(
         self, rows: Index, packets: Inner, checks: Checks, now_s: int, outcome: Outcome
-    ) -> list[_Way]:
-        """Look up the ways of packets: one item with those that have one, or none."""
+    ) -> tuple[Way, npt.NDArray[np.int64]]:
+        """Look up the ways of packets: those that have one, and what fits their tunnels.
+
+        The latter is one for each, or shape () for all.
+        """
         clients = self._port_sets.look_up(packets, Side.DST)
         words = self._tables.hops.words.take(clients["hop"])
-        hops = words.view(HOP)
-        kind, state = clients["kind"], hops["state"]
-        too_big = packets.total_len > self._tunnel_mtu
-        fragment = packets.header["fragment"]
+        kind, state = clients["kind"], words.view(HOP)["state"]
+        limits = self._limits(clients, now_s)
+        refused = packets.total_len > limits
+        if np.count_nonzero(refused):
+            refused &= packets.header["fragment"] & self._df != 0
         checks = (
             *checks,
             (
                 clients["expires"] <= np.uint32(now_s),  # R2, R3, R30
                 lambda: reasons.NOT_BOUND.take(kind),
             ),
-            (too_big, lambda: _why_too_big(fragment)),  # R17, R18
+            (refused, Verdict.DROP_TOO_BIG),  # R17, R18
             (state != _RESOLVED, lambda: reasons.NO_HOP.take(state)),
         )
         keep = survivors(checks, outcome.verdicts, rows)
+        way = Way(rows, packets, clients, words)
         if keep is None:
-            return [_Way(rows, packets, clients, hops)]
-        if not len(keep):
-            return []
-        return [_Way(rows[keep], packets.take(keep), pick(clients, keep), words[keep].view(HOP))]
+            return way, limits
+        return way.take(keep), limits[keep] if limits.ndim else limits
 
-    def _write(self, way: _Way, outcome: Outcome) -> None:
-        vtc_flow = self._first_words.take(way.packets.header["tos"])  # R7
-        label = self._labels.of(way.packets) if self._fixed_label is None else self._fixed_label
+    def _limits(self, clients: Records, now_s: int) -> npt.NDArray[np.int64]:
+        """R17, R21: octets of packets that fit the tunnels of clients whole."""
+        if not self._tables.path_mtus.any_known(now_s):
+            return self._tunnel_mtu
+        learnt = self._tables.path_mtus.look_up(clients["client6"], now_s)
+        limits: npt.NDArray[np.int64]
+        limits = np.minimum(learnt - self._rules.overhead, self._tunnel_mtu)
+        return limits
+
+    def _send(self, way: Way, limits: npt.NDArray[np.int64], outcome: Outcome) -> None:
+        """Send packets whole where they fit, else in pieces."""
+        big = way.packets.total_len > limits
+        if not np.count_nonzero(big):
+            self._send_whole(way, outcome)
+            return
+        limits = np.broadcast_to(limits, big.shape)
+        inside = big & self._rules.fragment_inner
+        if np.count_nonzero(inside):
+            inside &= way.packets.header["fragment"] & ipv4.FLAG_DF == 0
+        for mask, send in ((inside, self._send_cut), (big & ~inside, self._send_fragmented)):
+            keep = np.flatnonzero(mask)
+            if len(keep):
+                send(way.take(keep), limits[keep], outcome)
+        keep = np.flatnonzero(~big)
+        if len(keep):
+            self._send_whole(way.take(keep), outcome)
+
+    def _send_fragmented(self, way: Way, limits: npt.NDArray[np.int64], outcome: Outcome) -> None:
+        path_mtus = limits + self._rules.overhead
+        self._fragmenter6.send(way, self._vtc_flow(way.packets), path_mtus, outcome)
+
+    def _send_cut(self, way: Way, limits: npt.NDArray[np.int64], outcome: Outcome) -> None:
+        """R18: IPv4 fragments, each whole in a packet of its own."""
+        verdicts = outcome.verdicts[way.rows]
+        cut = self._fragmenter4.cut(way.packets, limits, verdicts)
+        verdicts[cut.kept[verdicts[cut.kept] == Verdict.ENCAPSULATED]] = Verdict.FRAGMENTED
+        outcome.verdicts[way.rows] = verdicts
+        if len(cut.kept):
+            way = way.take(cut.kept)
+            later = dataclasses.replace(way.take(cut.of), packets=cut.later)
+            self._send_whole(later, outcome, made=True)
+            self._send_whole(dataclasses.replace(way, packets=cut.first), outcome)
+
+    def _vtc_flow(self, packets: Inner) -> npt.NDArray[np.uint64]:
+        """First 32 bits of the IPv6 headers."""
+        vtc_flow = self._first_words.take(packets.header["tos"])  # R7
+        label = self._labels.of(packets) if self._fixed_label is None else self._fixed_label
         vtc_flow |= label  # R8
-        hops, packets = way.hops, way.packets
+        return vtc_flow
+
+    def _send_whole(self, way: Way, outcome: Outcome, *, made: bool = False) -> None:
+        vtc_flow, hops, packets = self._vtc_flow(way.packets), way.hops, way.packets
         for port, part in by_port(hops["port"]):
             writer = self.writers[port]
             at, total_len = packets.at[part], packets.total_len[part]
@@ -99,29 +173,19 @@ class Encapsulator:
                 hops["mac"][part], way.clients[part], vtc_flow[part], packets.header["octets"][part]
             )
             writer.write_tunnel(at, total_len, fill)
-            before = TUNNEL_HEADER_LEN + writer.link_len
-            outcome.sends.append(Send(port, way.rows[part], at - before, total_len + before))
+            before = writer.tunnel_len + writer.link_len
+            if made:
+                verdicts = np.full(len(at), Verdict.SENT_PIECE, np.uint8)
+                outcome.made.append(Made(port, verdicts, at - before, total_len + before))
+            else:
+                outcome.sends.append(Send(port, way.rows[part], at - before, total_len + before))
 
 
-@dataclasses.dataclass(slots=True)
-class _Way:
-    """Packets that may leave, and by which way."""
-
-    rows: Index
-    packets: Inner
-    clients: Records  # dtype ROW
-    hops: Records  # dtype HOP
-
-
-def first_words(*, dscp_uniform: bool) -> npt.NDArray[np.uint64]:
+def first_words(rules: TunnelRules) -> npt.NDArray[np.uint64]:
     """First 32 bits of the outer header without flow label, by inner TOS (R5, R7)."""
     tos = np.arange(256, dtype=np.uint64)
-    if not dscp_uniform:
+    if not rules.dscp_uniform:
         tos &= np.uint64(ecn.ECN_MASK)
+    if not rules.ecn_copied:
+        tos &= ~np.uint64(ecn.ECN_MASK)
     return np.uint64(6 << ipv6.VERSION_SHIFT) | tos << np.uint64(ipv6.TRAFFIC_CLASS_SHIFT)
-
-
-def _why_too_big(fragment: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    stays_whole = fragment & ipv4.FLAG_DF != 0
-    verdicts = np.where(stays_whole, Verdict.DROP_TOO_BIG, Verdict.DROP_FRAGMENT_OUTER)
-    return verdicts.astype(np.uint8)

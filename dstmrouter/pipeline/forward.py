@@ -14,16 +14,20 @@ import numpy.typing as npt
 
 from dstmrouter.pipeline import echo, inner
 from dstmrouter.pipeline.bindings import RowKind
+from dstmrouter.pipeline.client_mtus import ClientMtus
 from dstmrouter.pipeline.decap import Decapsulator
-from dstmrouter.pipeline.egress import PortWriter
 from dstmrouter.pipeline.encap import Encapsulator
+from dstmrouter.pipeline.fragment4 import Fragmenter4
+from dstmrouter.pipeline.fragment6 import Fragmenter6
 from dstmrouter.pipeline.icmp_steps import IcmpSteps
 from dstmrouter.pipeline.link import Packets, split
 from dstmrouter.pipeline.outcome import Outcome, Tables
-from dstmrouter.pipeline.pathmtu import FixedMtu
+from dstmrouter.pipeline.piece_errors import PieceErrors
 from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.rare import RareWork
+from dstmrouter.pipeline.reassembly import Reassembler
 from dstmrouter.pipeline.route import Router4
+from dstmrouter.pipeline.rules import WorkerIdentity
 from dstmrouter.pipeline.shared_pieces import SharedPieces
 from dstmrouter.pipeline.surroundings import Surroundings
 from dstmrouter.pipeline.verdict import Verdict
@@ -43,21 +47,30 @@ _LOCAL: Final = constant(RowKind.LOCAL, np.uint8)
 class Forwarder:
     """Steps over bursts; holds views and templates. Only the steps for rare packets have state.
 
-    `frames` is where packets of our own get their frames from.
+    `frames` is where packets of our own get their frames from; `identity` says which worker this
+    is.
     """
 
     engine = "numpy"
 
     def __init__(
-        self, memory: FrameMemory, tables: Tables, rules: TunnelRules, frames: FrameSource
+        self,
+        memory: FrameMemory,
+        tables: Tables,
+        rules: TunnelRules,
+        frames: FrameSource,
+        identity: WorkerIdentity | None = None,
     ) -> None:
         self._memory = memory
         self._tables = tables
         self._rules = rules
+        self._identity = identity or WorkerIdentity()
         self._port_sets = PortSets(memory, tables.bindings)
-        self._encap = Encapsulator(tables, self._port_sets, rules)
+        fragmenter4 = Fragmenter4(memory, frames)
+        cutters = Fragmenter6(memory, rules, frames, self._identity), fragmenter4
+        self._encap = Encapsulator(memory, tables, self._port_sets, rules, cutters)
         self._decap = Decapsulator(memory, self._port_sets, rules)
-        self._route = Router4(tables)
+        self._route = Router4(memory, tables, rules, fragmenter4)
         self._frames = frames
         self._port_generation = -1
         self._vlans: list[int] = []
@@ -97,19 +110,32 @@ class Forwarder:
         return self._rare.held()
 
     def _rare_steps(self) -> list[Step]:
-        around = Surroundings(
-            memory=self._memory,
-            tables=self._tables,
-            rules=self._rules,
-            frames=self._frames,
-            encap=self._encap,
-            route=self._route,
-            vlans=self._vlans,
-            port_sets=self._port_sets,
-            mtus=FixedMtu(self._rules),
+        icmp = IcmpSteps(
+            Surroundings(
+                memory=self._memory,
+                tables=self._tables,
+                rules=self._rules,
+                frames=self._frames,
+                encap=self._encap,
+                route=self._route,
+                vlans=self._vlans,
+                port_sets=self._port_sets,
+                mtus=ClientMtus(self._rules, self._tables),
+            )
         )
-        icmp = IcmpSteps(around)
-        return [SharedPieces(icmp.reread, self._port_sets, self._pass), *icmp.steps()]
+        limits, chunk_size = self._rules.reassembly, self._frames.chunk_size
+        clients, seed = self._tables.clients6, self._identity.seed
+        reassembler = Reassembler(self._memory, clients, limits, chunk_size, seed)
+        steps: list[Step] = [
+            reassembler,
+            SharedPieces(icmp.reread, self._port_sets, self._pass),
+            *icmp.steps(),
+        ]
+        if icmp.errors6 is not None:
+            errors = PieceErrors(self._memory, icmp.errors6)
+            reassembler.on_timeout = errors.timed_out
+            steps.append(errors)
+        return steps
 
     def _follow_ports(self) -> None:
         if self._tables.ports.generation == self._port_generation:
@@ -118,9 +144,8 @@ class Forwarder:
         if seen is None:
             return
         self._port_generation, ports = seen
-        writers = [PortWriter(self._memory, port, self._rules) for port in ports]
-        self._encap.writers = writers
-        self._route.follow(writers, ports["mtu"].astype(np.int64))
+        self._encap.follow(ports)
+        self._route.follow(ports)
         self._vlans[:] = [int(vlan) for vlan in ports["vlan"]]
 
     def _from_internet(self, packets: Packets, now_s: int, outcome: Outcome) -> None:

@@ -50,6 +50,21 @@ class Inner:
         return Inner(self.at[keep], pick(self.header, keep), self.total_len[keep], self.dst[keep])
 
 
+def joined(some: Inner, others: Inner) -> Inner:
+    """The packets of both, `some` first."""
+    header = np.concatenate((_opaque(some.header), _opaque(others.header))).view(ipv4.PACKET)
+    return Inner(
+        np.concatenate((some.at, others.at)),
+        header,
+        np.concatenate((some.total_len, others.total_len)),
+        np.concatenate((some.dst, others.dst)),
+    )
+
+
+def _opaque(header: Records) -> Records:
+    return header.view(f"V{header.dtype.itemsize}")
+
+
 def read(
     memory: FrameMemory,
     at: Index,

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dstmrouter.pipeline.bindings import BindingTable
+    from dstmrouter.pipeline.clients6 import ClientSet
     from dstmrouter.pipeline.hops import HopTable
     from dstmrouter.pipeline.memory import Index
+    from dstmrouter.pipeline.pathmtu import PathMtus
     from dstmrouter.pipeline.ports import PortTable
     from dstmrouter.pipeline.routes4 import Routes4
 
@@ -26,6 +28,8 @@ class Tables:
     routes4: Routes4
     hops: HopTable
     ports: PortTable
+    path_mtus: PathMtus
+    clients6: ClientSet
 
 
 @dataclasses.dataclass(slots=True)  # frozen would cost 1 us a burst
@@ -40,7 +44,7 @@ class Send:
 
 @dataclasses.dataclass(slots=True)
 class Made:
-    """Packets of our own, in frames that were nobody's: ICMP errors, pieces of a datagram."""
+    """Packets of our own, in frames that were nobody's: ICMP errors, pieces of a packet."""
 
     port: int  # by which they leave
     verdicts: npt.NDArray[np.uint8]  # shape (n,), counted as those of a burst
@@ -67,6 +71,15 @@ class Late:
 
 
 @dataclasses.dataclass(slots=True)
+class Ended:
+    """Frames that had been kept and are the caller's again, counted by what became of them."""
+
+    verdicts: npt.NDArray[np.uint8]  # shape (n,)
+    at: Index
+    length: npt.NDArray[np.int64]
+
+
+@dataclasses.dataclass(slots=True)
 class Outcome:
     """What became of a burst of n frames.
 
@@ -83,6 +96,7 @@ class Outcome:
     late: list[Late] = dataclasses.field(default_factory=list)
     released: list[Index] = dataclasses.field(default_factory=list)
     """Frames, by any octet inside them, that had been kept and are the caller's again."""
+    ended: list[Ended] = dataclasses.field(default_factory=list)
 
     def add(self, part: Outcome, rows: Index) -> None:
         """Take over what became of the frames at `rows`, as a burst of their own."""
@@ -94,6 +108,7 @@ class Outcome:
         self.noted += part.noted
         self.late += part.late
         self.released += part.released
+        self.ended += part.ended
 
 
 def by_port(ports: npt.NDArray[np.uint8]) -> Iterator[tuple[int, Index | slice]]:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline.inner import too_short
+from dstmrouter.pipeline.memory import pick
+from dstmrouter.pipeline.options import skip_options
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ipv6
 from dstmrouter.wire.constant import constant
@@ -21,9 +23,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.link import Packets
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
 
-MAX_EXTENSIONS: Final = 4  # options headers that are skipped; more are nobody's honest traffic
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
-_OPTIONS: Final = (ipv6.NEXT_HOP_BY_HOP, ipv6.NEXT_DESTINATION_OPTIONS)
 
 
 @dataclasses.dataclass(slots=True)  # frozen would cost 1 us a burst
@@ -36,10 +36,20 @@ class Outer:
     inner_room: npt.NDArray[np.int64]  # octets from there to the end of the IPv6 packet
     inner_header: Records | None  # copies, dtype ipv4.PACKET, if they were read already
 
+    def take(self, keep: Index) -> Outer:
+        """Those at the positions `keep`."""
+        known = self.inner_header
+        return Outer(
+            pick(self.header, keep),
+            self.traffic_class[keep],
+            self.inner_at[keep],
+            self.inner_room[keep],
+            None if known is None else pick(known, keep),
+        )
+
 
 _HEADER_LEN: Final = constant(ipv6.HEADER_LEN, np.int64)
 _IPV4: Final = constant(ipv6.NEXT_IPV4, np.uint8)
-_NO_NEXT_HEADER: Final = np.uint8(59)
 _NOT_TUNNEL: Final = np.full(256, Verdict.DROP_NOT_TUNNEL, np.uint8)
 _NOT_TUNNEL[ipv6.NEXT_FRAGMENT] = Verdict.DROP_OUTER_FRAGMENT
 _NOT_TUNNEL[ipv6.NEXT_ICMPV6] = Verdict.DROP_ICMPV6
@@ -70,8 +80,8 @@ class OuterReader:
         if np.count_nonzero(no_tunnel):
             head = None  # inner headers are elsewhere
             next_header = next_header.copy()
-            start = np.full(len(at), ipv6.HEADER_LEN, np.intp)
-            skip = self.behind_options(at, start, np.where(malformed, 0, end), next_header)
+            skip = np.full(len(at), ipv6.HEADER_LEN, np.intp)
+            skip_options(self._memory, at, np.where(malformed, 0, end), next_header, skip)
             no_tunnel = next_header != _IPV4
         known = None if head is None else head["packet"]
         return Outer(header, ipv6.TRAFFIC_CLASS.take(first), at + skip, end - skip, known), (
@@ -79,32 +89,6 @@ class OuterReader:
             (self.not_tep6(header["dst"]), Verdict.DROP_NOT_TEP6),
             (no_tunnel, lambda: _NOT_TUNNEL.take(next_header)),
         )
-
-    def behind_options(
-        self,
-        at: Index,
-        skip: Index,
-        end: npt.NDArray[np.int64],
-        next_header: npt.NDArray[np.uint8],
-    ) -> Index:
-        """Walk over hop-by-hop and destination options; return the octets before what follows.
-
-        The walk starts `skip` octets behind `at`, where `next_header` is. Both are changed. A
-        header that does not end before `end` ends the walk: it is then no tunnel packet.
-        """
-        for _ in range(MAX_EXTENSIONS):
-            rows = np.flatnonzero(np.isin(next_header, _OPTIONS) & (skip + 8 <= end))
-            if not len(rows):
-                break
-            extension = self._memory.read(at[rows] + skip[rows], ipv6.EXTENSION)
-            behind = skip[rows] + (extension["len8"].astype(np.intp) + 1) * 8
-            whole = behind <= end[rows]
-            rows, extension, behind = rows[whole], extension[whole], behind[whole]
-            # Hop-by-hop options stand directly behind the fixed header or nowhere (RFC 8200 4.1).
-            misplaced = extension["next_header"] == ipv6.NEXT_HOP_BY_HOP
-            next_header[rows] = np.where(misplaced, _NO_NEXT_HEADER, extension["next_header"])
-            skip[rows] = behind
-        return skip
 
     def not_tep6(self, dst: npt.NDArray[np.uint64]) -> Mask:
         """Which of the addresses (wire words) are none of our tunnel end points."""

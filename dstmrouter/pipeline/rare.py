@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class FrameSource(Protocol):
     """Frames of the worker that nobody uses, for packets that a step makes."""
 
+    chunk_size: int  # octets from the start of one to that of the next
+
     def __len__(self) -> int:
         """How many there are."""
         ...

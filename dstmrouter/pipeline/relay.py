@@ -117,7 +117,7 @@ class Relay:
         header = messages.quoted.inner.header
         told = messages.take(messages.quoted.whole & (header["fragment"] & ipv4.FLAG_DF != 0))
         mtu4 = told.message["rest"].astype(np.int64) - told.quoted.overhead
-        now = self._mtus.tunnel_mtu(told.quoted.header["dst"])
+        now = self._mtus.tunnel_mtu(told.quoted.header["dst"], now_s)
         about = About(told.quoted.inner, False, np.minimum(np.minimum(mtu4, now), _MOST4))
         self._send(TOO_BIG, told.rows, about, now_s, outcome)
 

@@ -8,18 +8,25 @@ import numpy as np
 
 from dstmrouter.pipeline import inner, reasons
 from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.egress import PortWriter
 from dstmrouter.pipeline.hops import HOP, HopState
-from dstmrouter.pipeline.outcome import Outcome, Send, Tables, by_port
+from dstmrouter.pipeline.inner import joined
+from dstmrouter.pipeline.mss import MssClamp
+from dstmrouter.pipeline.outcome import Made, Outcome, Send, Tables, by_port
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.wire import ipv4
 from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from dstmrouter.pipeline.decide import Mask, Reason
-    from dstmrouter.pipeline.egress import PortWriter
+    from dstmrouter.pipeline.fragment4 import Fragmenter4
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import Index, Records
+    from dstmrouter.pipeline.memory import FrameMemory, Index
+    from dstmrouter.pipeline.rules import TunnelRules
 
 
 _GLEAN: Final = constant(HopState.GLEAN, np.uint8)
@@ -29,27 +36,38 @@ _RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 class Router4:
     """Sends IPv4 packets towards the Internet; holds views only."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(
+        self, memory: FrameMemory, tables: Tables, rules: TunnelRules, fragmenter: Fragmenter4
+    ) -> None:
+        self._memory = memory
         self._tables = tables
-        self.follow([], np.zeros(0, np.int64))
+        self._rules = rules
+        self._fragmenter = fragmenter
+        self._mss = None if rules.mss is None else MssClamp(memory, rules.mss)
+        self._writers: list[PortWriter] = []
+        self._mtus = np.zeros(0, np.int64)
+        self._least_mtu = constant(0, np.int64)
 
-    def follow(self, writers: list[PortWriter], mtus: npt.NDArray[np.int64]) -> None:
-        """Take over what ports are like now; an MTU of 0 is that of a port there is not."""
-        self._writers, self._mtus = writers, mtus
+    def follow(self, ports: npt.NDArray[np.void]) -> None:
+        """Take over what ports are like now, dtype PORT; no port has an MTU of 0."""
+        self._writers = [PortWriter(self._memory, port, self._rules) for port in ports]
+        self._mtus = mtus = ports["mtu"].astype(np.int64)
         self._least_mtu = constant(min(mtus[mtus > 0], default=0), np.int64)
 
     def forward(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Decrement the TTL of packets and send them to their next hops."""
-        rows, packets, hops = self._admitted(rows, packets, [inner.ttl_check(packets)], outcome)
+        rows, packets, words = self._admitted(rows, packets, [inner.ttl_check(packets)], outcome)
         if len(rows):
             inner.decrement_ttl(packets)
-            self._write(rows, packets, hops, outcome)
+            if self._mss is not None:
+                self._mss.clamp(packets)
+            self._send(rows, packets, words, outcome)
 
     def originate(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Send packets of our own to their next hops; their TTL stays."""
-        rows, packets, hops = self._admitted(rows, packets, [], outcome)
+        rows, packets, words = self._admitted(rows, packets, [], outcome)
         if len(rows):
-            self._write(rows, packets, hops, outcome)
+            self._send(rows, packets, words, outcome)
 
     def mtus(self, dst: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
         """MTUs of the links that destinations are reached by, octets, shape (n,)."""
@@ -58,27 +76,60 @@ class Router4:
 
     def _admitted(
         self, rows: Index, packets: Inner, checks: list[tuple[Mask, Reason]], outcome: Outcome
-    ) -> tuple[Index, Inner, Records]:
-        """Look up next hops; the packets that have one, and those, dtype HOP."""
+    ) -> tuple[Index, Inner, npt.NDArray[np.uint64]]:
+        """Look up next hops; the packets that have one, and those, HOP as words."""
         words = self._tables.hops.words.take(self._tables.routes4.lookup(packets.dst))
         hops = words.view(HOP)
         state = hops["state"]
         checks.append((state != _RESOLVED, lambda: reasons.NO_HOP.take(state)))
         if np.count_nonzero(packets.total_len > self._least_mtu):
-            too_big = packets.total_len > self._mtus.take(hops["port"])
-            checks.append((too_big, Verdict.DROP_TOO_BIG_V4))
+            refused = packets.total_len > self._mtus.take(hops["port"])
+            refused &= packets.header["fragment"] & ipv4.FLAG_DF != 0
+            checks.append((refused, Verdict.DROP_TOO_BIG_V4))
         keep = survivors(checks, outcome.verdicts, rows)
         if keep is None:
-            return rows, packets, hops
+            return rows, packets, words
         outcome.gleaned.append(packets.dst[state == _GLEAN])
-        return rows[keep], packets.take(keep), words[keep].view(HOP)
+        return rows[keep], packets.take(keep), words[keep]
 
-    def _write(self, rows: Index, packets: Inner, hops: Records, outcome: Outcome) -> None:
+    def _send(
+        self, rows: Index, packets: Inner, words: npt.NDArray[np.uint64], outcome: Outcome
+    ) -> None:
+        """Send packets, in pieces what is too big for its link."""
+        if np.count_nonzero(packets.total_len > self._least_mtu):
+            rows, packets, words = self._cut(rows, packets, words, outcome)
+        for port, part, at, length in self._written(packets, words):
+            outcome.sends.append(Send(port, rows[part], at, length))
+
+    def _cut(
+        self, rows: Index, packets: Inner, words: npt.NDArray[np.uint64], outcome: Outcome
+    ) -> tuple[Index, Inner, npt.NDArray[np.uint64]]:
+        """R18: send all but the first pieces of what is too big; return what remains to be sent."""
+        mtus = self._mtus.take(words.view(HOP)["port"])
+        big = packets.total_len > mtus
+        whole, big_rows = np.flatnonzero(~big), np.flatnonzero(big)
+        if not len(big_rows):
+            return rows, packets, words
+        verdicts = outcome.verdicts[rows[big_rows]]
+        cut = self._fragmenter.cut(packets.take(big_rows), mtus[big_rows], verdicts)
+        outcome.verdicts[rows[big_rows]] = verdicts
+        kept = big_rows[cut.kept]
+        for port, _, at, length in self._written(cut.later, words[kept][cut.of]):
+            sent = np.full(len(at), Verdict.SENT_PIECE, np.uint8)
+            outcome.made.append(Made(port, sent, at, length))
+        remain = np.concatenate((whole, kept))
+        return rows[remain], joined(packets.take(whole), cut.first), words[remain]
+
+    def _written(
+        self, packets: Inner, words: npt.NDArray[np.uint64]
+    ) -> Iterator[tuple[int, Index | slice, Index, npt.NDArray[np.int64]]]:
+        """Write link headers; by port, which of the packets, where frames start, and octets."""
+        if not len(words):
+            return
+        hops = words.view(HOP)
         for port, part in by_port(hops["port"]):
             writer = self._writers[port]
             at = packets.at[part]
             writer.write_link(at, hops["mac"][part], packets.header["octets"][part])
             before = writer.link_len
-            outcome.sends.append(
-                Send(port, rows[part], at - before, packets.total_len[part] + before)
-            )
+            yield port, part, at - before, packets.total_len[part] + before

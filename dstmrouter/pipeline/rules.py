@@ -9,6 +9,26 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 TUNNEL_HEADER_LEN: Final = 40  # RFC 2473 section 6.7: what IPv6 adds to a packet, in octets
+LIMIT_OPTION_LEN: Final = 8  # section 4.1.1: and a header with the encapsulation limit
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerIdentity:
+    """Which of the workers this is; `seed` is a secret of this start of it alone."""
+
+    number: int = 0
+    workers: int = 1
+    seed: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ReassemblyRules:
+    """Limits of rule R19, for one worker."""
+
+    timeout_s: int = 60  # RFC 8200 section 4.5
+    frames: int = 1024  # that wait, of all datagrams together
+    per_client: int = 16  # datagrams that wait, by source address
+    per_datagram: int = 40  # pieces
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +53,7 @@ class IcmpRules:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TunnelRules:
-    """Rules R5-R8, R11, R14-R17; `flow_key` is a secret of this run (RFC 6437 section 3)."""
+    """Rules R5-R9, R11, R14-R19; `flow_key` is a secret of this run (RFC 6437 section 3)."""
 
     tep6: tuple[IPv6Address, ...]
     tep4: IPv4Address | None = None
@@ -44,3 +64,19 @@ class TunnelRules:
     hairpin: bool = True  # R16
     path_mtu: int = 1500  # R17: of the way tep6 -> client6, outer header included
     icmp: IcmpRules = IcmpRules()
+    ecn_copied: bool = True  # R7: normal mode of RFC 6040 4.3; else compatibility mode
+    encapsulation_limit: int | None = None  # R9: of RFC 2473 4.1.1; None = the option is not sent
+    df_strict: bool = True  # R18: DF keeps packets from being fragmented, outside, too
+    fragment_inner: bool = False  # R18: the IPv4 packet is cut where it may be, not the IPv6 one
+    mss: int | None = None  # octets that SYNs may offer at most; None = whatever they like
+    reassembly: ReassemblyRules = ReassemblyRules()
+
+    @property
+    def overhead(self) -> int:
+        """Octets that encapsulation adds to a packet."""
+        return TUNNEL_HEADER_LEN + (0 if self.encapsulation_limit is None else LIMIT_OPTION_LEN)
+
+    @property
+    def tunnel_mtu(self) -> int:
+        """R17: the largest packet that fits a tunnel whole, in octets, where nothing was learnt."""
+        return self.path_mtu - self.overhead

@@ -200,6 +200,7 @@ class SharedPieces:
         for send in part.sends:
             outcome.sends.append(Send(send.port, rows[send.rows], send.at, send.length))
         outcome.gleaned += part.gleaned
+        outcome.made += part.made
 
     def _read(self, arrivals: Arrivals) -> list[_Seen]:
         """What the headers of pieces say; R1 has been checked."""

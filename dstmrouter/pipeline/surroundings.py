@@ -6,10 +6,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dstmrouter.pipeline.client_mtus import ClientMtus
     from dstmrouter.pipeline.encap import Encapsulator
     from dstmrouter.pipeline.memory import FrameMemory
     from dstmrouter.pipeline.outcome import Tables
-    from dstmrouter.pipeline.pathmtu import PathMtus
     from dstmrouter.pipeline.portsets import PortSets
     from dstmrouter.pipeline.rare import FrameSource
     from dstmrouter.pipeline.route import Router4
@@ -28,4 +28,4 @@ class Surroundings:
     route: Router4
     vlans: list[int]  # by port, kept up to date
     port_sets: PortSets
-    mtus: PathMtus
+    mtus: ClientMtus

@@ -25,6 +25,7 @@ HEADER: Final = np.dtype(
 )
 HEADER_LEN: Final = 20
 MAX_HEADER_LEN: Final = 60
+MAX_LEN: Final = 65535  # of a packet, header included
 
 _PACKET_FIELDS: Final = {n: f[:2] for n, f in dict(HEADER.fields or {}).items()} | {
     "ports": (np.dtype("<u4"), 20),  # source and destination port, if there are no options

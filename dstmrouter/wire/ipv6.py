@@ -41,14 +41,21 @@ EXTENSION: Final = np.dtype([("next_header", "u1"), ("len8", "u1")])
 FRAGMENT: Final = np.dtype(
     [("next_header", "u1"), ("reserved", "u1"), ("offset", ">u2"), ("id", ">u4")]
 )
-"""Fragment header (4.5); `offset` counts units of 8 octets and has three lower bits of flags."""
+"""Section 4.5; `offset` counts units of 8 octets in its upper 13 bits, and has FLAG_MORE."""
 FRAGMENT_LEN: Final = 8
-assert FRAGMENT.itemsize == FRAGMENT_LEN
+FLAG_MORE: Final = 1
+OFFSET_MASK: Final = 0xFFF8  # of the offset field: what remains are octets
+MAX_PAYLOAD: Final = 65535
+
+LIMIT_OPTION: Final = bytes.fromhex("0400040104010100")
+"""Destination options before IPv4 with an encapsulation limit of 4 and PadN (RFC 2473 4.1.1)."""
+LIMIT_AT: Final = 4  # octet of the limit itself
 
 NEXT_HOP_BY_HOP: Final = 0
 NEXT_IPV4: Final = 4  # RFC 2473: IPv4 in IPv6
 NEXT_FRAGMENT: Final = 44
 NEXT_ICMPV6: Final = 58
+NEXT_NONE: Final = 59
 NEXT_DESTINATION_OPTIONS: Final = 60
 
 VERSION_SHIFT: Final = 28
@@ -56,3 +63,4 @@ TRAFFIC_CLASS_SHIFT: Final = 20
 FLOW_LABEL_MASK: Final = 0xFFFFF
 
 assert HEADER.itemsize == HEADER_LEN
+assert FRAGMENT.itemsize == FRAGMENT_LEN

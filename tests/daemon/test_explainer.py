@@ -12,7 +12,8 @@ from dstmrouter.errors import DstmError
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.pipeline import packets, worlds
-from tests.pipeline.machine import Machine, tables
+from tests.pipeline.built import tables
+from tests.pipeline.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from dstmrouter.daemon.tapboard import Sample
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.pipeline import packets, worlds
-from tests.pipeline.machine import tables
+from tests.pipeline.built import tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

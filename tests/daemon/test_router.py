@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.config.load import load_router
-from dstmrouter.daemon.router import Supervisor, tunnel_rules
+from dstmrouter.daemon.router import Supervisor
+from dstmrouter.daemon.tunnel_rules import tunnel_rules
 from tests.config.documents import ROUTER, edited
 
 if TYPE_CHECKING:

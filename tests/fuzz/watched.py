@@ -75,7 +75,8 @@ class Watched:
         assert len(verdicts) == len(at)
         kept = KEPT[verdicts]
         self._kept[at[kept] // self._chunk] = True
-        for back in (*outcome.released, *(late.at for late in outcome.late)):
+        ended = (part.at for part in outcome.ended)
+        for back in (*outcome.released, *ended, *(late.at for late in outcome.late)):
             numbers = np.asarray(back, np.int64) // self._chunk
             assert self._kept[numbers].all(), "a frame came back that was not kept"
             assert len(np.unique(numbers)) == len(numbers), "a frame came back twice"

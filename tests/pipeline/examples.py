@@ -47,16 +47,16 @@ EXAMPLES: Final = {
     Verdict.DROP_NO_PORT: Example(ether(ipv4(dst=worlds.leased(5), protocol=47)), worlds.INTERNET),
     Verdict.DROP_TTL: Example(ether(ipv4(ttl=1)), worlds.INTERNET),
     Verdict.DROP_TOO_BIG: Example(ether(ipv4(payload=bytes(1441))), worlds.INTERNET),
-    Verdict.DROP_FRAGMENT_OUTER: Example(
-        ether(ipv4(payload=bytes(1441), fragment=0)), worlds.INTERNET
-    ),
+    Verdict.FRAGMENTED: Example(ether(ipv4(payload=bytes(1441), fragment=0)), worlds.INTERNET),
     Verdict.DROP_TOO_BIG_V4: Example(
         ether(ipv6(ipv4(worlds.leased(1), "10.1.0.1", bytes(581)), worlds.CLIENTS6[1]))
     ),
     Verdict.DROP_V6_MALFORMED: Example(ether(ipv6(INNER, longer=1))),
     Verdict.DROP_NOT_TEP6: Example(ether(ipv6(INNER, dst=worlds.CLIENTS6[2]))),
     Verdict.DROP_NOT_TUNNEL: Example(ether(ipv6(INNER, next_header=41))),
-    Verdict.DROP_OUTER_FRAGMENT: Example(ether(ipv6(bytes(8) + INNER, next_header=44))),
+    Verdict.DROP_OUTER_FRAGMENT: Example(
+        ether(ipv6(b"\4\0\0\1" + bytes(4) + INNER, worlds.CLIENTS6[8], next_header=44))
+    ),
     Verdict.DROP_ICMPV6: Example(about_ours(2, 0, 1400)),
     Verdict.DROP_ICMPV6_BAD: Example(about_ours(2, 0, 1279)),
     Verdict.DROP_ICMPV6_NOTED: Example(about_ours(3, 1, 0)),

@@ -5,133 +5,41 @@ Memory that a burst may not touch is compared with what was there before.
 
 from __future__ import annotations
 
-import dataclasses
-import mmap
 import random
-from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
-from dstmrouter.binding import LIFETIME_FOREVER, BindingColumns, full_address_columns, words6
-from dstmrouter.pipeline.binding_writer import BindingWriter
-from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, covered_blocks
 from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
-from dstmrouter.pipeline.hops import HopState, HopTable
 from dstmrouter.pipeline.memory import FrameMemory
-from dstmrouter.pipeline.outcome import Tables
-from dstmrouter.pipeline.ports import PortTable
-from dstmrouter.pipeline.prefixes import Span, intervals4
-from dstmrouter.pipeline.quiescence import Turns
-from dstmrouter.pipeline.routes4 import Routes4
-from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.oracle import Fate
+from tests.pipeline.built import tables, tunnel_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from dstmrouter.binding import Words6
-    from dstmrouter.pipeline.outcome import Late, Made, Outcome
-    from tests.pipeline.worlds import BindingSpec, World
+    from dstmrouter.pipeline.outcome import Made, Outcome
+    from tests.pipeline.worlds import World
 
 CHUNK: Final = 2048
 HEADROOM: Final = 256  # what the kernel leaves (XDP_PACKET_HEADROOM)
 BEHIND: Final = 4096  # as behind the last chunk of a UMEM
-BEFORE: Final = 44  # octets before a frame that the widest tunnel header needs: 40, and one tag
+BEFORE: Final = 60  # octets before a frame that the widest tunnel headers need: 40 + 8 + 8 + tag
 FRAMES: Final = 1024
 FORGOTTEN_S: Final = 1000
 SPARE: Final = 2048  # frames for packets that the pipeline makes
 NAMES: Final = {verdict.value: verdict.name for verdict in Verdict}
 
 
-def binding_columns(world: World) -> BindingColumns:
-    """The bindings of a world, with lifetimes counted from time 0."""
-    sets = [
-        (client4, divided, psid, spec)
-        for client4, divided in world.shared.items()
-        for psid, spec in divided.holders.items()
-    ]
-    held = [*world.bindings.items(), *((client4, spec) for client4, _, _, spec in sets)]
-    specs = [spec for _, spec in held]
-    columns = full_address_columns(
-        np.array([int(client4) for client4, _ in held], np.uint32),
-        words6([spec.client6 for spec in specs]),
-        lifetime_s=np.array([_lifetime(spec) for spec in specs], np.uint32),
-        tep6=world.rules.tep6,
-        tep=np.array([spec.tep for spec in specs], np.uint8),
-    )
-    whole = len(world.bindings)
-    columns.psid_offset[whole:] = [divided.offset for _, divided, _, _ in sets]
-    columns.psid_len[whole:] = [divided.length for _, divided, _, _ in sets]
-    columns.psid[whole:] = [psid for _, _, psid, _ in sets]
-    return columns
-
-
-def _lifetime(spec: BindingSpec) -> int:
-    return LIFETIME_FOREVER if spec.expires == float("inf") else int(spec.expires)
-
-
-def tables(world: World) -> Tables:
-    """The tables of a router that knows `world`."""
-    return Tables(_bindings(world), _routes(world), _hops(world), _ports(world))
-
-
-def _bindings(world: World) -> BindingTable:
-    tep4 = None if world.rules.tep4 is None else int(world.rules.tep4)
-    columns = binding_columns(world)
-    blocks = len(covered_blocks(world.pools, tep4)) + 1
-    rows = FIXED_ROWS + len(columns) + len(world.shared)
-    sizes = blocks, rows, sum(1 << divided.length for divided in world.shared.values())
-    # Zeroed pages that nobody touches cost nothing: the directory alone has 64 MiB.
-    table = BindingTable(mmap.mmap(-1, sum(BindingTable.sizes(*sizes))), *sizes)
-    table.lay_out(world.pools, tep4)
-    hops = {spec.client6: spec.hop for spec in world.bindings.values()}
-    for divided in world.shared.values():
-        hops |= {spec.client6: spec.hop for spec in divided.holders.values()}
-
-    def hops_of(client6: Words6) -> npt.NDArray[np.uint32]:
-        return np.array([hops[IPv6Address(row.tobytes())] for row in client6], np.uint32)
-
-    writer = BindingWriter(table, Turns(bytearray(Turns.size(1)), 1), world.rules.tep6, hops_of)
-    result = writer.apply("server", columns, 0)
-    assert result.applied == len(columns), result.reasons
-    return table
-
-
-def _routes(world: World) -> Routes4:
-    spans = [
-        Span(int(net.network_address), int(net.broadcast_address), hop)
-        for net, hop in world.routes.items()
-    ]
-    compiled = intervals4(spans)
-    routes = Routes4(bytearray(Routes4.size(len(compiled))), len(compiled))
-    routes.publish(compiled.starts, compiled.values)
-    return routes
-
-
-def _hops(world: World) -> HopTable:
-    hops = HopTable(np.zeros(max(world.hops) + 1, np.uint64))
-    hops.lay_out()
-    for number, spec in world.hops.items():
-        hops.set(number, spec.mac, spec.port, HopState[spec.state.upper()])
-    return hops
-
-
-def _ports(world: World) -> PortTable:
-    ports = PortTable(bytearray(PortTable.SIZE))
-    for number, port in enumerate(world.ports):
-        ports.set(number, mac=port.mac, mtu=port.mtu, vlan=port.vlan)
-    return ports
-
-
 class SparePool:
     """A FrameSource over the chunks from number `first` on."""
 
     def __init__(self, first: int, frames: int) -> None:
+        self.chunk_size = CHUNK
         self.free = [n * CHUNK for n in range(first, first + frames)]
 
     def __len__(self) -> int:
@@ -153,15 +61,24 @@ class Machine:
     """Which forwarder `run` takes; tests/pipeline/conftest.py has tests done with each."""
 
     def __init__(
-        self, world: World, seed: int = 1, frames: int = FRAMES, spare: int = SPARE
+        self,
+        world: World,
+        seed: int = 1,
+        frames: int = FRAMES,
+        spare: int = SPARE,
+        *,
+        learns: bool = False,
     ) -> None:
+        """With `learns`, Packet Too Big has consequences for later packets (R21)."""
         self.world = world
         self._frames = frames
         self.tables = tables(world)
+        if not learns:
+            self.tables.path_mtus.learn = lambda *_: False  # type: ignore[method-assign]
         self._random = random.Random(seed)
         self.memory = bytearray(self._random.randbytes((frames + spare) * CHUNK + BEHIND))
         self.octets = np.frombuffer(self.memory, np.uint8)
-        rules = TunnelRules(**dataclasses.asdict(world.rules), icmp=world.icmp)
+        rules = tunnel_rules(world)
         self.spare = SparePool(frames, spare)
         steps = Forwarder(FrameMemory(self.memory), self.tables, rules, self.spare)
         compiled = CompiledForwarder(self.memory, self.tables, rules, steps)
@@ -169,9 +86,12 @@ class Machine:
         self.outcome: Outcome
         self.made: list[Fate] = []
         """What the last burst made the router send of its own; the frames are free again."""
-        self.late: list[Fate] = []
-        """What became of frames that the last burst set free."""
-        self._kept: set[int] = set()
+        self.joined: list[Fate] = []
+        """What became of the packets that the last burst made whole, in this order."""
+        self.ended: list[str] = []
+        """Verdicts of frames that were kept and are free again since the last burst."""
+        self.late: list[Fate] = []  # the same
+        self._kept: set[int] = set()  # chunks
 
     def run(
         self,
@@ -196,41 +116,68 @@ class Machine:
         length = np.array([len(frame) for frame in frames], np.int64)
         forwarder = self._forwarders[self.engine]
         outcome = forwarder.process(np.array(at, np.intp), length, port, now_s)
-        self._check_untouched(before, at, frames)
         self.outcome = outcome
-        self.made = [fate for made in outcome.made for fate in self._take_made(made)]
         fates = self._fates(outcome, at)
-        self._keep(at, fates)
-        self.late = [fate for late in outcome.late for fate in self._work_late(late, now_s)]
+        self._kept |= {
+            start // CHUNK
+            for start, fate in zip(at, fates, strict=True)
+            if Verdict[fate.verdict].kept
+        }
+        self._check_untouched(before, at, frames)
+        self.made, self.joined, self.ended = [], [], []
+        self._finish(outcome, now_s)
+        self.late = self.joined
+        assert forwarder.held() == len(self._kept)
         if not remember:
             self.pass_time(now_s + FORGOTTEN_S)
             assert not self._kept
         return fates
 
     def pass_time(self, now_s: int) -> Outcome:
-        """Let the forwarder see what time it is."""
+        """Let the forwarder see what time it is; what it sends because of that is lost."""
         outcome = self._forwarders[self.engine].expire(now_s)
-        self._kept -= {at // CHUNK for released in outcome.released for at in released.tolist()}
-        assert len(self._kept) == self._forwarders[self.engine].held()
+        for addrs in (*outcome.released, *(ended.at for ended in outcome.ended)):
+            self._free_kept(addrs)
+        for made in outcome.made:
+            self._take_made(made)
+        assert self._forwarders[self.engine].held() == len(self._kept)
         return outcome
 
-    def _keep(self, at: Sequence[int], fates: Sequence[Fate]) -> None:
-        kept = [start for start, fate in zip(at, fates, strict=True) if Verdict[fate.verdict].kept]
-        self._kept |= {start // CHUNK for start in kept}
+    def expire(self, now_s: int) -> None:
+        """Let time pass."""
+        self.made, self.joined, self.ended = [], [], []
+        forwarder = self._forwarders[self.engine]
+        self._finish(forwarder.expire(now_s), now_s)
+        assert forwarder.held() == len(self._kept)
 
-    def _work_late(self, late: Late, now_s: int) -> list[Fate]:
-        at = late.at.tolist()
-        self._kept -= {start // CHUNK for start in at}
-        outcome = self._forwarders[self.engine].process(late.at, late.length, late.port, now_s)
-        fates = self._fates(outcome, at)
-        self._keep(at, fates)
-        return fates
+    def _finish(self, outcome: Outcome, now_s: int) -> None:
+        """Everything in an outcome but what became of the burst itself, as the engine does it."""
+        forwarder = self._forwarders[self.engine]
+        self.made += [fate for made in outcome.made for fate in self._take_made(made)]
+        for ended in outcome.ended:
+            self.ended += [NAMES[number] for number in ended.verdicts.tolist()]
+        for addrs in (*outcome.released, *(ended.at for ended in outcome.ended)):
+            self._free_kept(addrs)
+        for late in outcome.late:
+            self._free_kept(late.at)
+            again = forwarder.process(late.at, late.length, late.port, now_s)
+            self.joined += self._fates(again, late.at.tolist())
+            self._finish(again, now_s)
+
+    def _free_kept(self, addrs: npt.NDArray[np.intp]) -> None:
+        chunks = (addrs // CHUNK).tolist()
+        assert len(set(chunks)) == len(chunks)
+        assert self._kept.issuperset(chunks), "a frame was given back that was not kept"
+        self._kept.difference_update(chunks)
 
     def _check_untouched(
         self, before: npt.NDArray[np.uint8], at: Sequence[int], frames: Sequence[bytes]
     ) -> None:
-        """Nothing but the frames and the headroom they need has changed."""
+        """Nothing but frames, the headroom they need and kept ones has changed."""
         now = self.octets.copy()
+        for chunk in self._kept:
+            ours = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+            now[ours] = before[ours]
         for start, frame in zip(at, frames, strict=True):
             ours = slice(start - BEFORE, start + len(frame))
             now[ours] = before[ours]

@@ -10,7 +10,7 @@ from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.outer import OuterReader
 from dstmrouter.pipeline.portsets import PortSets
 from tests.pipeline import packets, worlds
-from tests.pipeline.machine import tables
+from tests.pipeline.built import tables
 from tests.pipeline.packets import ipv4, ipv6
 
 STEP = 2048

@@ -23,8 +23,8 @@ def verdict(packet: bytes, path_mtu: int = 1500) -> str:
 def test_r17_the_tunnel_takes_40_octets_less_than_the_path(path_mtu: int, most: int) -> None:
     assert verdict(ipv4(payload=bytes(most - 20)), path_mtu) == "ENCAPSULATED"
     assert verdict(ipv4(payload=bytes(most - 19)), path_mtu) == "DROP_TOO_BIG"
-    assert verdict(ipv4(payload=bytes(most - 19), fragment=0), path_mtu) == "DROP_FRAGMENT_OUTER"
-    assert verdict(ipv4(payload=bytes(most - 19), fragment=1), path_mtu) == "DROP_FRAGMENT_OUTER"
+    assert verdict(ipv4(payload=bytes(most - 19), fragment=0), path_mtu) == "FRAGMENTED"
+    assert verdict(ipv4(payload=bytes(most - 19), fragment=1), path_mtu) == "FRAGMENTED"
 
 
 @pytest.mark.parametrize(

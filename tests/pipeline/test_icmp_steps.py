@@ -6,18 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dstmrouter.pipeline.client_mtus import ClientMtus
 from dstmrouter.pipeline.encap import Encapsulator
+from dstmrouter.pipeline.fragment4 import Fragmenter4
+from dstmrouter.pipeline.fragment6 import Fragmenter6
 from dstmrouter.pipeline.icmp_steps import IcmpSteps
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.outcome import Outcome
-from dstmrouter.pipeline.pathmtu import FixedMtu
 from dstmrouter.pipeline.portsets import PortSets
 from dstmrouter.pipeline.route import Router4
-from dstmrouter.pipeline.rules import TunnelRules
+from dstmrouter.pipeline.rules import TunnelRules, WorkerIdentity
 from dstmrouter.pipeline.surroundings import Surroundings
 from dstmrouter.pipeline.verdict import Verdict
 from tests.pipeline import worlds
-from tests.pipeline.machine import SparePool, tables
+from tests.pipeline.built import tables
+from tests.pipeline.machine import SparePool
 
 WORLD = worlds.world()
 TABLES = tables(WORLD)
@@ -37,17 +40,20 @@ def steps(tep4: object = worlds.TEP4, **changes: Any) -> IcmpSteps:
     icmp = dataclasses.replace(worlds.ICMP, **changes)
     fields = dataclasses.asdict(WORLD.rules) | {"tep4": tep4, "icmp": icmp}
     rules, memory = TunnelRules(**fields), FrameMemory(bytearray(1 << 16))
+    frames, port_sets = SparePool(0, 8), PortSets(memory, TABLES.bindings)
+    fragmenter6 = Fragmenter6(memory, rules, frames, WorkerIdentity())
+    cutters = fragmenter6, Fragmenter4(memory, frames)
     return IcmpSteps(
         Surroundings(
             memory=memory,
             tables=TABLES,
             rules=rules,
-            frames=SparePool(0, 8),
-            encap=Encapsulator(TABLES, PortSets(memory, TABLES.bindings), rules),
-            route=Router4(TABLES),
+            frames=frames,
+            encap=Encapsulator(memory, TABLES, port_sets, rules, cutters),
+            route=Router4(memory, TABLES, rules, cutters[1]),
             vlans=[],
-            port_sets=PortSets(memory, TABLES.bindings),
-            mtus=FixedMtu(rules),
+            port_sets=port_sets,
+            mtus=ClientMtus(rules, TABLES),
         )
     )
 

@@ -9,7 +9,8 @@ import pytest
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.link import Packets
 from dstmrouter.pipeline.memory import FrameMemory
-from dstmrouter.pipeline.outer import MAX_EXTENSIONS, Outer, OuterReader
+from dstmrouter.pipeline.options import MAX_EXTENSIONS
+from dstmrouter.pipeline.outer import Outer, OuterReader
 from dstmrouter.pipeline.verdict import Verdict
 from tests.pipeline import worlds
 from tests.pipeline.packets import ipv4, ipv6

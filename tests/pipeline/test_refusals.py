@@ -152,8 +152,6 @@ def test_the_operator_may_keep_us_silent(frame: tuple[bytes, int], changes: dict
         from_internet(src=str(worlds.TEP4), ttl=1),
         from_internet(ttl=1, dst=str(worlds.TEP4)),
         from_internet(ttl=1, sum_off=1),
-        from_internet(payload=bytes(1441), fragment=0),
-        from_client(dst="10.1.0.1", payload=bytes(581), fragment=0),
         from_client(dst="10.2.0.1"),  # the neighbour is being asked for
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dstmrouter.pipeline import forward
-from dstmrouter.pipeline.pathmtu import FixedMtu
+from dstmrouter.pipeline.client_mtus import ClientMtus
 from tests.pipeline import packets, worlds
 from tests.pipeline.examples import about_ours
 from tests.pipeline.machine import Machine
@@ -199,7 +199,7 @@ def test_a_flood_is_not_looked_at_beyond_its_share() -> None:
     assert len(router.made) == 3
 
 
-class Learning(FixedMtu):
+class Learning(ClientMtus):
     """Remembers what it is told; knows client 1."""
 
     heard: list[tuple[bytes, int, int]]
@@ -216,7 +216,7 @@ def test_r21_valid_messages_are_learned_from_also_about_later_pieces(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Learning, "heard", [], raising=False)
-    monkeypatch.setattr(forward, "FixedMtu", Learning)
+    monkeypatch.setattr(forward, "ClientMtus", Learning)
     router = Machine(worlds.world())
     piece = struct.pack("!BBHI", 4, 0, 8, 77) + b"later"
     frames = [

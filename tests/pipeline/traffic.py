@@ -28,6 +28,11 @@ _OUTSIDE: Final = [
     *("0.1.2.3", "127.0.0.1", "169.254.1.1", "224.0.0.5", "240.0.0.1", "255.255.255.255"),
 ]
 _addresses4: Final[st.SearchStrategy[IPv4Address | str]] = st.sampled_from([*_OURS, *_OUTSIDE])
+# No operation; router alert, copied; record route, not copied; end of the list; two odd lengths.
+_options: Final = st.sampled_from(
+    [bytes.fromhex(text) for text in ("01010101", "94040000", "07040400", "00", "9401ffff", "9408")]
+).map(lambda option: option.ljust(4, b"\0"))
+_SIZES: Final = (0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1200, 1400, 1440, 1441, 1500, 1600)
 _tos: Final = st.one_of(st.just(0), st.integers(0, 255))
 
 
@@ -42,7 +47,9 @@ def payloads(draw: st.DrawFn, src: IPv4Address | str, dst: IPv4Address | str) ->
         message = draw(st.one_of(_echoes(), _errors(src, dst)))
         return 1, message[: draw(st.sampled_from([len(message), len(message), 7]))]
     size = draw(
-        st.sampled_from([0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1400, 1440, 1441, 1441])
+        st.sampled_from(
+            [0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1200, 1400, 1440, 1441, 1500, 1600]
+        )
     )
     ports = packets.ports(draw(_ports), draw(_ports), b"")
     return protocol, (ports + bytes(size))[:size]
@@ -99,12 +106,12 @@ def ipv4_packets(
         "longer": st.integers(-70, 70),
         "sum_off": st.integers(1, 0xFFFF),
     }
-    options = draw(st.one_of(st.just(0), st.just(0), st.integers(0, 10)))
+    options = draw(st.one_of(st.just([]), st.just([]), st.lists(_options, max_size=10)))
     return packets.ipv4(
         src,
         dst,
         payload,
-        options=b"\x01" * 4 * options,
+        options=b"".join(options),
         tos=draw(_tos),
         ident=draw(st.integers(0, 0xFFFF)),
         fragment=draw(st.sampled_from([0, 0x4000, 0x4000, 0x2000, 0x2005, 5, 0x1FFF, 0x8000])),

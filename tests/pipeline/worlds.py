@@ -43,6 +43,16 @@ class SharedSpec:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ReassemblySpec:
+    """The fields of ReassemblyRules."""
+
+    timeout_s: int = 60
+    frames: int = 1024
+    per_client: int = 16
+    per_datagram: int = 40
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RuleSpec:
     """The fields of TunnelRules."""
 
@@ -54,6 +64,12 @@ class RuleSpec:
     flow_key: tuple[int, int] = (0x123456789ABCDEF1, 0xFEDCBA9876543210)
     hairpin: bool = True
     path_mtu: int = 1500
+    ecn_copied: bool = True
+    encapsulation_limit: int | None = None
+    df_strict: bool = True
+    fragment_inner: bool = False
+    mss: int | None = None
+    reassembly: ReassemblySpec = ReassemblySpec()
 
 
 @dataclasses.dataclass(frozen=True)

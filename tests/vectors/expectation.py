@@ -36,9 +36,7 @@ COUNTED_OTHERWISE: Final[dict[tuple[str, str], int]] = {
 }
 """By case: what the difference makes of a counter."""
 
-NEEDS: Final[dict[str, str]] = {
-    **dict.fromkeys(("18", "20", "22", "56"), "fragments"),
-}
+NEEDS: Final[dict[str, str]] = {}
 """What cases wait for."""
 
 

@@ -77,6 +77,9 @@ flow_label = {case.flow_label}
 hairpin = {_toml(case.hairpin)}
 mtu = {case.v6.mtu}
 
+[reassembly]
+per_datagram = {case.v6.max_fragments}
+
 [icmp]
 generate_icmpv4_errors = {_toml(case.v4.makes_icmp)}
 generate_icmpv6_errors = {_toml(case.v6.makes_icmp)}

@@ -25,7 +25,7 @@ from dstmrouter.jit.pointers import (
     store64,
 )
 from dstmrouter.pipeline.bindings import ROW, RowKind
-from dstmrouter.pipeline.compiled import packet
+from dstmrouter.pipeline.compiled import packet, path_mtus
 from dstmrouter.pipeline.compiled.rows import is_alive, row_of, row_of_set
 from dstmrouter.pipeline.compiled.views import NO_PORT, Burst, World
 from dstmrouter.pipeline.hops import HopState
@@ -81,6 +81,8 @@ def admit(world: World, burst: Burst, group: Group, vlan: np.uint64) -> None:
             elif ethertype == _IPV6:
                 inner_at, verdict = packet.tunnelled_at(ip_at, room, world), _DECAPSULATED
                 leased = packet.address_at(inner_at + packet.SRC_AT) if inner_at else NONE
+        if inner_at and world.clamps and packet.opens_connection(inner_at):
+            inner_at = NONE
         store64(burst.inner_at + i * WORD, inner_at)
         store64(burst.row + i * WORD, leased)
         store8(burst.verdict + i, verdict)
@@ -118,12 +120,14 @@ def depart(world: World, burst: Burst, i: np.uint64, start: np.uint64, hop: np.u
 
 
 @compiled
-def into_tunnel(world: World, burst: Burst, i: np.uint64, row: np.uint64) -> Truth:
+def into_tunnel(
+    world: World, burst: Burst, i: np.uint64, row: np.uint64, now_s: np.uint64
+) -> Truth:
     """R2-R8, R18: send packet `i` to the client of `row`; False if it is not a normal one."""
     inner_at = load64(burst.inner_at + i * WORD)
     hop = load64(world.hops + load32(row + _HOP_AT) * WORD)
     total_len = packet.total_length(inner_at)
-    if packet.hop_state(hop) != _RESOLVED or total_len > world.largest:
+    if packet.hop_state(hop) != _RESOLVED or not path_mtus.fits(world, row, total_len, now_s):
         return False
     first_word = load64(world.first_words + load8(inner_at + packet.TOS_AT) * WORD)
     if world.hashed_label:
@@ -189,7 +193,7 @@ def out_of_tunnel(world: World, burst: Burst, i: np.uint64, now_s: np.uint64) ->
     if not world.hairpin or not is_alive(row, now_s):
         return False
     store8(burst.verdict + i, _HAIRPINNED)
-    return into_tunnel(world, burst, i, row)
+    return into_tunnel(world, burst, i, row, now_s)
 
 
 @compiled
@@ -202,7 +206,7 @@ def finish_one(world: World, burst: Burst, i: np.uint64, now_s: np.uint64) -> Tr
         return out_of_tunnel(world, burst, i, now_s)
     if packet.is_martian(packet.address_at(inner_at + packet.SRC_AT)):
         return False
-    return into_tunnel(world, burst, i, row)
+    return into_tunnel(world, burst, i, row, now_s)
 
 
 @compiled

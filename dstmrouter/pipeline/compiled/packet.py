@@ -27,7 +27,7 @@ from dstmrouter.jit.pointers import (
     swapped32,
 )
 from dstmrouter.pipeline.compiled.views import LINK
-from dstmrouter.wire import ether, ipv4, ipv6
+from dstmrouter.wire import ether, ipv4, ipv6, tcp
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.compiled.views import World
@@ -61,6 +61,8 @@ SRC_PORT_AT, DST_PORT_AT = V4_LEN, V4_LEN + U(2)
 
 V6_LEN: Final = U(ipv6.HEADER_LEN)
 V6_SRC_AT, V6_DST_AT = field_at(ipv6.HEADER, "src"), field_at(ipv6.HEADER, "dst")
+_TCP, _SYN = U(tcp.PROTOCOL), U(tcp.SYN)
+_FLAGS_AT: Final = V4_LEN + field_at(tcp.HEADER, "flags")
 _V6_VERSION: Final = U(6)
 _NEXT_IPV4: Final = U(ipv6.NEXT_IPV4)
 
@@ -166,6 +168,13 @@ def flow_label(at: np.uint64, total_len: np.uint64, world: World) -> np.uint64:
     mixed ^= mixed >> _32
     label = mixed * world.multiplier_2 >> _44
     return label or ONE
+
+
+@compiled
+def opens_connection(at: np.uint64) -> Truth:
+    """Whether the packet at `at`, without IP options, may be a TCP SYN; what it is, others see."""
+    is_tcp: Truth = load8(at + _PROTOCOL_AT) == _TCP
+    return is_tcp and load8(at + _FLAGS_AT) & _SYN != NONE
 
 
 @compiled

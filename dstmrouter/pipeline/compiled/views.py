@@ -16,7 +16,6 @@ from dstmrouter.jit.functions import address
 from dstmrouter.pipeline import flow
 from dstmrouter.pipeline.encap import first_words
 from dstmrouter.pipeline.ports import MAX_PORTS, PORT
-from dstmrouter.pipeline.rules import TUNNEL_HEADER_LEN
 from dstmrouter.wire import ether
 
 if TYPE_CHECKING:
@@ -59,6 +58,10 @@ class World(NamedTuple):
     hashed_label: np.uint64  # 0: all have the label that `first_words` holds already
     hop_limit: np.uint64
     largest: np.uint64  # octets of an inner packet that needs no fragmentation
+    overhead: np.uint64  # octets that encapsulation adds
+    clamps: np.uint64  # SYNs are left to the numpy steps, which clamp their MSS
+    path_mtus: np.uint64  # address of the table, as `dstmrouter.pipeline.pathmtu`
+    path_mtu_entries: np.uint64  # address
     hairpin: np.uint64
 
 
@@ -89,7 +92,7 @@ class Views:
         self._tables = tables
         words = np.frombuffer(b"".join(a.packed for a in rules.tep6), "<u8")
         self._teps = np.ascontiguousarray(words)
-        self._first_words = first_words(dscp_uniform=rules.dscp_uniform)
+        self._first_words = first_words(rules)
         if rules.flow_label is not None:
             self._first_words |= np.uint64(rules.flow_label)
         bindings, routes = tables.bindings, tables.routes4
@@ -115,7 +118,11 @@ class Views:
             multiplier_2,
             np.uint64(rules.flow_label is None),
             np.uint64(rules.hop_limit),
-            np.uint64(rules.path_mtu - TUNNEL_HEADER_LEN),
+            np.uint64(rules.tunnel_mtu if rules.encapsulation_limit is None else 0),
+            np.uint64(rules.overhead),
+            np.uint64(rules.mss is not None),
+            address(tables.path_mtus.head),
+            address(tables.path_mtus.entries),
             np.uint64(rules.hairpin),
         )
         self.numbers = np.array(world, np.uint64)

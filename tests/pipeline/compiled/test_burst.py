@@ -12,7 +12,8 @@ from dstmrouter.pipeline.compiled.views import NO_PORT, Columns, Views
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.pipeline import packets, worlds
-from tests.pipeline.machine import CHUNK, HEADROOM, tables
+from tests.pipeline.built import tables
+from tests.pipeline.machine import CHUNK, HEADROOM
 from tests.pipeline.packets import ether, ipv4, ipv6, tunnelled
 
 if TYPE_CHECKING:

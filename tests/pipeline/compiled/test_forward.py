@@ -12,7 +12,8 @@ from dstmrouter.pipeline.outcome import Outcome
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.pipeline import worlds
-from tests.pipeline.machine import CHUNK, HEADROOM, NAMES, tables
+from tests.pipeline.built import tables
+from tests.pipeline.machine import CHUNK, HEADROOM, NAMES
 from tests.pipeline.packets import ether, ipv4, tunnelled
 
 RULES = TunnelRules(tep6=worlds.world().rules.tep6, tep4=worlds.TEP4)

@@ -14,7 +14,7 @@ from dstmrouter.pipeline.compiled.views import Views, World
 from dstmrouter.pipeline.rules import TunnelRules
 from tests import oracle_ports
 from tests.pipeline import worlds
-from tests.pipeline.machine import tables
+from tests.pipeline.built import tables
 from tests.pipeline.packets import ipv4, ports
 
 U = np.uint64

@@ -9,7 +9,7 @@ from dstmrouter.pipeline.compiled.views import Burst, Columns, Views, World
 from dstmrouter.pipeline.ports import MAX_PORTS, PORT
 from dstmrouter.pipeline.rules import TunnelRules
 from tests.pipeline import worlds
-from tests.pipeline.machine import tables
+from tests.pipeline.built import tables
 
 
 def rules(**changes: object) -> TunnelRules:
