@@ -81,7 +81,7 @@ class Router:
         """Packets that were counted because they came, and not because of what others did."""
         watched = self.watched
         counted = int(self._counters.totals()[0].sum())
-        return counted - watched.made - watched.late - watched.noted
+        return counted - watched.made - watched.late - watched.noted - watched.ended
 
     def verdicts(self) -> dict[Verdict, int]:
         """Packets of every verdict."""

@@ -43,6 +43,7 @@ class Watched:
         self.engine = steps.engine
         self.made = 0  # packets
         self.late = 0
+        self.ended = 0
         self.noted = 0
 
     def process(self, at: Numbers, length: Numbers, port: int, now_s: int) -> Outcome:
@@ -88,6 +89,7 @@ class Watched:
             self._well_formed(made.at, made.length)
             self.made += len(made.at)
         self.noted += sum(noted.packets for noted in outcome.noted)
+        self.ended += sum(len(part.at) for part in outcome.ended)
         self.late += sum(len(late.at) for late in outcome.late)
 
     def _check_sends(self, outcome: Outcome, at: Numbers) -> None:
