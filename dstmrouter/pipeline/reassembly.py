@@ -106,10 +106,13 @@ class Reassembler:
             order = np.argsort(self._hashes(pieces), kind="stable")
             ordered = pieces.take(order)
             starts, whole = self._whole_groups(ordered)
-        if len(self._store):
-            whole &= [key not in self._store for key in _keys(ordered.take(starts))]
-        if not np.count_nonzero(whole):
+        there = np.flatnonzero(whole)
+        if not len(there):
             return pieces
+        if len(self._store):
+            whole[there] = [key not in self._store for key in _keys(ordered.take(starts[there]))]
+            if not np.count_nonzero(whole):
+                return pieces
         group = np.zeros(len(ordered), np.intp)
         group[starts[1:]] = 1
         group = np.cumsum(group)

@@ -33,7 +33,7 @@ def test_every_client_has_the_mtu_that_numpy_finds(mtus: PathMtus) -> None:
         assert mtus.learn(client.reshape(1, 2), 1280 + number, number)
     for now_s in (200, AGE_S, AGE_S + 100, AGE_S + 1000):
         expected = mtus.look_up(clients, now_s).tolist()
-        found = [int(path_mtus.look_up(seen, *client, U(now_s))) for client in clients]
+        found = [int(path_mtus.look_up(seen, client[0], client[1], U(now_s))) for client in clients]
         assert found == expected
         assert bool(path_mtus.any_known(seen, U(now_s))) == mtus.any_known(now_s)
     assert mtus.look_up(clients[200:], 200).tolist() == [UNKNOWN] * 100
