@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from dstmrouter.config.load import load_router
-from dstmrouter.daemon import replay as replays
-from dstmrouter.daemon.bindings_file import read_bindings
 from dstmrouter.daemon.tunnel_rules import tunnel_rules
 from dstmrouter.errors import ConfigError
 from dstmrouter.pipeline.rules import TunnelRules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dstmrouter.daemon.replay import Side
+    from dstmrouter.pipeline.verdict import Verdict
+
+    Counts: TypeAlias = dict[Verdict, tuple[int, int]]
 
 
 T = TypeVar("T")
@@ -58,7 +61,10 @@ HopLimit: TypeAlias = Annotated[int, typer.Option(min=1, max=255, help="Of outer
 FlowLabel: TypeAlias = Annotated[
     int | None, typer.Option(min=0, max=0xFFFFF, help="Fixed; else hashed.")
 ]
-Rows: TypeAlias = dict[str, dict[str, int | str]]
+Ours: TypeAlias = tuple[list[str], str | None, list[str]]
+"""Texts of --tep6, --tep4 and --pool."""
+Given: TypeAlias = tuple[TunnelRules, list[IPv4Network], int]
+"""Rules, pools, octets of a chunk."""
 Hairpin: TypeAlias = Annotated[bool, typer.Option(help="Forward from client to client.")]
 Mtu: TypeAlias = Annotated[int, typer.Option(min=1280, help="Path MTU to clients, octets.")]
 LinkMtu: TypeAlias = Annotated[int, typer.Option(min=68, max=65535, help="MTU of that link.")]
@@ -100,37 +106,43 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Run captures through the pipeline and write what would leave; needs no privileges."""
-    if config is not None:
-        if tep6 or pool or tep4:
-            raise ConfigError("--config names tep6, tep4 and pools: not both")
-        found = load_router(config)
-        rules, pools = tunnel_rules(found), [each.prefix for each in found.pool]
-        chunk_size = found.umem.chunk_size
-    else:
-        if not tep6 or not pool:
-            raise ConfigError("expected --config, or --tep6 and --pool")
-        rules = TunnelRules(
-            tep6=tuple(_parse(IPv6Address, text, "--tep6") for text in tep6),
-            tep4=None if tep4 is None else _parse(IPv4Address, tep4, "--tep4"),
-            hop_limit=hop_limit,
-            flow_label=flow_label,
-            hairpin=hairpin,
-            path_mtu=mtu,
-        )
-        pools, chunk_size = [_parse(IPv4Network, text, "--pool") for text in pool], CHUNK_SIZE
+    ours = tep6 or [], tep4, pool or []
+    sizes: dict[str, Any] = {"hop_limit": hop_limit, "path_mtu": mtu}
+    choices = sizes | {"flow_label": flow_label, "hairpin": hairpin}
+    given = _told(ours, choices) if config is None else _configured(config, ours)
     sides = [
         _side(in4, out4, (mac4, next4), mtu4, vlan4, (filter_in4, filter_out4)),
         _side(in6, out6, (mac6, next6), mtu6, vlan6, (filter_in6, filter_out6)),
     ]
+    _show(_replayed(given, bindings, sides, compiled=compiled), as_json=as_json)
+
+
+def _replayed(given: Given, bindings: Path, sides: list[Side], *, compiled: bool) -> Counts:
+    from dstmrouter.daemon.bindings_file import read_bindings
+    from dstmrouter.daemon.replay import replay as run  # a running router reads no captures
+
+    rules, pools, chunk_size = given
     bound = read_bindings(bindings, rules.tep6)
-    counts = replays.replay(rules, pools, bound, sides, chunk_size, compiled=compiled)
-    rows: Rows = {
-        v.name: {"packets": p, "octets": o, "help": v.help} for v, (p, o) in counts.items()
-    }
-    if as_json:
-        typer.echo(json.dumps(rows))
-    else:
-        _show(rows)
+    return run(rules, pools, bound, sides, chunk_size, compiled=compiled)
+
+
+def _configured(config: Path, ours: Ours) -> Given:
+    if any(ours):
+        raise ConfigError("--config names tep6, tep4 and pools: not both")
+    found = load_router(config)
+    return tunnel_rules(found), [each.prefix for each in found.pool], found.umem.chunk_size
+
+
+def _told(ours: Ours, choices: dict[str, Any]) -> Given:
+    tep6, tep4, pools = ours
+    if not tep6 or not pools:
+        raise ConfigError("expected --config, or --tep6 and --pool")
+    rules = TunnelRules(
+        tep6=tuple(_parse(IPv6Address, text, "--tep6") for text in tep6),
+        tep4=None if tep4 is None else _parse(IPv4Address, tep4, "--tep4"),
+        **choices,
+    )
+    return rules, [_parse(IPv4Network, text, "--pool") for text in pools], CHUNK_SIZE
 
 
 def _side(
@@ -140,10 +152,12 @@ def _side(
     mtu: int,
     vlan: int | None,
     filters: tuple[str, str],
-) -> replays.Side:
+) -> Side:
+    from dstmrouter.daemon.replay import Side
+
     ours, next_hop = (_mac(text) for text in macs)
     into, out = filters
-    return replays.Side(
+    return Side(
         read=read,
         write=write,
         mac=ours,
@@ -155,10 +169,14 @@ def _side(
     )
 
 
-def _show(counts: Rows) -> None:
+def _show(counts: Counts, *, as_json: bool) -> None:
+    rows = {v.name: {"packets": p, "octets": o, "help": v.help} for v, (p, o) in counts.items()}
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
     table = Table("verdict", "packets", "octets", "meaning")
-    for name, count in counts.items():
-        table.add_row(name, str(count["packets"]), str(count["octets"]), str(count["help"]))
+    for name, row in rows.items():
+        table.add_row(name, *map(str, row.values()))
     Console().print(table)
 
 

@@ -1,7 +1,10 @@
 """A process that looks bindings up as a worker does, and checks every row; see `test_table`.
 
-`python -m tests.netns.table_reader TABLES_FD MARKS_FD WORKER WORKERS` runs until SIGTERM and then
-prints one JSON object: how many look-ups, and how many of each violation.
+`python -m tests.netns.table_reader TABLES_FD MARKS_FD WORKER WORKERS PSID_LEN` runs until SIGTERM
+and then prints one JSON object: how many look-ups, and how many of each violation.
+
+Bindings have numbers, `at`. With a PSID_LEN of 0 each is of an address, else 2^PSID_LEN of them are
+the port sets of one.
 """
 
 from __future__ import annotations
@@ -22,23 +25,37 @@ if TYPE_CHECKING:
     from dstmrouter.binding import Words6
 
 POOL4: Final = 0xCB007000  # 203.0.112.0
-ADDRESSES: Final = 512  # two /24: few, so that each of them changes all the time
+BINDINGS: Final = 512  # of two /24 at most: few, so that each of them changes all the time
+SPARE_SETS: Final = 64  # slots
 BURST: Final = 256
 REMOVE_EVERY: Final = 3  # versions divisible by this are removals
 _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
-def sizes(workers: int) -> Sizes:
-    """Few rows, so that they are used again at once."""
-    return Sizes(workers=workers, blocks=3, leases=ADDRESSES, hops=16, routes=16)
+def sizes(workers: int, psid_len: int) -> Sizes:
+    """Few rows and slots, so that they are used again at once."""
+    set_slots = BINDINGS + SPARE_SETS if psid_len else 0
+    return Sizes(
+        workers=workers, blocks=3, leases=BINDINGS, hops=16, routes=16, set_slots=set_slots
+    )
 
 
-def client_of(ipv4: npt.NDArray[np.uint32], version: npt.NDArray[np.uint32]) -> Words6:
-    """The client of an address in one of its versions: all 16 octets follow from both."""
-    words = np.empty((len(ipv4), 2), np.uint64)
-    words[:, 0] = np.uint64(0x20) | (ipv4.astype(np.uint64) << np.uint64(32))
+def address_of(at: npt.NDArray[np.int64], psid_len: int) -> npt.NDArray[np.uint32]:
+    """The address of a binding; its PSID are the lower bits of its number."""
+    return (POOL4 + (at >> psid_len)).astype(np.uint32)
+
+
+def client_of(at: npt.NDArray[np.int64], version: npt.NDArray[np.uint32]) -> Words6:
+    """The client of a binding in one of its versions: all 16 octets follow from both."""
+    words = np.empty((len(at), 2), np.uint64)
+    words[:, 0] = np.uint64(0x20) | (at.astype(np.uint64) << np.uint64(32))
     words[:, 1] = version.astype(np.uint64) | (_check(words[:, 0], version) << np.uint64(32))
     return words
+
+
+def number_of(client6: Words6) -> npt.NDArray[np.int64]:
+    """Which binding a client stands for."""
+    return (client6[:, 0] >> np.uint64(32)).astype(np.int64)
 
 
 def version_of(client6: Words6) -> npt.NDArray[np.uint32]:
@@ -57,12 +74,12 @@ def _check(word: npt.NDArray[np.uint64], version: npt.NDArray[np.uint32]) -> npt
 
 
 class Marks:
-    """What the writer says about versions, shape (2, ADDRESSES): acknowledged, and begun."""
+    """What the writer says about versions, shape (2, BINDINGS): acknowledged, and begun."""
 
-    SIZE: Final = 2 * ADDRESSES * 4
+    SIZE: Final = 2 * BINDINGS * 4
 
     def __init__(self, fd: int) -> None:
-        shared = np.frombuffer(mmap.mmap(fd, self.SIZE), np.uint32).reshape(2, ADDRESSES)
+        shared = np.frombuffer(mmap.mmap(fd, self.SIZE), np.uint32).reshape(2, BINDINGS)
         self.acknowledged: npt.NDArray[np.uint32] = shared[0]  # nobody uses an older one any more
         self.begun: npt.NDArray[np.uint32] = shared[1]  # nobody has seen a newer one yet
 
@@ -70,7 +87,8 @@ class Marks:
 class Reader:
     """Looks up, holds the rows as long as a burst takes, and judges them."""
 
-    def __init__(self, shared: SharedTables, marks: Marks, worker: int) -> None:
+    def __init__(self, shared: SharedTables, marks: Marks, worker: int, psid_len: int) -> None:
+        self._psid_len = psid_len
         self._shared = shared
         self._marks = marks
         self._worker = worker
@@ -87,13 +105,21 @@ class Reader:
         """Take turns until told to stop."""
         turns = self._shared.turns
         while not self._stop:
-            at = self._random.integers(0, ADDRESSES, BURST)
+            at = self._random.integers(0, BINDINGS, BURST)
             turns.begin(self._worker)
-            rows = self._shared.tables.bindings.look_up((POOL4 + at).astype(np.uint32))
+            rows = self._look_up(at)
             # The rows are used up to here, so what was acknowledged by now must be in them.
             acknowledged = self._marks.acknowledged[at]
             turns.end(self._worker)
             self._judge(at, rows, acknowledged, self._marks.begun[at])
+
+    def _look_up(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
+        bindings = self._shared.tables.bindings
+        rows = bindings.look_up(address_of(at, self._psid_len))
+        shared = np.flatnonzero(rows["kind"] == RowKind.SHARED)
+        psids = (at[shared] & ((1 << self._psid_len) - 1)).astype(np.uint32)
+        rows[shared] = bindings.rows_of(rows["base"][shared] + psids)
+        return rows
 
     def _judge(
         self,
@@ -104,16 +130,17 @@ class Reader:
     ) -> None:
         self.looked_up += len(at)
         bound = rows["kind"] == RowKind.BOUND
-        ipv4: npt.NDArray[np.uint32] = (POOL4 + at).astype(np.uint32)
-        version = version_of(rows["client6"])
-        whole = (rows["client6"] == client_of(rows["ipv4"], version)).all(axis=1)
+        version, number = version_of(rows["client6"]), number_of(rows["client6"])
+        whole = (rows["client6"] == client_of(number, version)).all(axis=1)
         whole &= rows["hop"] == hop_of(rows["client6"])
+        whole &= rows["ipv4"] == address_of(number, self._psid_len)
+        whole &= rows["psid_len"] == self._psid_len
         # An unbound address is the newest removal that could be meant.
         removal = begun - begun % REMOVE_EVERY
         seen = np.where(bound, version, removal)
         for name, wrong in (
             ("torn", bound & ~whole),
-            ("of another", bound & whole & (rows["ipv4"] != ipv4)),
+            ("of another", bound & whole & (number != at)),
             ("stale", seen < acknowledged),
             ("from the future", seen > begun),
         ):
@@ -122,8 +149,9 @@ class Reader:
 
 def main() -> None:
     """Run one reader."""
-    tables_fd, marks_fd, worker, workers = map(int, sys.argv[1:])
-    reader = Reader(SharedTables(tables_fd, sizes(workers)), Marks(marks_fd), worker)
+    tables_fd, marks_fd, worker, workers, psid_len = map(int, sys.argv[1:])
+    shared = SharedTables(tables_fd, sizes(workers, psid_len))
+    reader = Reader(shared, Marks(marks_fd), worker, psid_len)
     print("ready", flush=True)
     reader.run()
     print(json.dumps({"looked_up": reader.looked_up} | reader.violations), flush=True)

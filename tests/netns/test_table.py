@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from dstmrouter.binding import LIFETIME_FOREVER, OP_PUT, OP_REMOVE, full_address_columns
 from dstmrouter.daemon.intake import Intake
@@ -21,10 +22,11 @@ from dstmrouter.daemon.shared import SharedTables
 from dstmrouter.pipeline.binding_writer import BindingWriter
 from dstmrouter.zmqctl import BindingUpdate
 from tests.netns.table_reader import (
-    ADDRESSES,
+    BINDINGS,
     POOL4,
     REMOVE_EVERY,
     Marks,
+    address_of,
     client_of,
     hop_of,
     sizes,
@@ -32,8 +34,6 @@ from tests.netns.table_reader import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pytest
 
     from dstmrouter.binding import BindingColumns
 
@@ -49,15 +49,18 @@ WRITE_S = 3.0
 class Writer:
     """The supervisor's side: real intake and writer over the shared tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, psid_len: int) -> None:
+        self.psid_len = psid_len
         self.fds = [os.memfd_create(name) for name in ("tables", "marks")]
         os.ftruncate(self.fds[1], Marks.SIZE)
-        self.shared = SharedTables(self.fds[0], sizes(READERS))
+        self.shared = SharedTables(self.fds[0], sizes(READERS, psid_len))
         self.marks = Marks(self.fds[1])
         table = self.shared.tables.bindings
         table.lay_out([IPv4Network((POOL4, 23))], None)
         writer = BindingWriter(table, self.shared.turns, [TEP6], hop_of)
-        writer.spare.take_rows(len(writer.spare.free_rows) - ADDRESSES - SPARE_ROWS)
+        shared = BINDINGS >> psid_len if psid_len else 0
+        rows = BINDINGS + shared + SPARE_ROWS
+        writer.spare.take_rows(len(writer.spare.free_rows) - rows)
         self.intake = Intake(table, writer, self.shared.turns, STEP, lambda: 0)
         self.updates = 0
 
@@ -69,17 +72,21 @@ class Writer:
         """The next versions of the addresses."""
         version = self.marks.begun[at] + np.uint32(1)
         self.marks.begun[at] = version
-        ipv4 = (POOL4 + at).astype(np.uint32)
         columns = full_address_columns(
-            ipv4, client_of(ipv4, version), lifetime_s=LIFETIME_FOREVER, tep6=[TEP6]
+            address_of(at, self.psid_len),
+            client_of(at, version),
+            lifetime_s=LIFETIME_FOREVER,
+            tep6=[TEP6],
         )
+        columns.psid_len[:] = self.psid_len
+        columns.psid[:] = at & ((1 << self.psid_len) - 1)
         columns.op[:] = np.where(version % REMOVE_EVERY == 0, OP_REMOVE, OP_PUT)
         return columns
 
     async def write(self, until: float) -> None:
         random = np.random.default_rng(7)
         while time.monotonic() < until:
-            at = random.choice(ADDRESSES, CHANGES, replace=False)
+            at = random.choice(BINDINGS, CHANGES, replace=False)
             update = BindingUpdate(
                 source="test", replace=False, columns=self.changes(at), epoch=b"", generation=0
             )
@@ -97,7 +104,7 @@ def readers(writer: Writer) -> Iterator[list[subprocess.Popen[str]]]:
         for number in range(READERS):
             process = undo.enter_context(
                 subprocess.Popen(
-                    [*command, str(number), str(READERS)],
+                    [*command, str(number), str(READERS), str(writer.psid_len)],
                     stdout=subprocess.PIPE,
                     text=True,
                     cwd=ROOT,
@@ -125,17 +132,21 @@ def violations(writer: Writer, seconds: float) -> dict[str, int]:
     return found
 
 
-def test_no_row_is_torn_or_stale() -> None:
-    with contextlib.closing(Writer()) as writer:
+@pytest.mark.parametrize("psid_len", [0, 1, 3])
+def test_no_row_is_torn_or_stale(psid_len: int) -> None:
+    with contextlib.closing(Writer(psid_len)) as writer:
         found = violations(writer, WRITE_S)
     assert writer.updates > 20
     assert found.pop("looked_up") > 100_000
     assert set(found.values()) == {0}, found
 
 
-def test_without_quiescent_points_the_readers_complain(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("psid_len", [0, 1])
+def test_without_quiescent_points_the_readers_complain(
+    monkeypatch: pytest.MonkeyPatch, psid_len: int
+) -> None:
     """The test above can fail: rows are reused, and changes acknowledged, without waiting."""
-    with contextlib.closing(Writer()) as writer:
+    with contextlib.closing(Writer(psid_len)) as writer:
         monkeypatch.setattr(writer.shared.turns, "passed", lambda _: True)
         found = violations(writer, WRITE_S)
     assert found["of another"] > 0
