@@ -36,6 +36,19 @@ NOT_IN_THE_PACKET: Final = (  # what rules, limits and rings bring about
     "SENT_PROHIBITED",
     "UNSENT_ICMPV4",
     "UNSENT_ICMPV6",
+    "DROP_FILTER_IN",
+    "DROP_FILTER_OUT",
+    "DROP_NO_FRAME",
+    "DROP_CUT_BUDGET",
+    "DROP_FRAGMENT_FLOOD",
+    "DROP_PIECE_BUDGET",
+    "DROP_PIECE_LIMIT",
+    "DROP_PIECE_EVICTED",
+    "DROP_PIECE_TIMEOUT",
+    "DROP_PIECE_DUPLICATE",
+    "DROP_PIECE_ECN",
+    "DROP_PIECE_LARGE",
+    "SENT_PIECE_TIMEOUT",
 )
 
 
