@@ -201,6 +201,7 @@ class SharedPieces:
             outcome.sends.append(Send(send.port, rows[send.rows], send.at, send.length))
         outcome.gleaned += part.gleaned
         outcome.made += part.made
+        outcome.noted += part.noted
 
     def _read(self, arrivals: Arrivals) -> list[_Seen]:
         """What the headers of pieces say; R1 has been checked."""
