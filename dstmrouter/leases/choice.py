@@ -26,7 +26,6 @@ from dstmrouter.errors import LeaseError
 from dstmrouter.leases.state import BOUND, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from ipaddress import IPv6Address
 
     from dstmrouter.leases.free import FreeSlots
@@ -136,6 +135,8 @@ class Choice:
     def _meant(self, request: LeaseRequest) -> int | None:
         """The slot of the client's identity that the hint means, if it can be but one."""
         hinted = self._hinted(request)
+        if not hinted or self._table.slot_of_identity(request.identity) is None:
+            return None
         own = self._table.slot_of(request.client6)
         if own is not None and own in hinted:
             return None  # its own former one: it has not moved
@@ -202,19 +203,24 @@ class Choice:
             raise LeaseError("no-address", "the last addresses are kept for known clients")
         return open_
 
-    def _hinted(self, request: LeaseRequest) -> Sequence[int]:
-        """The slots that the client would like."""
+    def _hinted(self, request: LeaseRequest) -> range:
+        """The slots that the client would like, all of one address."""
         if request.hint is None:
-            return ()
+            return range(0)
         if request.hint_psid is None:
             return self._space.slots_of(request.hint)
         slot = self._space.slot(request.hint, request.hint_psid)
-        return () if slot is None else (slot,)
+        return range(0) if slot is None else range(slot, slot + 1)
 
     def _unlent(self, request: LeaseRequest, pools: list[int]) -> int:
-        hinted = [slot for slot in self._hinted(request) if slot in self._free]
-        if hinted and self._space.pool_index(hinted[0]) in pools:  # one address, so one pool
-            return min(hinted, key=lambda slot: self._table.identity(slot) != request.identity)
+        hinted = self._hinted(request)
+        if hinted and self._space.pool_index(hinted.start) in pools:
+            former = self._table.slot_of_identity(request.identity)
+            if former is not None and former in hinted and former in self._free:
+                return former
+            free = self._free.first(hinted)
+            if free is not None:
+                return free
         for pool in pools:
             oldest = self._free.oldest(pool)
             if oldest is not None:

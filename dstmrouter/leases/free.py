@@ -55,6 +55,11 @@ class FreeSlots:
                 return slot
         return None
 
+    def first(self, slots: range) -> int | None:
+        """The first free one of `slots`; it stays free."""
+        (free,) = np.nonzero(self._next[slots.start : slots.stop] != TAKEN)
+        return slots[int(free[0])] if len(free) else None
+
     def count(self, pool: int) -> int:
         """How many slots of `pool` are free."""
         return self._counts[pool]

@@ -35,12 +35,13 @@ def small_book() -> LeaseBook:
 
 
 def small_wish(number: int, hint: Share | None, identity: str) -> LeaseRequest:
-    """Clients with odd numbers can do with a port set."""
+    """Clients with odd numbers can do with a port set; 3 wants one, and cannot hint at a PSID."""
     ipv4, psid = (None, 0) if hint is None else hint
     return LeaseRequest(
         client6=client(number),
         identity=identity,
         hint=ipv4,
-        hint_psid=psid,
+        hint_psid=None if number == 3 else psid,
+        want_psid_len=1 if number == 3 else 0,
         takes_port_set=number % 2 == 1,
     )

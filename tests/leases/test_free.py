@@ -32,6 +32,7 @@ def test_oldest_is_as_a_list_per_pool_says(toggled: list[int]) -> None:
         ]
         assert [free.count(0), free.count(1)] == [len(each) for each in lists]
         assert [free.oldest(0), free.oldest(1)] == [each[0] if each else None for each in lists]
+        assert free.first(range(1, 4)) == min((s for s in lists[0] if s), default=None)
 
 
 @given(st.permutations(range(4)), st.integers(0, 4))
