@@ -157,7 +157,7 @@ def _ledger(notice: dict[str, Any], uptime_s: float) -> dict[str, Any]:
     """What a worker last told of its frames, and how long ago: one that hangs tells nothing."""
     if not notice:
         return {}
-    told = {name: notice[name] for name in ("frames", "pool", "missing", "engine")}
+    told = {name: notice[name] for name in ("frames", "pool", "kept", "missing", "engine")}
     return told | {"heard_s": round(uptime_s - notice["at_s"], 3)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.decide import Checks
     from dstmrouter.pipeline.memory import FrameMemory, Index
     from dstmrouter.pipeline.rare import Arrivals
-
-_NONE: Final = np.zeros(0, np.intp)
 
 
 @dataclasses.dataclass(slots=True)
@@ -53,11 +51,21 @@ class Fragments:
         return Fragments(*columns)
 
 
+def sources(memory: FrameMemory, at: Index) -> Words6:
+    """Where the packets in frames at `at` come from."""
+    src: Words6 = memory.read(at + _link_lens(memory, at), ipv6.HEADER)["src"]
+    return src
+
+
+def _link_lens(memory: FrameMemory, at: Index) -> Index:
+    tagged = memory.read(at + ether.TYPES_AT, ether.TYPES)["type"] == ether.ETHERTYPE_VLAN
+    return np.where(tagged, ether.TAGGED_LEN, ether.HEADER_LEN)
+
+
 def read(memory: FrameMemory, arrivals: Arrivals) -> Fragments:
     """Read frames that were found to hold fragment headers, and to be whole."""
     at = arrivals.at
-    tagged = memory.read(at + ether.TYPES_AT, ether.TYPES)["type"] == ether.ETHERTYPE_VLAN
-    link_len = np.where(tagged, ether.TAGGED_LEN, ether.HEADER_LEN)
+    link_len = _link_lens(memory, at)
     ip_at = at + link_len
     header = memory.read(ip_at, ipv6.HEADER)
     end = header["payload_len"] + np.int64(ipv6.HEADER_LEN)

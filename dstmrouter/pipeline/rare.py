@@ -50,7 +50,7 @@ class Arrivals:
     length: npt.NDArray[np.int64]  # octets
     port: int
 
-    def take(self, keep: slice) -> Arrivals:
+    def take(self, keep: slice | Index) -> Arrivals:
         """The frames at the positions `keep`."""
         return Arrivals(self.rows[keep], self.at[keep], self.length[keep], self.port)
 
