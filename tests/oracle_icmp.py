@@ -23,6 +23,10 @@ class NotOursError(Exception):
     """An ICMPv6 error that is not to be believed."""
 
 
+class LaterPieceError(Exception):
+    """One about a fragment that does not say whose IPv4 packet it is of."""
+
+
 def fate(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, list[Fate]]:
     """What becomes of one frame that came in by `port`, and what we send because of it."""
     became = oracle.fate(world, frame, port, now_s)
@@ -139,6 +143,7 @@ def _spoofed(world: World, frame: bytes, port: int) -> list[Fate]:
 
 def _icmpv6(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, list[Fate]]:
     """R22."""
+    kind, rest = 0, 0
     try:
         kind, code, rest, quoted = _message(world, frame, port)
         if _is_later_piece(world, quoted):
@@ -146,6 +151,8 @@ def _icmpv6(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, li
         overhead, inner = _quoted(world, quoted, now_s)
     except (NotOursError, oracle.DroppedError):
         return Fate(BAD), []
+    except LaterPieceError:
+        return Fate(BAD if kind == 2 and rest < 1280 else NOTED), []
     if kind == 2:
         if rest < 1280:
             return Fate(BAD), []
@@ -195,7 +202,10 @@ def _quoted(world: World, quoted: bytes, now_s: int) -> tuple[int, bytes]:
     _believe(len(quoted) >= 40 and quoted[0] >> 4 == 6)
     next_header, body = oracle.skip_options(quoted[6], quoted[40:])
     if next_header == 44:
-        _believe(len(body) >= 8 and int.from_bytes(body[2:4], "big") >> 3 == 0)
+        _believe(len(body) >= 8)
+        if int.from_bytes(body[2:4], "big") >> 3:
+            _believe(_between_us(world, quoted))
+            raise LaterPieceError
         next_header, body = oracle.skip_options(body[0], body[8:])
     _believe(next_header == 4 and len(body) >= 20)
     header_len, total_len = (body[0] & 15) * 4, int.from_bytes(body[2:4], "big")
@@ -206,6 +216,14 @@ def _quoted(world: World, quoted: bytes, now_s: int) -> tuple[int, bytes]:
     _believe(quoted[8:24] == world.rules.tep6[holder.tep].packed)
     _believe(quoted[24:40] == holder.client6.packed)
     return len(quoted) - len(body), body[:total_len]
+
+
+def _between_us(world: World, quoted: bytes) -> bool:
+    """Whether a tunnel packet went from one of our end points to a client."""
+    holders = [*world.bindings.values()]
+    holders += [spec for shared in world.shared.values() for spec in shared.holders.values()]
+    clients = {spec.client6.packed for spec in holders}
+    return quoted[8:24] in {tep.packed for tep in world.rules.tep6} and quoted[24:40] in clients
 
 
 def _holder(world: World, packet: bytes) -> BindingSpec | None:

@@ -40,7 +40,9 @@ def _describe(file: Path, config: ClientConfig) -> None:
     Sources(config)
     servers = config.servers
     asked = [*([str(servers.hosts_file)] if servers.hosts_file else []), *servers.hosts]
-    typer.echo(f"asks {', '.join(asked)} over {', '.join(servers.protocols)}")
+    typer.echo(f"asks {', '.join(asked)} over {', '.join(config.protocols)}")
+    if config.lease.psid_len:
+        typer.echo(f"wants one of 2^{config.lease.psid_len} shares of an address")
     routes = ", ".join(str(route) for route in config.tunnel.routes) or "nothing"
     typer.echo(f"sends {routes} through {config.tunnel.name}")
     typer.echo(f"{file}: good")

@@ -31,16 +31,22 @@ def show_status(facts: dict[str, Any], *, as_json: bool) -> None:
         _show_leasing(facts["leasing"])
     else:
         ends = facts["ends"]
-        typer.echo(f"{facts['client4']} through {ends['client6']} to {ends['tep6']}")
+        typer.echo(f"{_share(facts)} through {ends['client6']} to {ends['tep6']}")
     if facts["counters"]:
         Console().print(_counter_table(facts["counters"]))
+
+
+def _share(lease: dict[str, Any]) -> str:
+    """The address, and the port set of it that is ours."""
+    ports = lease.get("port_set")
+    return f"{lease['client4']} (port set {ports})" if ports else f"{lease['client4']}"
 
 
 def _show_leasing(leasing: dict[str, Any]) -> None:
     typer.echo(f"{leasing['state']}: {leasing['meaning']}")
     lease = leasing["lease"]
     if lease is not None:
-        typer.echo(f"{lease['client4']} through {lease['client6']} to {lease['tep6']}")
+        typer.echo(f"{_share(lease)} through {lease['client6']} to {lease['tep6']}")
         typer.echo(f"lent by {leasing['server']} over {leasing['protocol']}")
     for key, words in TIMERS.items():
         if leasing[key] is not None and leasing[key] >= 0:

@@ -21,6 +21,7 @@ DEFAULT4: Final = IPv4Network("0.0.0.0/0")
 TSP_PORT: Final = 3653  # RFC 5572 section 6, also over UDP
 RPC_PORT: Final = 3654
 TSPS_PORT: Final = 3655  # none is assigned for either
+PSID_LEN_MAX: Final = 12  # no server of ours has smaller port sets
 
 
 def _destination(value: object) -> IPv4Network:
@@ -37,6 +38,7 @@ def _destination(value: object) -> IPv4Network:
 
 Destination4: TypeAlias = Annotated[IPv4Network, BeforeValidator(_destination)]
 Protocol: TypeAlias = Literal["tsps", "tsp", "tsp-udp", "rpc", "rpc-udp"]
+WITH_PORT_SETS: Final[frozenset[Protocol]] = frozenset({"rpc", "rpc-udp"})
 Backend: TypeAlias = Literal["auto", "tun", "ip6tnl"]
 
 
@@ -101,6 +103,7 @@ class LeaseWish(Section):
     """`[lease]`: what to ask for."""
 
     lifetime_s: LeaseSeconds | None = None
+    psid_len: Annotated[int, whole(0, PSID_LEN_MAX)] = 0
 
 
 class TunnelSection(Section):
@@ -150,8 +153,19 @@ class ClientConfig(Section):
     keepalive: KeepaliveSection = KeepaliveSection()
     hooks: HooksSection = HooksSection()
 
+    @property
+    def protocols(self) -> tuple[Protocol, ...]:
+        """Those to ask in: only such as have words for what is wanted."""
+        wanted = self.servers.protocols
+        if not self.lease.psid_len:
+            return wanted
+        return tuple(name for name in wanted if name in WITH_PORT_SETS)
+
     def misfits(self) -> Iterator[Misfit]:
         """Check what concerns several tables of the file."""
         backend = self.tunnel.backend
         if self.client.mode == "demand" and backend == "ip6tnl":
             yield ("tunnel", "backend"), '"tun" or "auto": the kernel tunnel holds no packet back'
+        if not self.protocols:
+            names = "rpc or rpc-udp in [servers] protocols: TSP has no words for port sets"
+            yield ("lease", "psid_len"), f"0, or {names}"

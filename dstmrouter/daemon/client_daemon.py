@@ -160,7 +160,9 @@ class ClientDaemon:
         event = "release" if told.ended else "renew" if told.renewed else "bind"
         reason = None if told.ended is None else told.ended.value
         who = self._asking.describe()
-        log.info(event, client4=str(told.lease.client4), reason=reason, server=who["server"])
+        ports = {} if told.lease.port_set is None else {"port_set": str(told.lease.port_set)}
+        client4 = str(told.lease.client4)
+        log.info(event, client4=client4, **ports, reason=reason, server=who["server"])
         self._hooks.tell(
             event, told.lease, reason=reason, server=who["server"], protocol=who["protocol"]
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from dstmrouter.config.secretfile import check_secret, read_secret
 from dstmrouter.daemon.client_servers import ServerSource
-from dstmrouter.daemon.rpc_source import RpcSource
+from dstmrouter.daemon.rpc_source import Asker, RpcSource
 from dstmrouter.daemon.tsp_account import TspAccount, TspAddress
 from dstmrouter.daemon.tsp_source import TspSource
 from dstmrouter.daemon.tsp_tls import client_context
@@ -30,7 +30,7 @@ class Sources:
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
         ours = config.credentials
-        asks_tls = "tsps" in config.servers.protocols
+        asks_tls = "tsps" in config.protocols
         self._account = TspAccount(
             user=ours.user,
             password="" if ours.password_file is None else read_secret(ours.password_file),
@@ -39,7 +39,7 @@ class Sources:
             plain=ours.plain,
             lifetime_unit_s=UNITS_S[config.servers.lifetime_unit],
         )
-        self._client_id = client_id(config.tunnel.name)
+        self._asker = Asker(client_id=client_id(config.tunnel.name), psid_len=config.lease.psid_len)
 
     def of(self, server: str) -> ServerSource:
         """The source for `server`, in all protocols that are wanted."""
@@ -51,7 +51,7 @@ class Sources:
             "rpc": lambda: self._rpc("tcp", server),
             "rpc-udp": lambda: self._rpc("udp", server),
         }
-        wanted = [(name, makers[name]) for name in servers.protocols]
+        wanted = [(name, makers[name]) for name in self._config.protocols]
         return ServerSource(server, wanted, timeout_s=servers.timeout_s)
 
     def _tsp(self, scheme: str, server: str, port: int) -> LeaseSource:
@@ -63,7 +63,7 @@ class Sources:
             server,
             port=servers.rpc_port or None,
             transport=transport,
-            client_id=self._client_id,
+            asker=self._asker,
             timeout_s=servers.timeout_s,
         )
 

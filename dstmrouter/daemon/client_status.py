@@ -94,6 +94,7 @@ def _facts(life: Lifecycle) -> dict[str, Any]:
                 "client6": lease.client6,
                 "tep4": lease.tep4,
                 "tep6": lease.tep6,
+                "port_set": lease.port_set,  # offset/length/PSID
                 "lifetime_s": lease.lifetime_s,
                 "mtu": lease.mtu,
             },

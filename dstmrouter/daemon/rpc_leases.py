@@ -48,7 +48,8 @@ STATS: Final = {
     "no-lease": Stat.ENOLEASE,
     "try-again": Stat.EBUSY,
     "rate-limit": Stat.EBUSY,
-    "port-set": Stat.EUNSUPP,
+    "port-set": Stat.EINUSE,
+    "no-port-set": Stat.EUNSUPP,
     "quota-identity": Stat.EQUOTA,
     "quota-64": Stat.EQUOTA,
     "quota-48": Stat.EQUOTA,
@@ -117,13 +118,13 @@ class LeaseProcedures:
         refusal = self._not_itself(args.client6, caller) or self._without_cookie(args, caller)
         if refusal is not None:
             return refusal
-        if args.want_psid_len:
-            return Refused(stat=Stat.EUNSUPP, text="only whole addresses are lent")
         request = LeaseRequest(
             client6=args.client6,
             identity=identity_of(args.client_id),
             hint=None if args.hint4 == NO_HINT else args.hint4,
             lifetime_s=args.want_lifetime or None,
+            takes_port_set=args.want_psid_len > 0,
+            want_psid_len=args.want_psid_len,
         )
         return partial(self._lend, partial(self._lender.grant, request))
 
@@ -198,6 +199,7 @@ class LeaseProcedures:
             tep6=self._tunnel.tep6,
             tep4=self._tunnel.tep4,
             client4=lease.ipv4,
+            ports=lease.port_set or dstm_rpc.WHOLE_ADDRESS,
             lifetime=lifetime,
             t1=int(term.T1 * lifetime),
             t2=int(term.T2 * lifetime),

@@ -58,12 +58,26 @@ GONE: Final = frozenset({Stat.ENOLEASE, Stat.ESTALE})
 """The server does not know the lease: ask for a new one, and for the same address."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asks, and whether a share of an address is wanted.
+
+    `client_id` names the client to the server, next to client6: up to 128 octets, which must be the
+    same for as long as a lease is to be kept. `psid_len` other than 0 wants a port set, if possible
+    one of 2^`psid_len` (RFC 7597 section 5.1).
+    """
+
+    client_id: bytes = b""
+    psid_len: int = 0
+
+
+ANYBODY: Final = Asker()
+
+
 class RpcSource:
-    """A `LeaseSource` at `server` (address or name), over TCP or UDP on IPv6.
+    """A `LeaseSource` at `server` (address or name), over TCP or UDP on IPv6, for `asker`.
 
     Without a `port` the server's rpcbind is asked for it, each time anew.
-    `client_id` names the client to the server, next to client6: up to 128 octets, which must be the
-    same for as long as a lease is to be kept.
     """
 
     def __init__(
@@ -73,7 +87,7 @@ class RpcSource:
         port: int | None = None,
         transport: Literal["tcp", "udp"] = "tcp",
         program: int = PROGRAM,
-        client_id: bytes = b"",
+        asker: Asker = ANYBODY,
         timeout_s: float = 20.0,
     ) -> None:
         self._server = server
@@ -81,7 +95,7 @@ class RpcSource:
         self._connect = stream_to if transport == "tcp" else datagrams_to
         self._transport = transport
         self._program = program
-        self._client_id = client_id
+        self._asker = asker
         self._timeout_s = timeout_s
 
     async def obtain(
@@ -90,9 +104,10 @@ class RpcSource:
         """Ask for an address, and take it; `SourceError` when there is none."""
         args = AllocateArgs(
             client6=client6,
-            client_id=self._client_id,
+            client_id=self._asker.client_id,
             hint4=hint4 or NO_HINT,
             want_lifetime=lifetime_s or 0,
+            want_psid_len=self._asker.psid_len,
         )
         async with self._asking(client6) as transport:
             result = await self._lease(transport, Procedure.ALLOCATE, args)
@@ -127,7 +142,7 @@ class RpcSource:
         return ReferenceArgs(
             lease_id=lease.lease_id,
             client6=lease.client6,
-            client_id=self._client_id,
+            client_id=self._asker.client_id,
             want_lifetime=lifetime_s or 0,
         )
 
@@ -193,6 +208,8 @@ def _unusable(lease: Lease, client6: IPv6Address) -> str | None:
         return f"it is for {lease.client6}"
     if lease.prefix4_len != WHOLE_PREFIX4:
         return f"a prefix of {lease.prefix4_len} bits"
+    if lease.ports.psid_len and lease.ports.fault:
+        return f"port set {lease.ports}: {lease.ports.fault}"
     if lease.state is not LeaseState.ACTIVE or not lease.lifetime:
         return f"{lease.state.name}, {lease.lifetime} s left"
     return None

@@ -96,7 +96,7 @@ class LeaseControl:
             hint=address4(params),
             lifetime_s=number(params, "lifetime_s", 1, LIFETIME_LIMIT_S),
             takes_port_set=flag(params, "port_set"),
-            hint_psid=number(params, "psid", 0, PSID_MAX) or 0,
+            hint_psid=number(params, "psid", 0, PSID_MAX),
         )
         return self._row(await self._lender.grant(request, by_operator=True))
 

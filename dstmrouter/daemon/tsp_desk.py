@@ -49,6 +49,7 @@ REASONS: Final = {
     "held": Status.NO_TUNNEL,
     "no-pool": Status.NO_TUNNEL,
     "port-set": Status.NO_TUNNEL,
+    "no-port-set": Status.NO_TUNNEL,
     "reserved": Status.NO_TUNNEL,
     "quota-identity": Status.NO_TUNNEL,
     "quota-64": Status.NO_TUNNEL,

@@ -35,12 +35,14 @@ class State:
     kind: Kind
     ends: Ends
     client4: str
+    port_set: str | None  # offset/length/PSID; None: the whole address
 
     @classmethod
     def of_this_process(cls, tunnel: Tunnel, kind: Kind) -> State:
         """The state of this process, about to make `tunnel`."""
         ends = Ends(tunnel.client6, tunnel.tep6, tunnel.interface, tunnel.encap_limit)
-        return cls(os.getpid(), this_netns(), kind, ends, str(tunnel.client4))
+        ports = None if tunnel.port_set is None else str(tunnel.port_set)
+        return cls(os.getpid(), this_netns(), kind, ends, str(tunnel.client4), ports)
 
     def encode(self) -> str:
         """As JSON."""
@@ -63,6 +65,7 @@ class State:
                     bool(ends["encap_limit"]),
                 ),
                 str(fields["client4"]),
+                fields.get("port_set"),
             )
         except (ValueError, KeyError, TypeError):
             return None

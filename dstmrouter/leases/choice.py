@@ -8,7 +8,11 @@
 6. The address that is free for the longest time, of the first pool that is open to the client.
 
 A client has moved (RFC 7596 section 5.1) when it hints at an address of its identity, or when its
-identity may hold no more than one.
+identity may hold no more than one. A hint at a shared address that does not say which port set
+means the one that the identity has, if that is a single one; else any that is free.
+
+A port set goes only to who can do with one (RFC 7618 section 8.1). Who wants one is lent nothing
+else, and the pools are tried by how near they come to the length that is wanted.
 
 What a client holds it may keep where it is, whatever pools say of others since; only a reservation
 for somebody else ends that. Nothing is changed here.
@@ -22,6 +26,7 @@ from dstmrouter.errors import LeaseError
 from dstmrouter.leases.state import BOUND, State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from ipaddress import IPv6Address
 
     from dstmrouter.leases.free import FreeSlots
@@ -63,7 +68,7 @@ class Choice:
         own = self._own(request)
         if own is not None and self._table.is_bound(own):
             self.check_kept(own, request.client6, request.identity)
-            if not self._is_usable(own, request):
+            if not request.takes_port_set and self._space.port_set(own) is not None:
                 raise LeaseError("port-set", f"{request.client6} has a port set, and asks for none")
             return own
         slot = self._free_for(request, own)
@@ -82,7 +87,7 @@ class Choice:
         reserved = self._reservations.slot_for(request)
         if (
             reserved is not None
-            and self._is_usable(reserved, request)
+            and self._suits(reserved, request)
             and self._is_ready(reserved, request)
         ):
             return reserved
@@ -116,28 +121,35 @@ class Choice:
             raise _still_removing(own.client6)
         return None
 
-    def _is_usable(self, slot: int, request: LeaseRequest) -> bool:
-        """Only who can do with a port set gets one (RFC 7618 section 8.1)."""
-        return request.takes_port_set or self._space.port_set(slot) is None
+    def _suits(self, slot: int, request: LeaseRequest) -> bool:
+        return _is_wanted(request, shared=self._space.port_set(slot) is not None)
 
     def _moving(self, request: LeaseRequest) -> int | None:
         """The slot that the client's identity takes along to its new client6."""
         if not request.identity:
             return None
+        slot = self._meant(request)
+        if slot is None and self._one_per_identity:
+            slot = self._table.slot_of_identity(request.identity)
+        return slot if slot is not None and self._may_move(slot, request) else None
+
+    def _meant(self, request: LeaseRequest) -> int | None:
+        """The slot of the client's identity that the hint means, if it can be but one."""
         hinted = self._hinted(request)
-        only = self._table.slot_of_identity(request.identity) if self._one_per_identity else None
-        for slot in (hinted, only):
-            if slot is not None and self._may_move(slot, request):
-                return slot
-        return None
+        own = self._table.slot_of(request.client6)
+        if own is not None and own in hinted:
+            return None  # its own former one: it has not moved
+        movable = [slot for slot in hinted if self._may_move(slot, request)]
+        bound = [slot for slot in movable if self._table.is_bound(slot)]
+        meant = bound or movable
+        return meant[0] if len(meant) == 1 else None
 
     def _may_move(self, slot: int, request: LeaseRequest) -> bool:
+        if self._table.identity(slot) != request.identity:
+            return False
         row = self._table.get(slot)
         return (
-            row.identity == request.identity
-            and row.client6 != request.client6
-            and row.state in MOVABLE
-            and self._is_for(slot, request)
+            row.client6 != request.client6 and row.state in MOVABLE and self._is_for(slot, request)
         )
 
     def _may_return(self, slot: int, request: LeaseRequest) -> bool:
@@ -145,7 +157,7 @@ class Choice:
 
     def _is_for(self, slot: int, request: LeaseRequest) -> bool:
         """Whether reservations, the pool and port sets let the client have `slot`."""
-        if not self._is_usable(slot, request):
+        if not self._suits(slot, request):
             return False
         if slot in self._reservations:
             return not self._reservations.keep_from(slot, request.client6, request.identity)
@@ -164,17 +176,20 @@ class Choice:
 
     def _open_pools(self, request: LeaseRequest) -> list[int]:
         client6, identity = request.client6, request.identity
-        fitting = [
-            number
-            for number, pool in enumerate(self._space.pools)
-            if (request.takes_port_set or not pool.sharing.psid_len)
-            and pool.selector.fits(client6, identity)
-        ]
+        pools = self._space.pools
+        fitting = [n for n, pool in enumerate(pools) if pool.selector.fits(client6, identity)]
         if not fitting:
             raise LeaseError("no-pool", "no pool is for this client")
+        suitable = [n for n in fitting if _is_wanted(request, shared=pools[n].sharing.psid_len > 0)]
+        if not suitable and request.want_psid_len:
+            raise LeaseError("no-port-set", "no pool has port sets for this client")
+        if not suitable:
+            raise LeaseError("no-pool", "the pools for this client have port sets only")
+        if request.want_psid_len:
+            suitable.sort(key=lambda n: abs(pools[n].sharing.psid_len - request.want_psid_len))
         if identity or self._table.slot_of(client6) is not None:
-            return fitting
-        return self._for_strangers(fitting)
+            return suitable
+        return self._for_strangers(suitable)
 
     def _for_strangers(self, fitting: list[int]) -> list[int]:
         """Those of the `fitting` pools that have more than their reserve."""
@@ -187,20 +202,29 @@ class Choice:
             raise LeaseError("no-address", "the last addresses are kept for known clients")
         return open_
 
-    def _hinted(self, request: LeaseRequest) -> int | None:
+    def _hinted(self, request: LeaseRequest) -> Sequence[int]:
+        """The slots that the client would like."""
         if request.hint is None:
-            return None
-        return self._space.slot(request.hint, request.hint_psid)
+            return ()
+        if request.hint_psid is None:
+            return self._space.slots_of(request.hint)
+        slot = self._space.slot(request.hint, request.hint_psid)
+        return () if slot is None else (slot,)
 
     def _unlent(self, request: LeaseRequest, pools: list[int]) -> int:
-        hinted = self._hinted(request)
-        if hinted is not None and hinted in self._free and self._space.pool_index(hinted) in pools:
-            return hinted
+        hinted = [slot for slot in self._hinted(request) if slot in self._free]
+        if hinted and self._space.pool_index(hinted[0]) in pools:  # one address, so one pool
+            return min(hinted, key=lambda slot: self._table.identity(slot) != request.identity)
         for pool in pools:
             oldest = self._free.oldest(pool)
             if oldest is not None:
                 return oldest
         raise LeaseError("no-address", "no address is free")
+
+
+def _is_wanted(request: LeaseRequest, *, shared: bool) -> bool:
+    """Whether the client may be lent a port set (`shared`), or a whole address, anew."""
+    return request.takes_port_set if shared else not request.want_psid_len
 
 
 def _still_removing(client6: IPv6Address) -> LeaseError:

@@ -50,7 +50,8 @@ class LeaseRequest:
     hint: IPv4Address | None = None  # an address that the client would like
     lifetime_s: float | None = None
     takes_port_set: bool = False  # whether it can do with a share of an address's ports
-    hint_psid: int = 0  # the port set of the hint that it would like
+    want_psid_len: int = 0  # bits; not 0: it wants a port set, if possible of this length
+    hint_psid: int | None = None  # the port set of the hint that it would like; None: any
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,10 @@ class LeaseTable:
         """Whether the slot is lent or offered: a twentieth of the work of `get`."""
         return bool(IS_BOUND[self.state[slot]])
 
+    def identity(self, slot: int) -> str:
+        """Who authenticated to get the slot, now or last; empty for nobody."""
+        return self._identity.get(slot, "")
+
     def put(self, slot: int, lease: Lease) -> None:
         """Replace the row of `slot`."""
         octets = lease.client6.packed

@@ -28,6 +28,22 @@ def test_check_config_says_whom_it_asks_and_what_it_sends() -> None:
     ]
 
 
+def test_check_config_says_that_a_share_is_wanted_and_whom_that_leaves(tmp_path: Path) -> None:
+    file = tmp_path / "client.toml"
+    file.write_text(CLIENT + "[lease]\npsid_len = 6\n")
+    shown = dstm_client("check-config", "-c", file)
+    assert shown.stdout.splitlines()[:2] == [
+        "asks dstm.example.net over rpc",
+        "wants one of 2^6 shares of an address",
+    ]
+    file.write_text(CLIENT.replace("[tunnel]", 'protocols = ["tsp"]\n[lease]\npsid_len = 6\n'))
+    shown = dstm_client("check-config", "-c", file)
+    assert shown.returncode == 2
+    assert "[lease] psid_len = 6: expected 0, or rpc or rpc-udp in [servers] protocols" in (
+        shown.stderr
+    )
+
+
 def test_the_file_of_enst_is_taken_as_it_is(tmp_path: Path) -> None:
     args = tmp_path / "dstmd.args"
     args.write_text(CLIENT_ARGS)

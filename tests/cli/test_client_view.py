@@ -45,6 +45,16 @@ def test_a_lease_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert "sent to the tunnel end point" in said
 
 
+def test_a_share_of_an_address_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    lease = LEASING["lease"] | {"port_set": "6/8/52"}
+    show_status(FACTS | {"leasing": LEASING | {"lease": lease}}, as_json=False)
+    line = "203.0.113.1 (port set 6/8/52) through 2001:db8::7 to 2001:db8:f::1"
+    assert line in capsys.readouterr().out.splitlines()
+    static = {key: value for key, value in FACTS.items() if key != "leasing"} | lease
+    show_status(static | {"ends": lease}, as_json=False)
+    assert line in capsys.readouterr().out.splitlines()
+
+
 def test_no_lease_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     leasing = LEASING | {"state": "INIT", "meaning": "no lease", "lease": None, "error": "no!"}
     leasing |= {"t1_in_s": None, "t2_in_s": None, "expires_in_s": None, "retry_in_s": 4.2}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Raw
 from scapy.utils import RawPcapReader, RawPcapWriter
 
@@ -168,3 +168,69 @@ def test_wrong_options_are_one_line(
     assert done.returncode == code
     assert done.stderr.startswith(problem)
     assert done.stderr.count("\n") == 1
+
+
+TOML = f"""
+[router]
+name = "gw"
+
+[[port]]
+interface = "eth0"
+
+[umem]
+chunk_size = 4096
+
+[tunnel]
+tep6 = ["{TEP6}"]
+tep4 = "{TEP4}"
+hop_limit = 255
+flow_label = 7
+mtu = 2000
+
+[[pool]]
+prefix = "203.0.113.0/24"
+"""
+
+
+def configured(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (directory / "router.toml").write_text(TOML)
+    places = [f"--{name}={directory / name}" for name in ("out4", "out6", "bindings")]
+    return inside(main, "replay", *places, *arguments)
+
+
+def test_rules_of_a_configuration_and_links_with_tags_and_filters(directory: Path) -> None:
+    config, in4 = f"--config={directory / 'router.toml'}", f"--in4={directory / 'in4'}"
+    tagged = Ether(src=NEXT4, dst=MAC4) / Dot1Q(vlan=4) / inner(HOST4, CLIENT4)
+    untagged = from_internet(inner(HOST4, CLIENT4))
+    capture(directory / "in4", [bytes(tagged), untagged])
+    links = ["--vlan4=4", "--vlan6=6", "--mtu6=2000"]
+    done = configured(directory, config, in4, *links, "--compiled", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(json.loads(done.stdout)) == ["ENCAPSULATED", "DROP_VLAN"]
+    [sent] = frames(directory / "out6")
+    outer = IPv6(src=TEP6, dst=CLIENT6, hlim=255, nh=4, fl=7)
+    link = Ether(src=MAC6, dst=NEXT6) / Dot1Q(vlan=6)
+    assert sent == bytes(link / outer / inner(HOST4, CLIENT4, ttl=63))
+    refused = [config, in4, *links, "--filter-out6=len < 0", "--json"]
+    done = configured(directory, *refused)
+    assert list(json.loads(done.stdout)) == ["DROP_VLAN", "DROP_FILTER_OUT"]
+    assert frames(directory / "out6") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (
+            ["--config={}/router.toml", "--tep6=::1"],
+            "--config names tep6, tep4 and pools: not both",
+        ),
+        ([], "expected --config, or --tep6 and --pool"),
+        (["--config={}/router.toml", "--filter-in4=nonsense("], "[[port]] #1 filter_in: "),
+    ],
+)
+def test_options_that_do_not_go_together(
+    directory: Path, arguments: list[str], problem: str
+) -> None:
+    done = configured(directory, *(argument.format(directory) for argument in arguments))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(problem)

@@ -8,8 +8,9 @@ from typing import Final
 
 import pytest
 
-from dstmrouter.config.client import ClientConfig
+from dstmrouter.config.client import PSID_LEN_MAX, ClientConfig
 from dstmrouter.config.load import check_client, load_client
+from dstmrouter.leases.sharing import LEN_MAX
 from tests.config.documents import edited, problems
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -91,6 +92,17 @@ def test_what_is_commented_out_in_the_example_is_right(tmp_path: Path) -> None:
             '[tunnel] backend = "ip6tnl": expected "tun" or "auto": '
             "the kernel tunnel holds no packet back",
         ),
+        (
+            "[tunnel]",
+            'protocols = ["tsps", "tsp", "tsp-udp"]\n[lease]\npsid_len = 6\n[tunnel]',
+            "[lease] psid_len = 6: expected 0, or rpc or rpc-udp in [servers] protocols: "
+            "TSP has no words for port sets",
+        ),
+        (
+            "[tunnel]",
+            "[lease]\npsid_len = 13\n[tunnel]",
+            "[lease] psid_len = 13: expected an integer between 0 and 12",
+        ),
     ],
 )
 def test_values_that_do_not_go_together(tmp_path: Path, old: str, new: str, line: str) -> None:
@@ -101,3 +113,15 @@ def test_a_document_is_checked_like_a_file() -> None:
     config = check_client(Path("x"), {"servers": {"hosts": ["a"]}})
     assert isinstance(config, ClientConfig)
     assert config.servers.hosts == ("a",)
+
+
+def test_port_sets_are_asked_for_only_where_there_are_words_for_them() -> None:
+    servers = {"hosts": ["a"], "protocols": ["tsp", "rpc-udp", "tsps", "rpc"]}
+    config = check_client(Path("x"), {"servers": servers})
+    assert config.protocols == config.servers.protocols
+    config = check_client(Path("x"), {"servers": servers, "lease": {"psid_len": 1}})
+    assert config.protocols == ("rpc-udp", "rpc")
+
+
+def test_a_wish_for_a_port_set_is_one_that_a_server_can_grant() -> None:
+    assert PSID_LEN_MAX == LEN_MAX

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def lending_server(*, lease: str = "", feed: str = "") -> AsyncIterator[AsyncControlClient]:
+async def lending_server(
+    *, lease: str = "", feed: str = "", pool: str = ""
+) -> AsyncIterator[AsyncControlClient]:
     """Run a server; the client of its operators' socket."""
     with contextlib.ExitStack() as undo:
         home = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="dstm")))
         file = home / "server.toml"
-        file.write_text(config_text(home, lease=lease, feed=feed))
+        file.write_text(config_text(home, lease=lease, feed=feed, pool=pool))
         config = load_server(file)
         store = LeaseStore(config.store.path)
         undo.callback(store.close)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from dstmrouter.daemon.tally import Tally
+    from dstmrouter.leases.book import LeaseBook
     from dstmrouter.protocols.oncrpc import Reply
 
 TUNNEL = Tunnel(tep6=TEP6, tep4=IPv4Address("192.0.2.200"), mtu=1460)
@@ -123,7 +124,10 @@ def reference(lease: dstm_rpc.Lease, **changes: Any) -> ReferenceArgs:
 
 
 def in_program(
-    scenario: Callable[[Program], Coroutine[Any, Any, None]], *required: str, at_work: int = 8
+    scenario: Callable[[Program], Coroutine[Any, Any, None]],
+    *required: str,
+    at_work: int = 8,
+    book: LeaseBook | None = None,
 ) -> None:
     """Run `scenario` with a program over a settling ledger."""
 
@@ -134,7 +138,7 @@ def in_program(
         finally:
             program.replies.close()
 
-    settling(run)
+    settling(run, book=book)
 
 
 LOOPBACK = IPv6Address("::1")

@@ -31,6 +31,7 @@ name = "leases1"
 [[pool]]
 name = "main"
 prefix = "192.0.2.0/24"
+{pool}
 [tep]
 tep6 = ["2001:db8:f::1"]
 tep4 = "192.0.2.1"
@@ -54,6 +55,7 @@ def config_text(
     endpoints: Endpoints | None = None,
     curve: str = "",
     postgresql: str | None = None,
+    pool: str = "",
 ) -> str:
     """A server.toml for a server in `home`; `endpoints` are feed and feed control."""
     store = (
@@ -62,7 +64,7 @@ def config_text(
     bind, control = endpoints or local_endpoints(home)
     sockets = f'bind = "{bind}"\ncontrol = "{control}"'
     return CONFIG.format(
-        home=home, lease=lease, feed=feed, sockets=sockets, curve=curve, store=store
+        home=home, lease=lease, pool=pool, feed=feed, sockets=sockets, curve=curve, store=store
     )
 
 

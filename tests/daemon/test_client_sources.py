@@ -8,6 +8,7 @@ import pytest
 
 from dstmrouter.config.load import check_client
 from dstmrouter.daemon.client_sources import Sources, client_id
+from dstmrouter.daemon.rpc_source import RpcSource
 from dstmrouter.errors import ConfigError
 from tests.daemon.certificates import Authority
 
@@ -28,6 +29,15 @@ def test_every_protocol_has_a_source_in_the_wanted_order(tmp_path: Path) -> None
     assert [name for name, _ in source._makers] == wanted
     for name in wanted:
         assert source._source(name) is not None
+
+
+def test_a_share_of_an_address_is_asked_for_over_rpc_alone(tmp_path: Path) -> None:
+    tables = {"lease": {"psid_len": 6}, "tls": {"ca_file": "/none"}}
+    source = Sources(config(tmp_path, **tables)).of("2001:db8::1")
+    assert [name for name, _ in source._makers] == ["rpc"]
+    rpc = source._source("rpc")
+    assert isinstance(rpc, RpcSource)
+    assert rpc._asker.psid_len == 6
 
 
 def test_a_password_that_others_can_read_is_refused(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING
 
 from dstmrouter.daemon.client_status import StatusBoard, boottime, read_status, status_file
+from tests.dti.test_natrules import MANY
 from tests.protocols.client_world import World
 from tests.protocols.leases import FIRST4, HOME6, lease
 
@@ -22,6 +24,15 @@ def test_what_is_shown_is_read_with_the_times_that_are_left(tmp_path: Path) -> N
     assert (status["lease"]["client4"], status["lease"]["client6"]) == (str(FIRST4), str(HOME6))
     assert (status["t1_in_s"], status["t2_in_s"], status["expires_in_s"]) == (400, 775, 900)
     assert (status["retry_in_s"], status["server"]) == (None, "gw")
+
+
+def test_a_port_set_is_shown(tmp_path: Path) -> None:
+    world, board = World(), StatusBoard(tmp_path, "dti0")
+    world.bound(dataclasses.replace(lease(), port_set=MANY))
+    board.show(world.life)
+    status = read_status(tmp_path, "dti0", world.now)
+    assert status is not None
+    assert status["lease"]["port_set"] == "6/8/52"
 
 
 def test_without_a_lease(tmp_path: Path) -> None:

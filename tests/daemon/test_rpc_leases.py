@@ -143,7 +143,7 @@ def test_another_client_id_is_another_client() -> None:
     ("wishes", "stat"),
     [
         ({"client6": TEP6}, Stat.EBADADDR6),
-        ({"client6": client(1), "want_psid_len": 6}, Stat.EUNSUPP),
+        ({"client6": client(1), "want_psid_len": 6}, Stat.EUNSUPP),  # there are none
     ],
 )
 def test_refusals_of_allocate(wishes: dict[str, Any], stat: Stat) -> None:

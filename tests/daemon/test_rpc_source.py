@@ -1,11 +1,10 @@
-"""`RpcSource` with the real server, from addresses of its own; and with servers that cheat."""
+"""`RpcSource` with the real server, from addresses of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import tempfile
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,40 +12,35 @@ import pytest
 
 from dstmrouter.config.rpc import RpcSection
 from dstmrouter.daemon.lease_source import LeaseSource, SourceError
-from dstmrouter.daemon.rpc_source import RETRY_MAX_S, RpcSource
+from dstmrouter.daemon.rpc_source import Asker, RpcSource
 from dstmrouter.daemon.rpcbind_client import local_rpcbind
+from dstmrouter.leases.book import LeaseBook
+from dstmrouter.leases.pool import AddressSpace, Pool
+from dstmrouter.leases.sharing import Sharing
 from dstmrouter.leases.state import State
-from dstmrouter.protocols import dstm_rpc
 from dstmrouter.protocols.dstm_rpc import (
     PROGRAM,
-    CookieNeeded,
-    LeaseResult,
-    LeaseState,
-    Refused,
-    RetryLater,
-    Stat,
-    encode_result,
-    encode_stat,
 )
+from dstmrouter.protocols.granted import PortSet
 from dstmrouter.protocols.rpcbind import Binding, universal
 from tests.daemon.rpc_hosts import SERVER6, hosts
 from tests.daemon.rpc_peer import counted, serving
 from tests.daemon.rpcbind_process import needs_rpcbind, rpcbind_in
 from tests.daemon.server_process import DEADLINE_S
-from tests.daemon.test_rpc_client import reply, stream_server
 from tests.daemon.test_server_ledger import Setting
-from tests.leases.lending import FIRST, TEP6, client
+from tests.leases.lending import FIRST, TEP6, TERMS, client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from dstmrouter.daemon.rpc_server import RpcServer
-    from dstmrouter.protocols.oncrpc import Call
     from lab.netns import Namespace
 
 Way = Literal["tcp", "udp"]
 WAYS: list[Way] = ["tcp", "udp"]
 LOOPBACK = IPv6Address("::1")
+BOB = Asker(client_id=b"bob", psid_len=4)
+HALF = PortSet(psid_offset=0, psid_len=1, psid=1)  # the other one has the system ports
 
 
 class Served:
@@ -70,12 +64,16 @@ class Served:
 
 
 def served(
-    scenario: Callable[[Served], Coroutine[Any, Any, None]], way: Way, *required: str
+    scenario: Callable[[Served], Coroutine[Any, Any, None]],
+    way: Way,
+    *required: str,
+    pool: Pool | None = None,
 ) -> None:
-    """Run `scenario` in a namespace with a server."""
+    """Run `scenario` in a namespace with a server, which lends from `pool`."""
+    book = None if pool is None else LeaseBook(AddressSpace([pool]), TERMS, tep6=[TEP6])
 
     async def run(space: Namespace, home: Path) -> None:
-        setting = Setting(home, set())
+        setting = Setting(home, set(), book)
         settling = asyncio.create_task(setting.ledger.run_settling())
         config = RpcSection(port=0, rpcbind="off")
         try:
@@ -101,7 +99,7 @@ def served(
 @pytest.mark.parametrize("way", WAYS)
 def test_a_lease_from_obtain_to_release(way: Way) -> None:
     async def scenario(served: Served) -> None:
-        source = served.source(client_id=b"ann")
+        source = served.source(asker=Asker(client_id=b"ann"))
         lease = await source.obtain(client(1), hint4=FIRST + 5, lifetime_s=500)
         assert (lease.client6, lease.client4) == (client(1), FIRST + 5)
         assert (lease.tep6, lease.mtu, lease.port_set) == (TEP6, 1460, None)
@@ -137,10 +135,43 @@ def test_a_lease_that_the_server_lost_is_asked_for_again(way: Way) -> None:
 
 @pytest.mark.netns
 @pytest.mark.parametrize("way", WAYS)
+def test_a_port_set_from_obtain_to_release(way: Way) -> None:
+    async def scenario(served: Served) -> None:
+        lease = await served.source(asker=BOB).obtain(client(1), hint4=None, lifetime_s=None)
+        assert (lease.client4, lease.port_set) == (FIRST, HALF)
+        renewed = await served.source(asker=BOB).renew(lease, lifetime_s=900)
+        assert (renewed.lease_id, renewed.port_set) == (lease.lease_id, HALF)
+        await served.source(asker=BOB).release(lease)
+        again = await served.source(asker=BOB).renew(lease, lifetime_s=None)  # lost: the same wish
+        assert (again.client4, again.port_set) == (FIRST, HALF)
+        assert again.lease_id != lease.lease_id
+        with pytest.raises(SourceError, match="ENOADDR"):
+            await served.source(asker=BOB).obtain(client(2), hint4=None, lifetime_s=None)
+        with pytest.raises(SourceError, match="EPERM: the pools for this client have port sets"):
+            await served.source().obtain(client(2), hint4=None, lifetime_s=None)
+
+    served(scenario, way, pool=Pool.of("half", [(FIRST, FIRST)], sharing=Sharing(0, 1)))
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("way", WAYS)
+def test_where_there_are_no_port_sets_that_is_a_plain_no(way: Way) -> None:
+    async def scenario(served: Served) -> None:
+        with pytest.raises(SourceError, match="EUNSUPP: no pool has port sets") as refused:
+            await served.source(asker=BOB).obtain(client(1), hint4=None, lifetime_s=None)
+        assert refused.value.final
+
+    served(scenario, way)
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("way", WAYS)
 def test_refusals_of_the_real_server(way: Way) -> None:
     async def scenario(served: Served) -> None:
-        lease = await served.source(client_id=b"ann").obtain(client(1), hint4=None, lifetime_s=None)
-        bob = served.source(client_id=b"bob")
+        lease = await served.source(asker=Asker(client_id=b"ann")).obtain(
+            client(1), hint4=None, lifetime_s=None
+        )
+        bob = served.source(asker=Asker(client_id=b"bob"))
         with pytest.raises(SourceError, match="EINUSE: 2001:db8::1 has a lease under") as refused:
             await bob.obtain(client(1), hint4=None, lifetime_s=None)
         assert not refused.value.final
@@ -212,86 +243,3 @@ def test_nobody_there(server: str, reason: str) -> None:
     source = RpcSource(server, port=1)
     with pytest.raises(SourceError, match=reason):
         asyncio.run(source.obtain(LOOPBACK, hint4=None, lifetime_s=None))
-
-
-LEASE = dstm_rpc.Lease(
-    lease_id=7,
-    client6=LOOPBACK,
-    tep6=TEP6,
-    tep4=IPv4Address("192.0.2.1"),
-    client4=FIRST,
-    lifetime=100,
-    t1=50,
-    t2=87,
-    mtu=0,
-    state=LeaseState.ACTIVE,
-)
-
-
-def obtained(results: bytes, timeout_s: float = 10) -> Any:
-    """What `obtain` makes of a server that answers everything with `results`."""
-
-    async def scenario() -> Any:
-        async with stream_server(lambda call: answered(call, results)) as port:
-            source = RpcSource("::1", port=port, timeout_s=timeout_s)
-            return await source.obtain(LOOPBACK, hint4=None, lifetime_s=None)
-
-    return asyncio.run(scenario())
-
-
-def answered(call: Call, results: bytes) -> list[bytes]:
-    return [reply(call, results=results)]
-
-
-def test_a_good_lease_of_another_server() -> None:
-    lease = obtained(encode_result(LEASE))
-    assert (lease.client4, lease.lease_id, lease.mtu) == (FIRST, 7, None)
-
-
-@pytest.mark.parametrize(
-    ("result", "text"),
-    [
-        (dataclasses.replace(LEASE, client6=client(1)), "it is for 2001:db8::1"),
-        (dataclasses.replace(LEASE, prefix4_len=30), "a prefix of 30 bits"),
-        (dataclasses.replace(LEASE, lifetime=0), "ACTIVE, 0 s left"),
-        (dataclasses.replace(LEASE, state=LeaseState.OFFERED), "OFFERED, 100 s left"),
-        (CookieNeeded(cookie=b"again"), "it does not take its own cookie"),
-        (Refused(stat=Stat.EQUOTA, text="no\x1b[2J\nmore"), r"EQUOTA: no\?\[2J\?more$"),
-    ],
-)
-def test_answers_that_are_of_no_use(result: LeaseResult, text: str) -> None:
-    with pytest.raises(SourceError, match=text) as failed:
-        obtained(encode_result(result))
-    assert not failed.value.final
-
-
-def test_no_server_silences_its_clients_for_long() -> None:
-    with pytest.raises(SourceError) as failed:
-        obtained(encode_result(RetryLater(stat=Stat.EINPROGRESS, retry_after=0xFFFFFFFF)))
-    assert failed.value.retry_after_s == RETRY_MAX_S
-
-
-def test_an_answer_that_is_no_result() -> None:
-    with pytest.raises(SourceError, match="an answer that cannot be: 99 is no Stat"):
-        obtained(bytes.fromhex("00000063"))
-
-
-def test_no_answer() -> None:
-    async def scenario() -> None:
-        async with stream_server(lambda call: [reply(call, xid=call.xid ^ 1)]) as port:
-            source = RpcSource("::1", port=port, timeout_s=0.1)
-            await source.obtain(LOOPBACK, hint4=None, lifetime_s=None)
-
-    with pytest.raises(SourceError, match=r"no answer in 0\.1 s"):
-        asyncio.run(scenario())
-
-
-def test_a_release_that_has_to_wait() -> None:
-    async def scenario() -> None:
-        results = encode_stat(Stat.EBUSY)
-        async with stream_server(lambda call: answered(call, results)) as port:
-            await RpcSource("::1", port=port).release(LEASE.granted())
-
-    with pytest.raises(SourceError, match="EBUSY") as failed:
-        asyncio.run(scenario())
-    assert failed.value.retry_after_s == 5

@@ -23,6 +23,8 @@ from tests.leases.lending import FIRST, TEP6, book_of, wish
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from dstmrouter.leases.book import LeaseBook
+
 
 class WatchedFeed(FeedPublisher):
     """A publisher that notes what is on disk at the moment it publishes."""
@@ -56,8 +58,8 @@ def nothing() -> BindingColumns:
 class Setting:
     """A book, its store, a watched feed, and the ledger between them."""
 
-    def __init__(self, home: Path, routers: set[str]) -> None:
-        self.book = book_of(100)
+    def __init__(self, home: Path, routers: set[str], book: LeaseBook | None = None) -> None:
+        self.book = book or book_of(100)
         self.store = LeaseStore(home / "leases.sqlite")
         self.feed = WatchedFeed(home)
         self.ledger = Ledger(self.book, self.store, self.feed, tep6=[TEP6], routers=lambda: routers)
@@ -67,12 +69,15 @@ class Setting:
 
 
 def settling(
-    scenario: Callable[[Setting], Coroutine[Any, Any, None]], *, routers: set[str] | None = None
+    scenario: Callable[[Setting], Coroutine[Any, Any, None]],
+    *,
+    routers: set[str] | None = None,
+    book: LeaseBook | None = None,
 ) -> None:
     """Run `scenario` while a ledger settles."""
 
     async def run(home: Path) -> None:
-        setting = Setting(home, routers or set())
+        setting = Setting(home, routers or set(), book)
         tasks = [
             asyncio.create_task(setting.ledger.run_settling()),
             asyncio.create_task(setting.ledger.run_removal()),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dstmrouter.daemon.rpc_source import RpcSource
+from dstmrouter.daemon.rpc_source import Asker, RpcSource
 from dstmrouter.protocols.dstm_rpc import AllocateArgs, Lease, Procedure, decode_result
 from dstmrouter.protocols.oncrpc import Accepted
 from dstmrouter.protocols.record_marking import mark
@@ -23,6 +23,8 @@ from tests.daemon.server_process import (
 from tests.leases.lending import client
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
     from dstmrouter.protocols.granted import GrantedLease
 
 RPC = f'[rpc]\nlisten = ["{SERVER6}"]\nport = 3654\nrpcbind = "off"'
@@ -47,6 +49,31 @@ def test_operators_see_leases_and_counters_of_rpc() -> None:
             rows = {row["name"]: row for row in status["rpc"]}
             assert rows["answers-lease"]["count"] == 1
             assert rows["answers-lease"]["help"] == "answers with a lease"
+
+    with hosts() as space, space.entered():
+        bounded(scenario())
+
+
+@pytest.mark.netns
+def test_the_history_tells_port_sets_of_rpc_by_their_ports() -> None:
+    async def asking(number: int, hint4: IPv4Address | None = None) -> GrantedLease:
+        source = RpcSource(str(SERVER6), port=3654, asker=Asker(client_id=b"ann", psid_len=4))
+        return await source.obtain(client(number), hint4=hint4, lifetime_s=None)
+
+    async def scenario() -> None:
+        async with lending_server(feed=RPC, pool="psid_len = 4\npsid_offset = 6") as ctl:
+            home = await asking(1)
+            assert home.port_set is not None
+            away = await asking(2, home.client4)
+            assert away.port_set == home.port_set
+            first, last = home.port_set.ranges[0]
+            shared = str(home.client4)
+            (holder,) = (await ctl.call("history.at", ipv4=shared, port=last))["holders"]
+            assert holder.items() >= {"client6": str(client(2)), "psid_len": 4}.items()
+            others = await ctl.call("history.at", ipv4=shared, port=first - 1)
+            assert others["holders"] == []
+            (ended,) = (await ctl.call("history.ended"))["holdings"]
+            assert (ended["client6"], ended["psid"]) == (str(client(1)), home.port_set.psid)
 
     with hosts() as space, space.entered():
         bounded(scenario())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 import subprocess
 import sys
 from ipaddress import IPv4Address, IPv6Address
@@ -10,6 +12,7 @@ import pytest
 from dstmrouter.dti.state import Claim, State, read_state
 from dstmrouter.dti.tunnel import Kind, Tunnel
 from dstmrouter.errors import DstmError
+from dstmrouter.protocols.granted import PortSet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +40,15 @@ sys.stdin.read()
 def test_what_is_written_is_read() -> None:
     state = State.of_this_process(TUNNEL, Kind.IP6TNL)
     assert State.decode(state.encode()) == state
+
+
+def test_a_port_set_is_written_and_need_not_be() -> None:
+    ports = PortSet(psid_offset=6, psid_len=8, psid=52)
+    state = State.of_this_process(dataclasses.replace(TUNNEL, port_set=ports), Kind.TUN)
+    assert state.port_set == "6/8/52"
+    assert State.decode(state.encode()) == state
+    older = {key: value for key, value in json.loads(state.encode()).items() if key != "port_set"}
+    assert State.decode(json.dumps(older)) == dataclasses.replace(state, port_set=None)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"pid": 1}', '{"ends": null}'])

@@ -22,8 +22,7 @@ from dstmrouter.pipeline.verdict import Verdict
 from tests.fuzz import frames
 from tests.fuzz.target import FuzzError
 from tests.fuzz.watched import Watched
-from tests.pipeline import worlds
-from tests.pipeline.machine import Machine
+from tests.pipeline import built, worlds
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,7 +31,7 @@ FRAMES: Final = 3072  # chunks of the worker
 SEEDS: Final = 1024  # in stock at a time
 STOCK_BURSTS: Final = 100  # then there are new ones
 PORTS: Final = (worlds.ACCESS,) * 6 + (worlds.INTERNET,) * 3 + (worlds.TAGGED,)
-BURSTS_PER_SECOND: Final = 50  # of the router's clock
+BURSTS_PER_SECOND: Final = 8  # of the router's clock
 
 
 class Idle(MemoryPort):
@@ -48,10 +47,7 @@ class Router:
     def __init__(self, engine: str) -> None:
         world = worlds.world()
         self.umem = Umem(FRAMES)
-        model = Machine(world, frames=8, spare=8)
-        tables, plain = model.tables, model._forwarders["numpy"]
-        assert isinstance(plain, Forwarder)
-        rules = plain._rules
+        tables, rules = built.tables(world), built.tunnel_rules(world)
         steps = Forwarder(FrameMemory(self.umem.memory), tables, rules, self.umem.pool)
         compiled = CompiledForwarder(self.umem.memory, tables, rules, steps)
         self.watched = Watched(compiled if engine == "compiled" else steps, self.umem)
@@ -81,7 +77,7 @@ class Router:
         """Packets that were counted because they came, and not because of what others did."""
         watched = self.watched
         counted = int(self._counters.totals()[0].sum())
-        return counted - watched.made - watched.late - watched.noted - watched.ended
+        return counted - watched.made - watched.again - watched.noted
 
     def verdicts(self) -> dict[Verdict, int]:
         """Packets of every verdict."""

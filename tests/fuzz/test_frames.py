@@ -22,8 +22,17 @@ if TYPE_CHECKING:
 INPUTS: Final = 40_000
 NOT_IN_THE_PACKET: Final = (  # what rules, limits and rings bring about
     "DROP_TX_FULL",
+    "DROP_FILTER_IN",
+    "DROP_FILTER_OUT",
+    "DROP_NO_FRAME",
+    "DROP_CUT_BUDGET",
+    "DROP_PIECE_LIMIT",
+    "DROP_PIECE_TIMEOUT",
+    "SENT_PIECE_TIMEOUT",
+    "DROP_PIECE_ECN",
     "DROP_HAIRPIN_OFF",
     "DROP_ICMPV6_FLOOD",
+    "DROP_FRAGMENT_FLOOD",
     "SENT_PROHIBITED",
     "UNSENT_ICMPV4",
     "UNSENT_ICMPV6",

@@ -42,8 +42,7 @@ class Watched:
         self._touched = np.zeros(umem.frames, np.bool_)
         self.engine = steps.engine
         self.made = 0  # packets
-        self.late = 0
-        self.ended = 0
+        self.again = 0  # counted before, when they were kept
         self.noted = 0
 
     def process(self, at: Numbers, length: Numbers, port: int, now_s: int) -> Outcome:
@@ -76,21 +75,20 @@ class Watched:
         assert len(verdicts) == len(at)
         kept = KEPT[verdicts]
         self._kept[at[kept] // self._chunk] = True
-        ended = (part.at for part in outcome.ended)
-        for back in (*outcome.released, *ended, *(late.at for late in outcome.late)):
+        again = [*(late.at for late in outcome.late), *(part.at for part in outcome.ended)]
+        for back in (*outcome.released, *again):
             numbers = np.asarray(back, np.int64) // self._chunk
             assert self._kept[numbers].all(), "a frame came back that was not kept"
             assert len(np.unique(numbers)) == len(numbers), "a frame came back twice"
             self._kept[numbers] = False
-        assert int(np.count_nonzero(self._kept)) == self._steps.held()
+        assert int(np.count_nonzero(self._kept)) == self._steps.held(), "not what is held"
         self._check_sends(outcome, at)
         for made in outcome.made:
             self._inside(made.at, made.length)
             self._well_formed(made.at, made.length)
             self.made += len(made.at)
         self.noted += sum(noted.packets for noted in outcome.noted)
-        self.ended += sum(len(part.at) for part in outcome.ended)
-        self.late += sum(len(late.at) for late in outcome.late)
+        self.again += sum(map(len, again))
 
     def _check_sends(self, outcome: Outcome, at: Numbers) -> None:
         sent = np.zeros(len(at), np.intp)

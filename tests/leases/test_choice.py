@@ -170,7 +170,7 @@ def test_used_percent_leaves_reservations_aside() -> None:
     assert everything.used_percent() == [0.0]
 
 
-def sharing(request: LeaseRequest, psid: int = 0) -> LeaseRequest:
+def sharing(request: LeaseRequest, psid: int | None = 0) -> LeaseRequest:
     return dataclasses.replace(request, takes_port_set=True, hint_psid=psid)
 
 
@@ -230,3 +230,62 @@ def test_a_port_set_can_be_reserved_and_held() -> None:
     assert book.lease_of(client(1)) is not None
     with pytest.raises(ConfigError, match="in no pool"):
         LeaseBook(space, TERMS, reservations=[dataclasses.replace(ann, psid=2)])
+
+
+def wanting(request: LeaseRequest, length: int) -> LeaseRequest:
+    """As a call over RPC, which cannot hint at a PSID."""
+    return dataclasses.replace(request, takes_port_set=True, want_psid_len=length)
+
+
+def test_who_wants_a_port_set_gets_the_nearest_length_and_no_whole_address() -> None:
+    book = pools({}, {"sharing": Sharing(6, 1)}, {"sharing": Sharing(6, 3)})
+    assert [place(book, wanting(wish(n), n)) for n in (1, 3)] == [16, 32]
+    assert place(book, wanting(wish(9, hint=0), 0xFFFFFFFF)) == 32
+    assert place(book, wanting(wish(5, hint=16), 3)) == 16  # the hint is the dearer wish
+    assert place(book, sharing(wish(6))) == 0
+    whole = pools({})
+    assert refusal(lambda: whole.grant(wanting(wish(1), 6), T0)) == "no-port-set"
+    nobodys = pools({"selector": Selector(["ann"]), "sharing": Sharing(6, 1)}, {})
+    assert refusal(lambda: nobodys.grant(wanting(wish(1), 1), T0)) == "no-port-set"
+    assert place(nobodys, wanting(wish(1, identity="ann"), 1)) == 0
+    full = pools({"sharing": Sharing(6, 1)}, {})
+    for number in range(4):
+        assert place(full, wanting(wish(number), 1)) < 16
+    assert refusal(lambda: full.grant(wanting(wish(5), 1), T0)) == "no-address"
+
+
+def test_a_whole_address_is_kept_but_not_lent_again_to_who_wants_a_port_set() -> None:
+    book = pools({}, {"sharing": Sharing(6, 1)})
+    lease = book.grant(wish(1), T0)
+    assert place(book, wanting(wish(1), 1)) == 0
+    rested(book, book.release(lease.ipv4))
+    assert place(book, wanting(wish(1, hint=0), 1)) == 16
+
+
+def test_a_hint_at_an_address_means_the_port_set_that_the_identity_has() -> None:
+    book = pools({"sharing": Sharing(6, 2)})
+    others = [book.grant(wanting(wish(n, identity=f"other{n}"), 2), T0) for n in (1, 2)]
+    lease = book.grant(wanting(wish(3, identity="ann"), 2), T0)
+    moved = book.grant(wanting(wish(4, hint=0, identity="ann"), 2), T0)
+    assert (moved.share, moved.lease_id) == (lease.share, lease.lease_id)
+    assert all(book.is_current(other) for other in others)
+    book.release(moved.ipv4, client(4))
+    back = book.grant(wanting(wish(5, hint=0, identity="ann"), 2), T0)  # from REMOVING
+    assert back.share == lease.share
+    ended = book.release(back.ipv4, client(5))
+    book.removed(ended.ipv4, ended.lease_id, T0, psid=ended.psid)
+    book.expire(T0 + TERMS.quarantine_s)
+    again = book.grant(wanting(wish(6, hint=0, identity="ann"), 2), T0)  # from FREE
+    assert again.share == lease.share
+
+
+def test_a_hint_at_an_address_takes_no_port_set_from_a_sibling() -> None:
+    """Hosts with one identity, as cloned machines have."""
+    book = pools({"sharing": Sharing(6, 2)})
+    held = [book.grant(wanting(wish(n, identity="ann"), 2), T0) for n in (1, 2)]
+    third = book.grant(wanting(wish(3, hint=0, identity="ann"), 2), T0)  # which one was it?
+    assert third.psid == 2
+    book.release(third.ipv4, client(3))
+    book.release(held[1].ipv4, client(2))
+    assert book.grant(wanting(wish(3, hint=0, identity="ann"), 2), T0).psid == 2
+    assert book.is_current(held[0])

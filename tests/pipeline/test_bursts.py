@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -48,19 +47,17 @@ def one_by_one(machine: Machine, frames: list[bytes], port: int) -> tuple[list[F
     return fates, made
 
 
-@cache
-def machines(engine: str) -> tuple[Machine, Machine]:
+def machines() -> tuple[Machine, Machine]:
     """One for bursts, a small one for packets alone; both see the same packets in one order."""
-    assert engine == Machine.engine
     world = worlds.world()
-    return Machine(world), Machine(world, frames=8, spare=64)
+    return Machine(world, frames=2 * FRAMES), Machine(world, frames=512, spare=256)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("port", [worlds.ACCESS, worlds.INTERNET])
 def test_neighbours_do_not_change_a_fate(size: int, port: int) -> None:
     frames = mixed(size, seed=size)
-    together, alone = machines(Machine.engine)
+    together, alone = machines()
     found = together.run(frames, port, worlds.NOW_S)
     expected, made = one_by_one(alone, frames, port)
     for frame, fate, own in zip(frames, found, expected, strict=True):
@@ -71,7 +68,7 @@ def test_neighbours_do_not_change_a_fate(size: int, port: int) -> None:
 @pytest.mark.parametrize("place", range(9))
 def test_vpp_1_an_odd_packet_in_any_place(place: int) -> None:
     """VPP's loop over pairs leaves a rest; here, every packet of a burst is once the odd one."""
-    together, alone = machines(Machine.engine)
+    together, alone = machines()
     usual = [EXAMPLES[Verdict.ENCAPSULATED].frame] * 9
     for example in EXAMPLES.values():
         burst = [*usual[:place], example.frame, *usual[place + 1 :]]

@@ -13,7 +13,6 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Final
 
 import numpy as np
-import pytest
 
 from dstmrouter.binding import LIFETIME_FOREVER, full_address_columns
 from dstmrouter.pipeline.binding_writer import BindingWriter
@@ -28,7 +27,6 @@ from tests.pipeline.packets import ether, ipv4, ipv6, tunnelled
 LEASED: Final = worlds.leased(1)
 CLIENT6: Final = worlds.CLIENTS6[1]
 MILLION: Final = 1 << 20
-NEEDS_PATH_MTU: Final = pytest.mark.xfail(reason="needs path MTUs by client", strict=True)
 
 
 @cache
@@ -130,10 +128,9 @@ def test_snabb_1_the_ttl_goes_down_at_exit() -> None:
     assert left[14 + 8] == 8
 
 
-@NEEDS_PATH_MTU
 def test_snabb_2_the_mtu_of_packet_too_big_has_32_bits() -> None:
     """65536 + 1300 is no MTU of 1300: nothing gets smaller by it."""
-    router = Machine(worlds.world())
+    router = Machine(worlds.world(), learns=True)
     router.run([too_big6(0x10000 + 1300)], worlds.ACCESS, worlds.NOW_S)
     fits = ether(ipv4(payload=bytes(1440)))
     [after] = router.run([fits], worlds.INTERNET, worlds.NOW_S)

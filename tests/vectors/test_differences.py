@@ -8,7 +8,7 @@ import pytest
 from tests.pipeline import packets, worlds
 from tests.vectors import differences, octets
 from tests.vectors.case import ROOT, all_cases
-from tests.vectors.expectation import COUNTED_OTHERWISE, COUNTERS, NEEDS, number
+from tests.vectors.expectation import COUNTED_OTHERWISE, COUNTERS, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,6 @@ def test_tables_name_cases_and_counters_that_there_are() -> None:
     variants = {number(v) for case in all_cases() for v in differences.variants(case)}
     named = {case for each in differences.DIFFERENCES for case in each.cases}
     assert named | set(differences.REPAIRS) | set(differences.COMPARED_WHOLE) <= variants
-    assert NEEDS.keys() <= variants
     theirs = {name for case in all_cases() for name, _ in case.counters}
     assert COUNTERS.keys() <= theirs
     assert {case for case, _ in COUNTED_OTHERWISE} <= variants
