@@ -146,6 +146,8 @@ def _icmpv6(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, li
     kind, rest = 0, 0
     try:
         kind, code, rest, quoted = _message(world, frame, port)
+        if _is_later_piece(world, quoted):
+            return Fate(BAD if kind == 2 and rest < 1280 else NOTED), []
         overhead, inner = _quoted(world, quoted, now_s)
     except (NotOursError, oracle.DroppedError):
         return Fate(BAD), []
@@ -154,7 +156,7 @@ def _icmpv6(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, li
     if kind == 2:
         if rest < 1280:
             return Fate(BAD), []
-        error = ("SENT_RELAYED_TOO_BIG", 3, 4, min(rest - overhead, world.rules.path_mtu - 40))
+        error = ("SENT_RELAYED_TOO_BIG", 3, 4, min(rest - overhead, _tunnel_mtu(world)))
         told = bool(inner[6] & 0x40)
     else:
         at_limit = quoted[6] == 60 and quoted[42:44] == b"\x04\x01" and rest == 44
@@ -164,6 +166,24 @@ def _icmpv6(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, li
     if not told or to_us or world.rules.tep4 is None or not world.icmp.relay:
         return Fate(NOTED), []
     return Fate(PASSED_ON), _error(world, error, inner, now_s)
+
+
+def _tunnel_mtu(world: World) -> int:
+    """R17."""
+    return world.rules.path_mtu - (40 if world.rules.encapsulation_limit is None else 48)
+
+
+def _is_later_piece(world: World, quoted: bytes) -> bool:
+    """R22: whether a fragment to a client is quoted that says nothing of what is inside."""
+    if len(quoted) < 40 or quoted[0] >> 4 != 6:
+        return False
+    next_header, body = oracle.skip_options(quoted[6], quoted[40:])
+    if next_header != 44 or len(body) < 8 or int.from_bytes(body[2:4], "big") >> 3 == 0:
+        return False
+    holders = [spec for held in world.shared.values() for spec in held.holders.values()]
+    clients = {spec.client6.packed for spec in (*world.bindings.values(), *holders)}
+    teps = {tep6.packed for tep6 in world.rules.tep6}
+    return quoted[8:24] in teps and quoted[24:40] in clients
 
 
 def _message(world: World, frame: bytes, port: int) -> tuple[int, int, int, bytes]:
