@@ -23,6 +23,10 @@ class NotOursError(Exception):
     """An ICMPv6 error that is not to be believed."""
 
 
+class LaterPieceError(Exception):
+    """One about a fragment that does not say whose IPv4 packet it is of."""
+
+
 def fate(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, list[Fate]]:
     """What becomes of one frame that came in by `port`, and what we send because of it."""
     became = oracle.fate(world, frame, port, now_s)
@@ -139,15 +143,20 @@ def _spoofed(world: World, frame: bytes, port: int) -> list[Fate]:
 
 def _icmpv6(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, list[Fate]]:
     """R22."""
+    kind, rest = 0, 0
     try:
         kind, code, rest, quoted = _message(world, frame, port)
+        if _is_later_piece(world, quoted):
+            return Fate(BAD if kind == 2 and rest < 1280 else NOTED), []
         overhead, inner = _quoted(world, quoted, now_s)
     except (NotOursError, oracle.DroppedError):
         return Fate(BAD), []
+    except LaterPieceError:
+        return Fate(BAD if kind == 2 and rest < 1280 else NOTED), []
     if kind == 2:
         if rest < 1280:
             return Fate(BAD), []
-        error = ("SENT_RELAYED_TOO_BIG", 3, 4, min(rest - overhead, world.rules.path_mtu - 40))
+        error = ("SENT_RELAYED_TOO_BIG", 3, 4, min(rest - overhead, _tunnel_mtu(world)))
         told = bool(inner[6] & 0x40)
     else:
         at_limit = quoted[6] == 60 and quoted[42:44] == b"\x04\x01" and rest == 44
@@ -157,6 +166,24 @@ def _icmpv6(world: World, frame: bytes, port: int, now_s: int) -> tuple[Fate, li
     if not told or to_us or world.rules.tep4 is None or not world.icmp.relay:
         return Fate(NOTED), []
     return Fate(PASSED_ON), _error(world, error, inner, now_s)
+
+
+def _tunnel_mtu(world: World) -> int:
+    """R17."""
+    return world.rules.path_mtu - (40 if world.rules.encapsulation_limit is None else 48)
+
+
+def _is_later_piece(world: World, quoted: bytes) -> bool:
+    """R22: whether a fragment to a client is quoted that says nothing of what is inside."""
+    if len(quoted) < 40 or quoted[0] >> 4 != 6:
+        return False
+    next_header, body = oracle.skip_options(quoted[6], quoted[40:])
+    if next_header != 44 or len(body) < 8 or int.from_bytes(body[2:4], "big") >> 3 == 0:
+        return False
+    holders = [spec for held in world.shared.values() for spec in held.holders.values()]
+    clients = {spec.client6.packed for spec in (*world.bindings.values(), *holders)}
+    teps = {tep6.packed for tep6 in world.rules.tep6}
+    return quoted[8:24] in teps and quoted[24:40] in clients
 
 
 def _message(world: World, frame: bytes, port: int) -> tuple[int, int, int, bytes]:
@@ -175,7 +202,10 @@ def _quoted(world: World, quoted: bytes, now_s: int) -> tuple[int, bytes]:
     _believe(len(quoted) >= 40 and quoted[0] >> 4 == 6)
     next_header, body = oracle.skip_options(quoted[6], quoted[40:])
     if next_header == 44:
-        _believe(len(body) >= 8 and int.from_bytes(body[2:4], "big") >> 3 == 0)
+        _believe(len(body) >= 8)
+        if int.from_bytes(body[2:4], "big") >> 3:
+            _believe(_between_us(world, quoted))
+            raise LaterPieceError
         next_header, body = oracle.skip_options(body[0], body[8:])
     _believe(next_header == 4 and len(body) >= 20)
     header_len, total_len = (body[0] & 15) * 4, int.from_bytes(body[2:4], "big")
@@ -186,6 +216,14 @@ def _quoted(world: World, quoted: bytes, now_s: int) -> tuple[int, bytes]:
     _believe(quoted[8:24] == world.rules.tep6[holder.tep].packed)
     _believe(quoted[24:40] == holder.client6.packed)
     return len(quoted) - len(body), body[:total_len]
+
+
+def _between_us(world: World, quoted: bytes) -> bool:
+    """Whether a tunnel packet went from one of our end points to a client."""
+    holders = [*world.bindings.values()]
+    holders += [spec for shared in world.shared.values() for spec in shared.holders.values()]
+    clients = {spec.client6.packed for spec in holders}
+    return quoted[8:24] in {tep.packed for tep in world.rules.tep6} and quoted[24:40] in clients
 
 
 def _holder(world: World, packet: bytes) -> BindingSpec | None:

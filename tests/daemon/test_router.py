@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.config.load import load_router
+from dstmrouter.daemon.plan import PortPlan
 from dstmrouter.daemon.router import Supervisor
 from dstmrouter.daemon.tunnel_rules import tunnel_rules
 from tests.config.documents import ROUTER, edited
@@ -52,7 +53,15 @@ def test_flow_labels_have_a_new_secret_in_every_run(tmp_path: Path) -> None:
 )
 def test_every_worker_has_its_cpu_and_queue(tmp_path: Path, extra: str, cpus: list[int]) -> None:
     async def scenario() -> None:
-        plans = Supervisor(config(tmp_path, extra))._plans([])
+        port = PortPlan(
+            interface="eth0",
+            mode="auto",
+            xskmap_fd=None,
+            filter_fd=None,
+            fanout_group=None,
+            busy_poll_us=0,
+        )
+        plans = Supervisor(config(tmp_path, extra))._plans([port])
         assert [plan.cpu for plan in plans] == cpus
         assert [plan.worker for plan in plans] == list(range(len(cpus)))
         assert {plan.parent for plan in plans} == {os.getpid()}

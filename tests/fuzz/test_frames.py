@@ -41,6 +41,7 @@ NOT_IN_THE_PACKET: Final = (  # what rules, limits and rings bring about
     "DROP_NO_FRAME",
     "DROP_CUT_BUDGET",
     "DROP_FRAGMENT_FLOOD",
+    "DROP_FRAGMENT_SHARED",
     "DROP_PIECE_BUDGET",
     "DROP_PIECE_LIMIT",
     "DROP_PIECE_EVICTED",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.netns, pytest.mark.uml]
 
 CLIENT6 = "2001:db8:1::33"
+ERROR_HEADERS = 28  # what an ICMP error puts before the packet that it quotes
 PING_FRAME = 14 + 84  # Ethernet and an IPv4 packet of ping's default size
 TUNNEL_HEADER = 40
 LIMIT_OPTION = 8  # destination options header with the limit and padding, RFC 2473 section 4.1.1
@@ -198,4 +199,5 @@ def test_an_ended_lease_is_no_longer_served(interop: Interop) -> None:
     assert growth == {
         "DROP_SPOOF_ADDRESS": from_guest(5, None),
         "DROP_NO_BINDING": (5, 5 * PING_FRAME),
+        "SENT_HOST_UNREACHABLE": (5, 5 * (PING_FRAME + ERROR_HEADERS)),
     }
