@@ -22,11 +22,12 @@ MEANINGS: Final = {
     "renewals": "renewals of the lasting clients' leases",
     "echoes": "datagrams sent by the lasting clients",
     "excused": "of these, lost while their own router was dead or cut off",
+    "echoes_lost": "lost one by one while their own router was well",
     "looks": "times that all tables were compared",
     "duplicates": "addresses seen with two holders",
     "early_grants": "grants that a required router did not have",
     "leases_lost": "times that a lasting client was seen without its address",
-    "echoes_lost": "datagrams lost while their own router was well",
+    "stops": "times that forwarding stopped while a router was well",
 }
 
 

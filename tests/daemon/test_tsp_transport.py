@@ -132,7 +132,7 @@ def test_a_stream_s_failures_are_source_errors(monkeypatch: pytest.MonkeyPatch) 
                 await stream.send([line])
                 await stream.flush()
                 with pytest.raises(SourceError, match=problem):
-                    await stream.receive()
+                    await stream.receive(0.2)
                 await stream.close()
             silent.set()
         with pytest.raises(SourceError, match="no connection"):

@@ -12,7 +12,7 @@ from lab.faults.plan import Kind
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("untraced")]
 PATIENCE_S = 300.0  # 40 s alone
-MUST_BE_NONE = ("two holders", "did not have", "without its address", "router was well")
+MUST_BE_NONE = ("two holders", "did not have", "without its address", "forwarding stopped")
 
 
 def test_nothing_is_lost_over_one_fault_of_every_kind() -> None:

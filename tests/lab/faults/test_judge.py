@@ -57,7 +57,14 @@ def test_an_answer_before_a_router_has_it(judge: Judge, table: dict[str, str] | 
 
 
 @pytest.mark.parametrize("sent_at", [0.9, 2.1])
-def test_an_echo_that_is_lost_while_its_router_is_well(judge: Judge, sent_at: float) -> None:
-    judge.lost([("gw1", sent_at)], {"gw1": [Pause(1.0, 2.0)], "gw2": [Pause(0.0)]})
-    assert judge.figures.echoes_lost == judge.figures.wrong() == 1
+def test_forwarding_that_stops_while_the_router_is_well(judge: Judge, sent_at: float) -> None:
+    lost = [("gw1", sent_at - 0.3), ("gw1", sent_at), ("gw1", sent_at + 0.02)]
+    judge.lost(lost, {"gw1": [Pause(1.0, 1.5)], "gw2": [Pause(0.0)]})
+    assert judge.figures.echoes_lost == 3
+    assert judge.figures.stops == judge.figures.wrong() == len(judge.problems) == 1
     assert judge.figures.excused == 0
+
+
+def test_single_echoes_may_get_lost(judge: Judge) -> None:
+    judge.lost([("gw1", 1.0), ("gw1", 1.5), ("gw2", 1.51), ("gw2", 1.1)], {"gw1": [], "gw2": []})
+    assert (judge.figures.echoes_lost, judge.figures.wrong()) == (4, 0)
