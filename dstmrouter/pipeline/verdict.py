@@ -1,11 +1,9 @@
 """Every outcome of a packet: the decision, its counter, and its text, in one table.
 
 The number of a verdict is the index of its counters; it is part of no protocol and may change with
-a version. Names starting with DROP_ end the packet. A verdict whose text says "not yet" marks
-traffic that a later version handles; until then it is dropped and counted here. Names starting with
-KEPT_ mean that the frame waits for others; what becomes of it is counted again then. Names starting
-with SENT_ count packets of our own, those with UNSENT_ packets of our own that there was a reason
-for and that did not leave.
+a version. Names starting with DROP_ end the packet. Names starting with KEPT_ mean that the frame
+waits for others; what becomes of it is counted again then. Names starting with SENT_ count packets
+of our own, those with UNSENT_ packets of our own that there was a reason for and that did not leave.
 """
 
 from __future__ import annotations
