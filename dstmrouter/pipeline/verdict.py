@@ -3,7 +3,7 @@
 The number of a verdict is the index of its counters; it is part of no protocol and may change with
 a version. Names starting with DROP_ end the packet. Names starting with KEPT_ mean that the frame
 waits for others; what becomes of it is counted again then. Names starting with SENT_ count packets
-of our own, those with UNSENT_ packets of our own that there was a reason for and that did not leave.
+of our own, those with UNSENT_ such that there was a reason for and that did not leave.
 """
 
 from __future__ import annotations
