@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import topology
+from lab.netns import wait_until
 from lab.topology import Topology
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def test_a_link_in_the_middle_takes_less_than_its_ends_and_says_so(net: Topology
     space.sysctl({f"net.ipv6.conf.{interface}.disable_ipv6": "0"})
     space.address(interface, f"{topology.FAR_PEER6}/64")
     space.route("default", "via", topology.FAR_ROUTER6)
-    assert reaches(space, topology.ROUTER6)
+    wait_until(lambda: reaches(space, topology.ROUTER6), "a way over the link in the middle")
     for end, target in ((space, topology.ROUTER6), (net.router, topology.FAR_PEER6)):
         said = end.run("ping", "-c", "2", "-W", "1", "-M", "do", "-s", "1400", target, check=False)
         assert "mtu=1280" in said.replace(": ", "=").replace(" = ", "=")

@@ -16,6 +16,7 @@ from dstmrouter.zmqctl import Binding, ControlClient, LeasePusher
 from lab.netns import stop, wait_until
 from lab.settings import Settings
 from lab.topology import CLIENT1, TEP4, TEP6, Topology
+from tests.netns import echoes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -222,6 +223,4 @@ def ask(client: ControlClient, method: str) -> dict[str, Any]:
 
 def pings(space: Namespace, target: str, count: int = 5) -> int:
     """Send pings, 50 a second; how many were answered."""
-    words = ["ping", "-n", "-q", "-c", str(count), "-i", "0.02", "-W", "2", target]
-    said = space.run(*words, check=False)
-    return int(said.partition(" received")[0].rpartition(" ")[2])
+    return echoes.answered(space, target, count)

@@ -1,0 +1,63 @@
+"""Pings that wait for late answers.
+
+ping(8) does not: once it has seen an answer it ends, after its last request, within twice the
+longest round trip or one interval. With 20 ms between pings, that is less than what a busy machine
+keeps a process waiting, and answers that come are told as lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Final
+
+from tests import oracle
+
+if TYPE_CHECKING:
+    from lab.netns import Namespace
+
+INTERVAL_S: Final = 0.02
+PATIENCE_S: Final = 2.0  # after the last request
+PAYLOAD: Final = bytes(range(56))  # as ping's
+REQUEST, REPLY = 8, 0
+
+
+def answered(space: Namespace, target: str, count: int) -> int:
+    """Send `count` echo requests; how many were answered."""
+    ident = secrets.randbelow(1 << 16)
+    found: set[int] = set()
+    with contextlib.ExitStack() as undo:
+        with space.entered():
+            sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        undo.enter_context(sock)
+        sock.connect((target, 0))
+        for number in range(count):
+            with contextlib.suppress(OSError):  # told of an earlier one, or no way: not answered
+                sock.send(_request(ident, number))
+            last = number == count - 1
+            _gather(sock, ident, found, count, PATIENCE_S if last else INTERVAL_S)
+    return len(found)
+
+
+def _request(ident: int, number: int) -> bytes:
+    body = struct.pack("!HH", ident, number) + PAYLOAD
+    return struct.pack("!BBH", REQUEST, 0, oracle.checksum(bytes((REQUEST, 0)) + body)) + body
+
+
+def _gather(sock: socket.socket, ident: int, found: set[int], wanted: int, seconds: float) -> None:
+    """Add the numbers of answers to `found` for some seconds, or until all are there."""
+    end = time.monotonic() + seconds
+    while len(found) < wanted and (left := end - time.monotonic()) > 0:
+        sock.settimeout(left)
+        try:
+            packet = sock.recv(2048)
+        except OSError:  # nothing in time, or an error about a request
+            continue
+        message = packet[(packet[0] & 15) * 4 :]
+        if message[0] == REPLY and len(message) >= 8:
+            answer, number = struct.unpack_from("!HH", message, 4)
+            if answer == ident and number < wanted:
+                found.add(number)
