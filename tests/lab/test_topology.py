@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import topology
-from lab.netns import wait_until
 from lab.topology import Topology
 
 if TYPE_CHECKING:
@@ -66,14 +65,3 @@ def test_an_attached_interface_is_left_alone_by_the_kernel(net: Topology) -> Non
     space, interface = net.attach("foreign")
     assert space.ip("address", "show", "dev", interface).count("inet") == 0
     assert "LOWER_UP" in space.ip("link", "show", interface)
-
-
-def test_a_link_in_the_middle_takes_less_than_its_ends_and_says_so(net: Topology) -> None:
-    space, interface = net.attach_behind("far", 1280)
-    space.sysctl({f"net.ipv6.conf.{interface}.disable_ipv6": "0"})
-    space.address(interface, f"{topology.FAR_PEER6}/64")
-    space.route("default", "via", topology.FAR_ROUTER6)
-    wait_until(lambda: reaches(space, topology.ROUTER6), "a way over the link in the middle")
-    for end, target in ((space, topology.ROUTER6), (net.router, topology.FAR_PEER6)):
-        said = end.run("ping", "-c", "2", "-W", "1", "-M", "do", "-s", "1400", target, check=False)
-        assert "mtu=1280" in said.replace(": ", "=").replace(" = ", "=")
