@@ -26,17 +26,19 @@ REQUEST, REPLY = 8, 0
 
 
 def answered(space: Namespace, target: str, count: int) -> int:
-    """Send `count` echo requests; how many were answered."""
+    """Send `count` echo requests; how many were answered.
+
+    The socket is not connected: a client on demand changes the host's address on the way.
+    """
     ident = secrets.randbelow(1 << 16)
     found: set[int] = set()
     with contextlib.ExitStack() as undo:
         with space.entered():
             sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         undo.enter_context(sock)
-        sock.connect((target, 0))
         for number in range(count):
             with contextlib.suppress(OSError):  # told of an earlier one, or no way: not answered
-                sock.send(_request(ident, number))
+                sock.sendto(_request(ident, number), (target, 0))
             last = number == count - 1
             _gather(sock, ident, found, count, PATIENCE_S if last else INTERVAL_S)
     return len(found)
