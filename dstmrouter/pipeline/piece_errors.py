@@ -15,6 +15,7 @@ from dstmrouter.pipeline.icmp4 import Error
 from dstmrouter.pipeline.icmp6 import about6
 from dstmrouter.pipeline.link import Packets
 from dstmrouter.pipeline.outcome import Noted
+from dstmrouter.pipeline.rare import KeepsNothing
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import icmp, ipv6
 
@@ -35,7 +36,7 @@ _PAYLOAD_LEN_AT: Final = 4  # octets from the start of the IPv6 header
 _OFFSET_AT: Final = 2  # octets from the start of the fragment header
 
 
-class PieceErrors:
+class PieceErrors(KeepsNothing):
     """The step; others may have timeouts told by it."""
 
     verdicts: Collection[int] = (
@@ -75,13 +76,6 @@ class PieceErrors:
         )
         about = about6(self._memory, packets, at, port)
         self._errors.send(TIMEOUT, about, now_s, outcome)
-
-    def expire(self, now_s: int, outcome: Outcome) -> None:
-        """Nothing waits here."""
-
-    def held(self) -> int:
-        """No frame is kept."""
-        return 0
 
     def _send(
         self,

@@ -76,6 +76,17 @@ class Step(Protocol):
         ...
 
 
+class KeepsNothing:
+    """What a step says that has done with a burst when its work returns."""
+
+    def expire(self, now_s: int, outcome: Outcome) -> None:
+        """Nothing waits here."""
+
+    def held(self) -> int:
+        """No frame is kept."""
+        return 0
+
+
 class RareWork:
     """The steps, in the order in which they look at a burst."""
 

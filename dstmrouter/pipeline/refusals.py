@@ -15,6 +15,7 @@ from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.icmp4 import About, Error
 from dstmrouter.pipeline.outcome import Noted
 from dstmrouter.pipeline.portkeys import Side
+from dstmrouter.pipeline.rare import KeepsNothing
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import icmp, ipv4
 from dstmrouter.wire.constant import constant
@@ -50,7 +51,7 @@ _SHARED: Final = constant(RowKind.SHARED, np.uint8)
 _LOCAL: Final = constant(RowKind.LOCAL, np.uint8)
 
 
-class Refusals:
+class Refusals(KeepsNothing):
     """The step; `rules` say which verdicts are told at all."""
 
     def __init__(self, around: Surroundings, reread: Rereader, errors: Errors4) -> None:
@@ -84,13 +85,6 @@ class Refusals:
         if tunnelled is not None:
             inner_at = self._reread.outer(tunnelled).inner_at
             self._tell(verdicts[tunnelled.rows], inner_at, True, now_s, outcome)
-
-    def expire(self, now_s: int, outcome: Outcome) -> None:
-        """Nothing waits here."""
-
-    def held(self) -> int:
-        """No frame is kept."""
-        return 0
 
     def _tell(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 from dstmrouter.pipeline import icmp6
 from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.icmp4 import About, Error
+from dstmrouter.pipeline.rare import KeepsNothing
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import icmp, ipv4
 from dstmrouter.wire.constant import constant
@@ -53,7 +54,7 @@ class _Messages:
         return _Messages(self.rows[keep], self.message[keep], self.quoted.take(keep))
 
 
-class Relay:
+class Relay(KeepsNothing):
     """The step; without `errors` it only takes note of MTUs."""
 
     verdicts: Collection[int] = (Verdict.DROP_ICMPV6,)
@@ -84,13 +85,6 @@ class Relay:
         too_big = valid.message["type"] == icmp.PACKET_TOO_BIG6
         self._learn(valid.take(too_big), now_s, outcome)
         self._pass_on(valid.take(~too_big), now_s, outcome)
-
-    def expire(self, now_s: int, outcome: Outcome) -> None:
-        """Nothing waits here."""
-
-    def held(self) -> int:
-        """No frame is kept."""
-        return 0
 
     def _validated(self, packets: Packets, now_s: int) -> _Messages:
         outer = self._reread.outer(packets)

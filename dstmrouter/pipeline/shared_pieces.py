@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline.datagrams import Datagrams, Name, Piece, is_odd
-from dstmrouter.pipeline.outcome import Late, Noted, Outcome, Send
+from dstmrouter.pipeline.outcome import Late, Noted, Outcome
 from dstmrouter.pipeline.portkeys import HAS_PORTS, IS_QUERY
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ipv4
@@ -92,12 +92,7 @@ class SharedPieces:
     def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
         """Forward pieces, keep them, or say why not."""
         outcome.verdicts[arrivals.rows[BURST:]] = Verdict.DROP_FRAGMENT_FLOOD
-        arrivals = dataclasses.replace(
-            arrivals,
-            rows=arrivals.rows[:BURST],
-            at=arrivals.at[:BURST],
-            length=arrivals.length[:BURST],
-        )
+        arrivals = arrivals.take(slice(BURST))
         seen = self._read(arrivals)
         verdicts = outcome.verdicts
         for one in list(seen):
@@ -195,13 +190,7 @@ class SharedPieces:
         ports = np.array([ports for _, ports in going], np.uint32)
         with self._port_sets.told(at, ports):
             part = self._again(arrivals.at[mine], arrivals.length[mine], arrivals.port, now_s)
-        rows = arrivals.rows[mine]
-        outcome.verdicts[rows] = part.verdicts
-        for send in part.sends:
-            outcome.sends.append(Send(send.port, rows[send.rows], send.at, send.length))
-        outcome.gleaned += part.gleaned
-        outcome.made += part.made
-        outcome.noted += part.noted
+        outcome.add(part, arrivals.rows[mine])
 
     def _read(self, arrivals: Arrivals) -> list[_Seen]:
         """What the headers of pieces say; R1 has been checked."""

@@ -14,6 +14,7 @@ from dstmrouter.pipeline.icmp4 import Error
 from dstmrouter.pipeline.icmp6 import about6
 from dstmrouter.pipeline.outcome import Noted
 from dstmrouter.pipeline.prefixes import Span, intervals6, lookup6
+from dstmrouter.pipeline.rare import KeepsNothing
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import icmp
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 SPOOF: Final = Error(Verdict.SENT_ICMPV6_SPOOF, icmp.UNREACHABLE6, icmp.SOURCE_POLICY_CODE)
 
 
-class Spoofers:
+class Spoofers(KeepsNothing):
     """The step; without prefixes it has nothing to do."""
 
     verdicts: Collection[int] = (
@@ -58,10 +59,3 @@ class Spoofers:
         within = np.flatnonzero(lookup6(self._access, about.header["src"]))
         if len(within):
             self._errors.send(SPOOF, about.take(within), now_s, outcome)
-
-    def expire(self, now_s: int, outcome: Outcome) -> None:
-        """Nothing waits here."""
-
-    def held(self) -> int:
-        """No frame is kept."""
-        return 0
