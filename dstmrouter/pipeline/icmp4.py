@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from dstmrouter.pipeline.inner import Inner
 from dstmrouter.wire import checksum, icmp, ipv4
-from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.decide import Mask
@@ -21,7 +20,6 @@ MAX_LEN: Final = 576  # octets of an error, RFC 1812 section 4.3.2.3
 QUOTE_LEN: Final = MAX_LEN - ipv4.HEADER_LEN - icmp.HEADER_LEN
 _QUOTE_AT: Final = MAX_LEN - QUOTE_LEN
 _COLUMNS: Final = np.arange(QUOTE_LEN)
-_OFFSET_BITS: Final = constant(0xFF1F, np.uint16)  # of a fragment field, octets not swapped
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def answerable(memory: FrameMemory, packets: Inner) -> Mask:
     at all, see `dstmrouter.io.steering_program`.
     """
     header = packets.header
-    fine: Mask = header["fragment"] & _OFFSET_BITS == 0
+    fine: Mask = header["fragment"] & ipv4.OFFSET_BITS == 0
     fine &= ~ipv4.MARTIAN.take(header["src_upper"])
     fine &= ~ipv4.MARTIAN.take(header["dst_upper"])
     rows = np.flatnonzero(header["protocol"] == ipv4.PROTOCOL_ICMP)

@@ -42,7 +42,6 @@ _HEAD_LEN: Final = 8
 _PORTS_LEN: Final = 4
 _ERRORS: Final = (3, 4, 5, 11, 12)  # RFC 1122 section 3.2.2
 _QUERIES: Final = (ipv4.ICMP_ECHO_REPLY, ipv4.ICMP_ECHO_REQUEST)
-_OFFSET_BITS: Final = np.uint16(0xFF1F)  # of `fragment`, whose octets are not swapped
 _WORDS: Final = np.arange(ipv4.MAX_HEADER_LEN // 4)
 
 
@@ -127,7 +126,7 @@ def of_quoted(
     known = (
         whole
         & (HAS_PORTS.take(header["protocol"]) | query)
-        & (header["fragment"] & _OFFSET_BITS == 0)
+        & (header["fragment"] & ipv4.OFFSET_BITS == 0)
         & (header[was] == ours)
     )
     port = np.where(query, head["ident"], of_pair(head["ports"].byteswap(), opposite)).astype(

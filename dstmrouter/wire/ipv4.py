@@ -54,6 +54,7 @@ VERSION_IHL: Final = constant(0x45, np.uint8)  # version 4, five words, no optio
 FLAG_DF: Final = constant(0x0040, np.uint16)
 FLAG_MF: Final = constant(0x0020, np.uint16)
 FRAGMENT_BITS: Final = constant(0xFF3F, np.uint16)  # MF and offset: not zero in every fragment
+OFFSET_BITS: Final = constant(0xFF1F, np.uint16)  # zero in first fragments and whole packets
 
 # Of `fragment` with its octets swapped.
 MORE_MASK: Final = constant(0x2000, np.uint16)
