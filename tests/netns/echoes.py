@@ -12,7 +12,8 @@ import secrets
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Final
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests import oracle
 
@@ -22,34 +23,56 @@ if TYPE_CHECKING:
 INTERVAL_S: Final = 0.02
 PATIENCE_S: Final = 2.0  # after the last request
 PAYLOAD: Final = bytes(range(56))  # as ping's
-REQUEST, REPLY = 8, 0
+
+
+class Family(NamedTuple):
+    """A family's raw sockets; `headed` ones receive the IPv4 header too (raw(7))."""
+
+    family: socket.AddressFamily
+    protocol: int
+    request: int
+    reply: int
+    headed: bool
+
+
+FAMILIES: Final = {
+    4: Family(socket.AF_INET, socket.IPPROTO_ICMP, 8, 0, headed=True),
+    6: Family(socket.AF_INET6, socket.IPPROTO_ICMPV6, 128, 129, headed=False),
+}
 
 
 def answered(space: Namespace, target: str, count: int) -> int:
     """Send `count` echo requests; how many were answered.
 
     The socket is not connected: a client on demand changes the host's address on the way.
+
+    Raises:
+        ValueError: the target is no address.
     """
+    spoken = FAMILIES[ip_address(target).version]
     ident = secrets.randbelow(1 << 16)
     found: set[int] = set()
     with contextlib.ExitStack() as undo:
         with space.entered():
-            sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+            sock = socket.socket(spoken.family, socket.SOCK_RAW, spoken.protocol)
         undo.enter_context(sock)
         for number in range(count):
             with contextlib.suppress(OSError):  # told of an earlier one, or no way: not answered
-                sock.sendto(_request(ident, number), (target, 0))
+                sock.sendto(_request(spoken.request, ident, number), (target, 0))
             last = number == count - 1
-            _gather(sock, ident, found, count, PATIENCE_S if last else INTERVAL_S)
+            _gather(sock, spoken, ident, found, count, PATIENCE_S if last else INTERVAL_S)
     return len(found)
 
 
-def _request(ident: int, number: int) -> bytes:
+def _request(kind: int, ident: int, number: int) -> bytes:
+    """An echo request; the kernel sets the checksum of ICMPv6 itself (RFC 3542 section 3.1)."""
     body = struct.pack("!HH", ident, number) + PAYLOAD
-    return struct.pack("!BBH", REQUEST, 0, oracle.checksum(bytes((REQUEST, 0)) + body)) + body
+    return struct.pack("!BBH", kind, 0, oracle.checksum(bytes((kind, 0)) + body)) + body
 
 
-def _gather(sock: socket.socket, ident: int, found: set[int], wanted: int, seconds: float) -> None:
+def _gather(
+    sock: socket.socket, spoken: Family, ident: int, found: set[int], wanted: int, seconds: float
+) -> None:
     """Add the numbers of answers to `found` for some seconds, or until all are there."""
     end = time.monotonic() + seconds
     while len(found) < wanted and (left := end - time.monotonic()) > 0:
@@ -58,8 +81,8 @@ def _gather(sock: socket.socket, ident: int, found: set[int], wanted: int, secon
             packet = sock.recv(2048)
         except OSError:  # nothing in time, or an error about a request
             continue
-        message = packet[(packet[0] & 15) * 4 :]
-        if message[0] == REPLY and len(message) >= 8:
+        message = packet[(packet[0] & 15) * 4 :] if spoken.headed else packet
+        if message[0] == spoken.reply and len(message) >= 8:
             answer, number = struct.unpack_from("!HH", message, 4)
             if answer == ident and number < wanted:
                 found.add(number)
