@@ -100,6 +100,11 @@ class UmemConfig(Section):
     fill_slots: RingSlots = 4096
     completion_slots: RingSlots = 4096
 
+    @property
+    def max_mtu(self) -> int:
+        """Octets of the largest packet that a chunk holds, with all that is before it."""
+        return self.chunk_size - FRAME_OVERHEAD
+
 
 class TunnelConfig(Section):
     """`[tunnel]`: our end of all tunnels (RFC 2473)."""
@@ -244,6 +249,6 @@ class RouterConfig(Section):
         if self.reassembly_frames > umem.frames // 4:
             most = umem.frames // 4
             yield ("reassembly", "frames"), f"at most {most}, a quarter of [umem] frames"
-        room = umem.chunk_size - FRAME_OVERHEAD
-        if self.tunnel.mtu > room:
-            yield ("tunnel", "mtu"), f"at most {room} with [umem] chunk_size = {umem.chunk_size}"
+        if self.tunnel.mtu > umem.max_mtu:
+            wanted = f"at most {umem.max_mtu} with [umem] chunk_size = {umem.chunk_size}"
+            yield ("tunnel", "mtu"), wanted

@@ -36,12 +36,12 @@ class Steps(Protocol):
     engine: str
 
     def process(
-        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: int
+        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: float
     ) -> Outcome:
         """Decide over the frames that came in by `port`, and rewrite those that leave."""
         ...
 
-    def expire(self, now_s: int) -> Outcome:
+    def expire(self, now_s: float) -> Outcome:
         """What time alone brings about; to be called about once a second."""
         ...
 
@@ -66,11 +66,11 @@ class Engine:
         self.forwarder = forwarder  # another one may take over between two turns
         self._counters = counters
         self._worker = worker
-        self._expired_s = 0
+        self._expired_s = 0  # whole seconds
         self.tap: Tap | None = None  # for those who want to see packets
         self.on_glean: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
 
-    def turn(self, now_s: int) -> int:
+    def turn(self, now_s: float) -> int:
         """Give every port one burst of work; return how many packets were received.
 
         `now_s` is the router's clock in seconds.
@@ -88,8 +88,8 @@ class Engine:
             if len(descs):
                 received += len(descs)
                 self._forward(number, descs, now_s)
-        if now_s != self._expired_s:
-            self._expired_s = now_s
+        if int(now_s) != self._expired_s:
+            self._expired_s = int(now_s)
             self._finish(self.forwarder.expire(now_s), now_s)
         for port in self.ports:
             port.flush()
@@ -110,11 +110,11 @@ class Engine:
         if taken < len(frames):
             self.umem.pool.give(frames[taken:])
 
-    def _forward(self, number: int, descs: Descs, now_s: int) -> None:
+    def _forward(self, number: int, descs: Descs, now_s: float) -> None:
         self._work(descs["addr"].astype(np.intp), descs["len"].astype(np.int64), number, now_s)
 
     def _work(
-        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], number: int, now_s: int
+        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], number: int, now_s: float
     ) -> None:
         tap = self.tap if self.tap is not None and self.tap.wanted() else None
         watched = None if tap is None else tap.before(at, length, number, now_s)
@@ -128,7 +128,7 @@ class Engine:
         self._counters.count(self._worker, outcome.verdicts, length)
         self._finish(outcome, now_s)
 
-    def _finish(self, outcome: Outcome, now_s: int) -> None:
+    def _finish(self, outcome: Outcome, now_s: float) -> None:
         """Everything in an outcome but what became of the burst itself."""
         for destinations in outcome.gleaned:
             self.on_glean(destinations)
@@ -152,7 +152,7 @@ class Engine:
             if taken < len(descs):
                 outcome.verdicts[send.rows[taken:]] = _DROP_TX_FULL
 
-    def _send_made(self, made: Made, now_s: int) -> None:
+    def _send_made(self, made: Made, now_s: float) -> None:
         descs = np.zeros(len(made.at), DESC)
         descs["addr"], descs["len"] = made.at, made.length
         rows = np.flatnonzero(~OURS_AGAIN.take(made.verdicts))

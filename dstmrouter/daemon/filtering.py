@@ -88,7 +88,7 @@ class Filtered:
         self._out = [Filter(code) if code else None for _, code in filters]
 
     def process(
-        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: int
+        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: float
     ) -> Outcome:
         """As the steps do, for frames that the filter of `port` accepts; all others are dropped."""
         chosen = self._in[port]
@@ -103,7 +103,7 @@ class Filtered:
         self._filter_out(outcome)
         return outcome
 
-    def expire(self, now_s: int) -> Outcome:
+    def expire(self, now_s: float) -> Outcome:
         """As the steps do."""
         outcome = self._steps.expire(now_s)
         self._filter_out(outcome)

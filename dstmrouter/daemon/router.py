@@ -20,6 +20,7 @@ from dstmrouter.daemon.attachment import Attachment, claim
 from dstmrouter.daemon.background import Background
 from dstmrouter.daemon.filtering import compile_filters
 from dstmrouter.daemon.intake import Intake
+from dstmrouter.daemon.link_check import check_links
 from dstmrouter.daemon.notify import notify
 from dstmrouter.daemon.plan import PortPlan, UmemPlan, WorkerPlan
 from dstmrouter.daemon.router_control import RouterControl
@@ -137,7 +138,7 @@ class Supervisor:
         background.run(self.mirror.run())
         async with asyncio.timeout(READY_S):
             await self.mirror.ready.wait()
-        self._check_ports()
+        check_links(self.config, self.routing.port_links())
         self._tick()
         control = self._control()
         undo.callback(control.close)
@@ -170,14 +171,6 @@ class Supervisor:
                     worker=worker,
                     mode=about["mode"],
                     refused=about["notes"] or None,
-                )
-
-    def _check_ports(self) -> None:
-        links = self.routing.port_links()
-        for number, port in enumerate(self.config.port):
-            if number not in links:
-                raise DstmError(
-                    f"[[port]] #{number + 1} {port.addressed_interface}: no such interface"
                 )
 
     def _plans(self, ports: Sequence[PortPlan]) -> list[WorkerPlan]:

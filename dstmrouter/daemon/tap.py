@@ -55,7 +55,7 @@ class Tap:
         return self._board.armed
 
     def before(
-        self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int
+        self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: float
     ) -> Watched | None:
         """Keep the frames of a burst as they are; None if none of them is to be watched."""
         order = self._follow()
@@ -87,7 +87,7 @@ class Tap:
             sample = Sample(now, watched.port, frame, verdict, sent_port=port, sent=sent)
             self._board.put(self._worker, order.version, sample)
 
-    def made(self, made: Made, now_s: int) -> None:
+    def made(self, made: Made, now_s: float) -> None:
         """Hand on packets of our own."""
         order = self._follow()
         if order is None or now_s > self._board.until_s():

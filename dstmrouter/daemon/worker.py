@@ -74,7 +74,7 @@ class Worker:
         while not self._stop:
             now = time.monotonic()
             turns.begin(worker)
-            received = self._engine.turn(int(now - self._plan.clock_zero))
+            received = self._engine.turn(now - self._plan.clock_zero)
             turns.end(worker)
             idle = 0 if received else idle + 1
             if now >= self._next_notice:

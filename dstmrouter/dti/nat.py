@@ -19,7 +19,8 @@ import structlog
 from pyroute2 import NetlinkError
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
-from dstmrouter.dti.natrules import MARK, QUOTABLE, comment_of, ruleset, table_of
+from dstmrouter.dti import pingtime
+from dstmrouter.dti.natrules import MARK, PINGS, QUOTABLE, comment_of, ruleset, table_of
 from dstmrouter.errors import DstmError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ SBIN: Final = "/usr/sbin:/sbin"  # not in every PATH
 NFT_S: Final = 30.0
 COMMENT: Final = re.compile(r'comment "(.*)"')
 OURS: Final = re.compile(rf"{MARK} (\S+) \S+")
+PING_S: Final = re.compile(rf"{PINGS} (\d+)")
 GONE: Final = frozenset({errno.ENOENT})
 
 
@@ -41,19 +43,20 @@ def install(tunnel: Tunnel, ports: PortSet) -> None:
 
     It belongs before the address: no packet may leave untranslated.
     """
-    text = ruleset(tunnel, ports)
     if _program() is None:
         raise DstmError(
             f"{tunnel.client4} is shared, and our ports need NAT: "
             f"there is no program {PROGRAM} (Debian package nftables)"
         )
-    former = _comment(tunnel.name)
+    listed = _listed(tunnel.name)
+    former = _comment(listed)
     if former is not None and not OURS.fullmatch(former):
         raise DstmError(f"nftables table {table_of(tunnel.name)} exists and is not ours")
-    done = _nft("-f", "-", text=text)
+    done = _nft("-f", "-", text=ruleset(tunnel, ports, _ping_s(listed)))
     if done.returncode != 0:
         why = next((line for line in done.stderr.splitlines() if "Error" in line), done.stderr)
         raise DstmError(f"{tunnel.client4} is shared, and our ports need NAT: nft: {why.strip()}")
+    pingtime.lengthen()
     if former is not None and former != comment_of(tunnel, ports):
         _forget_flows(former)
 
@@ -62,23 +65,36 @@ def remove(name: str) -> bool:
     """Translate no more for the interface `name`; whether there was a table of ours."""
     if not QUOTABLE.fullmatch(name) or _program() is None:
         return False
-    former = _comment(name)
+    listed = _listed(name)
+    former = _comment(listed)
     if former is None or not OURS.fullmatch(former):
         return False
     done = _nft("delete", "table", "ip", table_of(name))
     if done.returncode != 0:
         raise DstmError(f"remove nftables table {table_of(name)}: {done.stderr.strip()}")
+    pingtime.restore(_ping_s(listed))
     _forget_flows(former)
     return True
 
 
-def _comment(name: str) -> str | None:
-    """The comment of the table of `name`, perhaps empty; None: there is no such table."""
+def _listed(name: str) -> str | None:
+    """The table of `name` as nft shows it; None: there is no such table."""
     done = _nft("--terse", "list", "table", "ip", table_of(name))
-    if done.returncode != 0:
+    return done.stdout if done.returncode == 0 else None
+
+
+def _comment(listed: str | None) -> str | None:
+    """The comment of a table, perhaps empty."""
+    if listed is None:
         return None
-    found = COMMENT.search(done.stdout)
+    found = COMMENT.search(listed)
     return "" if found is None else found[1]
+
+
+def _ping_s(listed: str | None) -> int:
+    """What the host's setting for pings was before there was this table or one before it."""
+    found = PING_S.search(listed or "")
+    return pingtime.present() if found is None else int(found[1])
 
 
 def _forget_flows(comment: str) -> None:

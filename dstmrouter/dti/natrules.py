@@ -6,7 +6,8 @@ Port translation at the client (NAPT44, RFC 7596 section 5.2.1; RFC 7597 section
   set. A port that is in the set already is kept if it can be;
 - `leaving`, `arriving`: whatever is not of the set all the same, or has no ports, is dropped;
 - `patience`: UDP mappings live as long as RFC 4787 REQ-5 wants, but those to well-known ports, DNS
-  above all, which would use up a small set.
+  above all, which would use up a small set. Pings are a setting of the host (`dti.pingtime`), whose
+  former value is noted here.
 
 The kernel maps to one range of ports a rule. Of a set of many ranges one is chosen by hashing the
 inner address and port, so one inner port keeps one outer port whoever it talks to (RFC 4787 REQ-1).
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dstmrouter.protocols.granted import PortSet
 
 MARK: Final = "dstm-client"  # begins the comment of a table that is ours
+PINGS: Final = "seconds that pings were remembered before:"
 QUOTABLE: Final = re.compile(r"[A-Za-z0-9_.-]+")  # elsewhere nft has marks of its own
 TRIED_S: Final = 10
 TRIED_MAX: Final = 16384  # more are not noted, and stay with the range that they have
@@ -59,6 +61,7 @@ table ip {table} {{
     timeout {tried_s}s
   }}
   chain patience {{
+    comment "{pings} {ping_s}"
     type filter hook postrouting priority srcnat - 10
     oifname "{name}" udp dport >= 1024 ct timeout set "long_udp"
   }}
@@ -102,8 +105,11 @@ def table_of(name: str) -> str:
     return f"dstm_{name}"
 
 
-def ruleset(tunnel: Tunnel, ports: PortSet) -> str:
-    """What `nft -f -` must be given to have the table, in place of a former one, at once."""
+def ruleset(tunnel: Tunnel, ports: PortSet, ping_s: int) -> str:
+    """What `nft -f -` must be given to have the table, in place of a former one, at once.
+
+    `ping_s` is what the host's setting was before.
+    """
     ranges = usable(ports)
     client4 = tunnel.client4
     choices = (f"{i} : {client4} . {span}" for i, span in enumerate(ranges))
@@ -117,6 +123,8 @@ def ruleset(tunnel: Tunnel, ports: PortSet) -> str:
         choice=f"mod {len(ranges)} map {{ {', '.join(choices)} }}",
         flow=FLOW,
         errors=ICMP_ERRORS,
+        pings=PINGS,
+        ping_s=ping_s,
         tried_s=TRIED_S,
         tried_max=TRIED_MAX,
     )

@@ -174,9 +174,15 @@ def attach_xdp(ifindex: int, program: Program, mode: XdpMode | None = None) -> X
 
 def _attach_xdp(ifindex: int, program: Program, mode: XdpMode, notes: list[str]) -> XdpLink:
     tried = f"attach XDP program to {interface_name(ifindex)}, {mode.value}"
-    link = while_busy(
-        lambda: XdpLink.create(tried, program, ifindex, BpfAttachType.XDP, _XDP_FLAGS[mode])
-    )
+    try:
+        link = while_busy(
+            lambda: XdpLink.create(tried, program, ifindex, BpfAttachType.XDP, _XDP_FLAGS[mode])
+        )
+    except SystemCallError as error:
+        if error.errno != errno.ERANGE:
+            raise
+        # A packet, its headroom and the kernel's notes on it have to fit a page.
+        raise SystemCallError(tried, errno.ERANGE, "the MTU is too large for XDP there") from None
     link.mode, link.notes = mode, notes
     return link
 

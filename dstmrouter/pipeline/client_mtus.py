@@ -22,17 +22,17 @@ class ClientMtus:
         self._path_mtus = tables.path_mtus
         self._clients = tables.clients6
 
-    def tunnel_mtu(self, client6: Words6, now_s: int) -> npt.NDArray[np.int64]:
+    def tunnel_mtu(self, client6: Words6, now_s: float) -> npt.NDArray[np.int64]:
         """Octets of the largest IPv4 packet that reaches each client in one piece."""
-        learnt = self._path_mtus.look_up(client6, now_s) - self._rules.overhead
+        learnt = self._path_mtus.look_up(client6, int(now_s)) - self._rules.overhead
         mtus: npt.NDArray[np.int64] = np.minimum(learnt, self._rules.tunnel_mtu)
         return mtus
 
-    def learn(self, client6: Words6, mtu: npt.NDArray[np.int64], now_s: int) -> None:
+    def learn(self, client6: Words6, mtu: npt.NDArray[np.int64], now_s: float) -> None:
         """Take note of valid Packet Too Big messages; `mtu` is theirs, in octets."""
-        known = np.minimum(self._path_mtus.look_up(client6, now_s), self._rules.path_mtu)
+        known = np.minimum(self._path_mtus.look_up(client6, int(now_s)), self._rules.path_mtu)
         for row in np.flatnonzero(mtu < known).tolist():
-            self._path_mtus.learn(client6[row : row + 1], int(mtu[row]), now_s)
+            self._path_mtus.learn(client6[row : row + 1], int(mtu[row]), int(now_s))
 
     def known(self, client6: Words6) -> Mask:
         """Which of the addresses may have a binding now; never wrong about those that have."""

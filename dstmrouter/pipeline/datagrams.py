@@ -42,7 +42,7 @@ class Piece:
 @dataclasses.dataclass(slots=True)
 class _Datagram:
     ports: int
-    until: int  # seconds on the router's clock
+    until: float  # seconds on the router's clock
     seen: list[tuple[int, int]]  # first octet and the one behind the last, of each piece
     broken: bool = False
 
@@ -56,7 +56,7 @@ class Datagrams:
     def __len__(self) -> int:
         return len(self._known)
 
-    def begin(self, name: Name, piece: Piece, ports: int, now_s: int) -> None:
+    def begin(self, name: Name, piece: Piece, ports: int, now_s: float) -> None:
         """Remember the ports of a first piece of what has not `begun`.
 
         Room is made by forgetting the oldest.
@@ -66,7 +66,7 @@ class Datagrams:
             del self._known[next(iter(self._known))]
         self._known[name] = _Datagram(ports, now_s + LIFETIME_S, [(piece.start, piece.end)])
 
-    def begun(self, name: Name, now_s: int) -> bool:
+    def begun(self, name: Name, now_s: float) -> bool:
         """Whether the first piece is known."""
         known = self._known.get(name)
         return known is not None and known.until > now_s
@@ -85,7 +85,7 @@ class Datagrams:
         known.seen.append((piece.start, piece.end))
         return known.ports
 
-    def expire(self, now_s: int) -> None:
+    def expire(self, now_s: float) -> None:
         """Forget what is over."""
         while self._known:
             name, oldest = next(iter(self._known.items()))

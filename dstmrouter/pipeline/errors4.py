@@ -42,11 +42,11 @@ class Errors4:
         self._host_bits = np.uint64(32 - icmp.prefix_len4)
         self._burst_limit = icmp.burst_limit
 
-    def exhausted(self, error: Error, now_s: int, *, clients: bool) -> bool:
-        """Whether no such error can be sent for the rest of this second."""
+    def exhausted(self, error: Error, now_s: float, *, clients: bool) -> bool:
+        """Whether no such error can be sent now."""
         return self._limiter(clients).left(error.verdict, now_s) <= 0
 
-    def send(self, error: Error, about: About, now_s: int, outcome: Outcome) -> None:
+    def send(self, error: Error, about: About, now_s: float, outcome: Outcome) -> None:
         """Send errors to the sources of packets, as far as rules and limits allow."""
         limiter = self._limiter(about.clients)
         chance = limiter.chance(error.verdict, self._prefixes(about), now_s, self._burst_limit)
@@ -62,10 +62,10 @@ class Errors4:
         if refused:
             outcome.noted.append(Noted(Verdict.UNSENT_ICMPV4, refused, 0))
 
-    def _send(self, error: Error, about: About, at: Index, now_s: int, outcome: Outcome) -> None:
+    def _send(self, error: Error, about: About, at: Index, now_s: float, outcome: Outcome) -> None:
         if len(at):
             errors = self._builder.build(at, error, about)
-            self._own.send4(errors, error.verdict, now_s, outcome)
+            self._own.send4(errors, error.verdict, int(now_s), outcome)
 
     def _prefixes(self, about: About) -> npt.NDArray[np.uint64]:
         src = about.packets.src.astype(np.uint64)

@@ -41,11 +41,11 @@ class Errors6:
         self._prefix_mask = np.frombuffer(mask.to_bytes(8, "big"), "<u8")[0]
         self._burst_limit = icmp.burst_limit
 
-    def exhausted(self, error: Error, now_s: int) -> bool:
-        """Whether no such error can be sent for the rest of this second."""
+    def exhausted(self, error: Error, now_s: float) -> bool:
+        """Whether no such error can be sent now."""
         return self._limiter.left(error.verdict, now_s) <= 0
 
-    def send(self, error: Error, about: About6, now_s: int, outcome: Outcome) -> None:
+    def send(self, error: Error, about: About6, now_s: float, outcome: Outcome) -> None:
         """Send errors to the sources of packets, as far as rules and limits allow."""
         fine = np.flatnonzero(answerable(about))
         prefixes = about.header["src"][fine, 0] & self._prefix_mask

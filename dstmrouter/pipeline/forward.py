@@ -76,15 +76,16 @@ class Forwarder:
         self._vlans: list[int] = []
         self._rare = RareWork(self._rare_steps())
 
-    def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
+    def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: float) -> Outcome:
         """Work on the frames that start at `at` (octets of frame memory) and came in by `port`.
 
-        `length` has their octets; `now_s` is the router's clock in seconds.
+        `length` has their octets; `now_s` is the router's clock in seconds, of which only rates of
+        our own packets count the fractions.
         """
         self._follow_ports()
         if not len(at):
             return Outcome(np.zeros(0, np.uint8))
-        outcome = self._pass(at, length, port, now_s)
+        outcome = self._pass(at, length, port, int(now_s))
         self._rare.follow(at, length, port, now_s, outcome)
         return outcome
 
@@ -98,7 +99,7 @@ class Forwarder:
             self._from_clients(tunnelled, now_s, outcome)
         return outcome
 
-    def expire(self, now_s: int) -> Outcome:
+    def expire(self, now_s: float) -> Outcome:
         """What time alone brings about; to be called about once a second."""
         self._follow_ports()
         outcome = Outcome(np.zeros(0, np.uint8))

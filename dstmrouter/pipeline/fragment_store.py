@@ -41,7 +41,7 @@ class Datagram:
     """What is known of one datagram."""
 
     client: Key
-    since_s: int
+    since_s: float
     pieces: list[Piece] = dataclasses.field(default_factory=list)
     end: int | None = None  # octets, once the last piece is there
     condemned: Verdict | None = None
@@ -94,7 +94,7 @@ class FragmentStore:
         """How many frames wait."""
         return self._frames
 
-    def datagram(self, key: Key, now_s: int) -> Datagram:
+    def datagram(self, key: Key, now_s: float) -> Datagram:
         """The datagram of `key`; room is made for a new one."""
         known = self._datagrams.get(key)
         if known is not None:
@@ -143,7 +143,7 @@ class FragmentStore:
             del self._clients[datagram.client]
         return datagram
 
-    def expire(self, now_s: int) -> None:
+    def expire(self, now_s: float) -> None:
         """Drop the datagrams whose time is over."""
         for key, datagram in list(self._datagrams.items()):
             if now_s - datagram.since_s < self._rules.timeout_s:

@@ -5,7 +5,9 @@ buckets for single destination prefixes (RFC 4443 section 2.4f). Which bucket a 
 keyed hash: prefixes that meet in one share its tokens, which errs on the side of sending less, and
 nobody can choose whom to meet.
 
-The clock has whole seconds, so a bucket gets its tokens once a second, all at a time.
+What is kept of a bucket is when it was, or would have been, empty: the tokens are the time since
+then. They come with the ticks of a clock, 32 a second, and not one by one: in a flood of millions
+a second every token costs a look at the packets of a burst, so many are spent at a time.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import Index
 
 KINDS: Final = 256
+TICKS: Final = 32  # a second; a power of two, exact in floating point
+_TICK_NS: Final = 10**9 // TICKS
+_LONG_AGO: Final = -(1 << 60)  # ns; so long that every bucket is full
 BUCKETS: Final = 1 << 14  # 128 KiB; a power of two
 _SHIFT: Final = np.uint64(64 - 14)
 _KIND_STEP: Final = 0x9E3779B97F4A7C15
@@ -27,11 +32,25 @@ _KIND_STEP: Final = 0x9E3779B97F4A7C15
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Packets a second; a bucket holds a second's worth, or `prefix_burst`."""
+    """Packets a second, and how many at a time after a pause."""
 
     total: int  # of each kind
     prefix: int
     prefix_burst: int
+
+    @property
+    def total_burst(self) -> int:
+        """A tenth of a second's worth, at least 10, but no more than a second's."""
+        return min(self.total, max(10, self.total // 10))
+
+
+class _Filling:
+    """How a bucket fills: `step` ns for a token, and `most` of them."""
+
+    def __init__(self, rate: int, most: int) -> None:
+        self.step = 10**9 // rate
+        self.most = most
+        self.full = most * self.step  # ns from empty
 
 
 @dataclasses.dataclass(slots=True)
@@ -51,22 +70,21 @@ class Limiter:
     """The buckets of one side; `key` is a secret 64-bit number."""
 
     def __init__(self, rates: Rates, key: int) -> None:
-        self._rates = rates
         self._key = np.uint64(key | 1)
-        self._totals = np.full(KINDS, rates.total, np.int64)
-        self._total_at = 0  # seconds
-        self._tokens = np.full(BUCKETS, rates.prefix_burst, np.int32)
-        self._filled_at = np.zeros(BUCKETS, np.uint32)
+        self._total = _Filling(rates.total, rates.total_burst)
+        self._prefix = _Filling(rates.prefix, rates.prefix_burst)
+        self._total_empty = [_LONG_AGO] * KINDS  # ns
+        self._prefix_empty = np.full(BUCKETS, _LONG_AGO, np.int64)
+        self._now = 0  # ns; never goes back
 
-    def left(self, kind: int, now_s: int) -> int:
+    def left(self, kind: int, now_s: float) -> int:
         """How many packets of a kind may be sent now, to all destinations together."""
-        if now_s > self._total_at:
-            more = (now_s - self._total_at) * self._rates.total
-            np.minimum(self._totals + more, self._rates.total, out=self._totals)
-            self._total_at = now_s
-        return int(self._totals[kind])
+        since = self._tick(now_s) - self._total_empty[kind]
+        return min(since // self._total.step, self._total.most)
 
-    def chance(self, kind: int, prefixes: npt.NDArray[np.uint64], now_s: int, most: int) -> Chance:
+    def chance(
+        self, kind: int, prefixes: npt.NDArray[np.uint64], now_s: float, most: int
+    ) -> Chance:
         """The first `most` of n packets that might be sent; nothing is taken yet.
 
         `prefixes` are numbers of their destinations, shape (n,).
@@ -75,10 +93,11 @@ class Limiter:
         mixed ^= mixed >> np.uint64(32)
         mixed *= self._key
         buckets = (mixed >> _SHIFT).astype(np.intp)
-        keep = np.flatnonzero(self._available(buckets, now_s))[:most]
+        since = self._tick(now_s) - self._prefix_empty.take(buckets)
+        keep = np.flatnonzero(since >= self._prefix.step)[:most]
         return Chance(keep, kind, buckets[keep])
 
-    def take(self, chance: Chance, now_s: int) -> Index:
+    def take(self, chance: Chance, now_s: float) -> Index:
         """Take tokens for the packets of `chance`; the positions, ascending, of those that got one.
 
         A bucket serves its packets from the first.
@@ -87,19 +106,20 @@ class Limiter:
         buckets, first, counts = np.unique(
             chance.buckets[order], return_index=True, return_counts=True
         )
-        available = self._available(buckets, now_s)
+        since = self._tick(now_s) - self._prefix_empty[buckets]
+        available = np.minimum(since, self._prefix.full) // self._prefix.step
         rank = np.arange(len(order)) - np.repeat(first, counts)
         granted = np.sort(order[rank < np.repeat(available, counts)])
         granted = granted[: self.left(chance.kind, now_s)]
         used = np.bincount(buckets.searchsorted(chance.buckets[granted]), minlength=len(buckets))
-        self._tokens[buckets] = available - used
-        self._filled_at[buckets] = now_s
-        self._totals[chance.kind] -= len(granted)
+        now, prefix, total = self._now, self._prefix, self._total
+        empty = np.maximum(self._prefix_empty[buckets], now - prefix.full)
+        self._prefix_empty[buckets] = empty + used * prefix.step
+        empty_total = max(self._total_empty[chance.kind], now - total.full)
+        self._total_empty[chance.kind] = empty_total + len(granted) * total.step
         return granted
 
-    def _available(self, buckets: npt.NDArray[np.intp], now_s: int) -> npt.NDArray[np.int64]:
-        """Tokens of buckets now, shape (n,)."""
-        passed = np.maximum(np.int64(now_s) - self._filled_at.take(buckets), 0)
-        tokens = self._tokens.take(buckets) + passed * self._rates.prefix
-        available: npt.NDArray[np.int64] = np.minimum(tokens, self._rates.prefix_burst)
-        return available
+    def _tick(self, now_s: float) -> int:
+        """The last tick, ns on the router's clock."""
+        self._now = max(self._now, int(now_s * TICKS) * _TICK_NS)
+        return self._now

@@ -49,7 +49,7 @@ class PieceErrors(KeepsNothing):
         self._memory = memory
         self._errors = errors
 
-    def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def work(self, arrivals: Arrivals, now_s: float, outcome: Outcome) -> None:
         """Send errors about the frames; their verdicts stay."""
         if self._errors.exhausted(WRONG_FIELD, now_s):
             outcome.noted.append(Noted(Verdict.UNSENT_ICMPV6, len(arrivals.rows), 0))
@@ -68,7 +68,7 @@ class PieceErrors(KeepsNothing):
                 part = pieces.take(keep), pointer[keep]
                 self._send(error, part, arrivals.port, now_s, outcome)
 
-    def timed_out(self, first: Piece, now_s: int, outcome: Outcome) -> None:
+    def timed_out(self, first: Piece, now_s: float, outcome: Outcome) -> None:
         """Tell the source of a first piece that the others did not come in time."""
         at, port = np.array([first.at]), first.port
         packets = Packets(
@@ -82,7 +82,7 @@ class PieceErrors(KeepsNothing):
         error: Error,
         part: tuple[Fragments, npt.NDArray[np.int64]],
         port: int,
-        now_s: int,
+        now_s: float,
         outcome: Outcome,
     ) -> None:
         pieces, pointer = part

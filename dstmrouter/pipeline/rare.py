@@ -63,11 +63,11 @@ class Step(Protocol):
         """Those it works on, members of Verdict."""
         ...
 
-    def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def work(self, arrivals: Arrivals, now_s: float, outcome: Outcome) -> None:
         """Do what is to be done about frames whose verdict is one of `verdicts`."""
         ...
 
-    def expire(self, now_s: int, outcome: Outcome) -> None:
+    def expire(self, now_s: float, outcome: Outcome) -> None:
         """Do what time alone asks for; called about once a second, with an outcome of no rows."""
         ...
 
@@ -79,7 +79,7 @@ class Step(Protocol):
 class KeepsNothing:
     """What a step says that has done with a burst when its work returns."""
 
-    def expire(self, now_s: int, outcome: Outcome) -> None:
+    def expire(self, now_s: float, outcome: Outcome) -> None:
         """Nothing waits here."""
 
     def held(self) -> int:
@@ -102,7 +102,7 @@ class RareWork:
         at: Index,
         length: npt.NDArray[np.int64],
         port: int,
-        now_s: int,
+        now_s: float,
         outcome: Outcome,
     ) -> None:
         """Have the steps work on the frames of a burst whose verdicts are theirs."""
@@ -114,7 +114,7 @@ class RareWork:
             if len(rows):
                 step.work(Arrivals(rows, at[rows], length[rows], port), now_s, outcome)
 
-    def expire(self, now_s: int, outcome: Outcome) -> None:
+    def expire(self, now_s: float, outcome: Outcome) -> None:
         """Let every step see what time it is."""
         for step, _ in self._steps:
             step.expire(now_s, outcome)

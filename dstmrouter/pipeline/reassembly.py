@@ -52,10 +52,10 @@ class Reassembler:
         self._chunk_size = chunk_size
         self._store = FragmentStore(rules)
         self._key = drawn(seed, "fragments")
-        self.on_timeout: Callable[[Piece, int, Outcome], None] = lambda *_: None
+        self.on_timeout: Callable[[Piece, float, Outcome], None] = lambda *_: None
         """Called with first pieces whose datagrams were not whole in time, and the time."""
 
-    def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def work(self, arrivals: Arrivals, now_s: float, outcome: Outcome) -> None:
         """Join what can be joined, keep what may be kept."""
         verdicts = outcome.verdicts
         known = np.flatnonzero(self._clients.has(fragments.sources(self._memory, arrivals.at)))
@@ -75,7 +75,7 @@ class Reassembler:
             self._keep(rest, arrivals.port, now_s, outcome)
             self._let_go(now_s, outcome)
 
-    def expire(self, now_s: int, outcome: Outcome) -> None:
+    def expire(self, now_s: float, outcome: Outcome) -> None:
         """Give up datagrams that were not whole in time."""
         self._store.expire(now_s)
         self._let_go(now_s, outcome)
@@ -183,7 +183,7 @@ class Reassembler:
 
     # Over several bursts -----------------------------------------------------------------------
 
-    def _keep(self, pieces: Fragments, port: int, now_s: int, outcome: Outcome) -> None:
+    def _keep(self, pieces: Fragments, port: int, now_s: float, outcome: Outcome) -> None:
         """Put pieces into the store one by one, in the order in which they came."""
         if len(pieces) > BUDGET:
             outcome.verdicts[pieces.rows[BUDGET:]] = Verdict.DROP_PIECE_BUDGET
@@ -205,7 +205,7 @@ class Reassembler:
             piece = Piece(at, length, port, *more)
             outcome.verdicts[row] = self._keep_one(key, piece, now_s, outcome)
 
-    def _keep_one(self, key: Key, piece: Piece, now_s: int, outcome: Outcome) -> Verdict:
+    def _keep_one(self, key: Key, piece: Piece, now_s: float, outcome: Outcome) -> Verdict:
         datagram = self._store.datagram(key, now_s)
         if datagram.condemned is not None:
             return datagram.condemned
@@ -256,7 +256,7 @@ class Reassembler:
         octets: bytes = self._memory.records(piece.end - piece.offset)[piece.data_at].tobytes()
         return octets
 
-    def _let_go(self, now_s: int, outcome: Outcome) -> None:
+    def _let_go(self, now_s: float, outcome: Outcome) -> None:
         """Give back the frames of what had to go."""
         pieces: list[Piece] = []
         verdicts: list[Verdict] = []

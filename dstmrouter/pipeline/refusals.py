@@ -68,7 +68,7 @@ class Refusals(KeepsNothing):
         self._route = around.route
         self._mtus = around.mtus
         self._errors = errors
-        self._special: dict[int, Callable[[About, int], list[tuple[Error, About]]]] = {
+        self._special: dict[int, Callable[[About, float], list[tuple[Error, About]]]] = {
             Verdict.DROP_TTL: self._out_of_time,
             Verdict.DROP_NO_BINDING: self._unbound,
             Verdict.DROP_TOO_BIG: self._larger_than_tunnel,
@@ -76,7 +76,7 @@ class Refusals(KeepsNothing):
             Verdict.DROP_UNREACHABLE: self._unreachable,
         }
 
-    def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def work(self, arrivals: Arrivals, now_s: float, outcome: Outcome) -> None:
         """Send errors about the frames; their verdicts stay."""
         verdicts = outcome.verdicts[arrivals.rows]
         plain, tunnelled = self._reread.split(arrivals)
@@ -91,7 +91,7 @@ class Refusals(KeepsNothing):
         verdicts: npt.NDArray[np.uint8],
         at: Index,
         clients: bool,
-        now_s: int,
+        now_s: float,
         outcome: Outcome,
     ) -> None:
         for verdict in np.flatnonzero(np.bincount(verdicts)).tolist():
@@ -106,10 +106,10 @@ class Refusals(KeepsNothing):
                 if len(part):
                     self._errors.send(error, part, now_s, outcome)
 
-    def _out_of_time(self, about: About, _now_s: int) -> list[tuple[Error, About]]:
+    def _out_of_time(self, about: About, _now_s: float) -> list[tuple[Error, About]]:
         return [(TTL, self._not_to_us(about))]
 
-    def _unbound(self, about: About, _now_s: int) -> list[tuple[Error, About]]:
+    def _unbound(self, about: About, _now_s: float) -> list[tuple[Error, About]]:
         """An ICMP message to no port set is nobody's: no host is missing (RFC 7596 section 8.1)."""
         packets = about.packets
         icmp4 = np.flatnonzero(packets.header["protocol"] == ipv4.PROTOCOL_ICMP)
@@ -120,19 +120,19 @@ class Refusals(KeepsNothing):
             about = about.take(np.flatnonzero(told))
         return [(HOST, about)]
 
-    def _larger_than_tunnel(self, about: About, now_s: int) -> list[tuple[Error, About]]:
+    def _larger_than_tunnel(self, about: About, now_s: float) -> list[tuple[Error, About]]:
         about = self._not_to_us(about)
         clients = self._port_sets.look_up(about.packets, Side.DST)
         about.rest = self._mtus.tunnel_mtu(clients["client6"], now_s)
         return [(TOO_BIG, about)]
 
-    def _larger_than_link(self, about: About, _now_s: int) -> list[tuple[Error, About]]:
+    def _larger_than_link(self, about: About, _now_s: float) -> list[tuple[Error, About]]:
         stays_whole = about.packets.header["fragment"] & ipv4.FLAG_DF != 0
         about = about.take(np.flatnonzero(stays_whole))
         about.rest = self._route.mtus(about.packets.dst)
         return [(TOO_BIG, about)]
 
-    def _unreachable(self, about: About, _now_s: int) -> list[tuple[Error, About]]:
+    def _unreachable(self, about: About, _now_s: float) -> list[tuple[Error, About]]:
         """For whom the way through a tunnel is missing, that of one host is."""
         about = self._not_to_us(about)
         outside = self._kinds(about) == _NOT_POOL

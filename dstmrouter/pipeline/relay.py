@@ -73,7 +73,7 @@ class Relay(KeepsNothing):
         self._errors = errors
         self._most = around.rules.icmp.burst_limit
 
-    def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def work(self, arrivals: Arrivals, now_s: float, outcome: Outcome) -> None:
         """Check the errors in the frames, learn from them, and pass them on."""
         outcome.verdicts[arrivals.rows[self._most :]] = Verdict.DROP_ICMPV6_FLOOD
         arrivals = arrivals.take(slice(self._most))
@@ -86,12 +86,12 @@ class Relay(KeepsNothing):
         self._learn(valid.take(too_big), now_s, outcome)
         self._pass_on(valid.take(~too_big), now_s, outcome)
 
-    def _validated(self, packets: Packets, now_s: int) -> _Messages:
+    def _validated(self, packets: Packets, now_s: float) -> _Messages:
         outer = self._reread.outer(packets)
         at, length = outer.inner_at, outer.inner_room
         message = self._reread.memory.read(at, icmp.HEADER)
         quoted = self._embedded.read(at + icmp.HEADER_LEN, length - icmp.HEADER_LEN)
-        valid = self._embedded.ours(quoted, now_s)
+        valid = self._embedded.ours(quoted, int(now_s))
         later = np.flatnonzero(quoted.later_piece)
         if len(later):
             pieces = quoted.take(later)
@@ -102,7 +102,7 @@ class Relay(KeepsNothing):
         keep = keep[icmp6.intact(*where)]
         return _Messages(packets.rows[keep], message[keep], quoted.take(keep))
 
-    def _learn(self, messages: _Messages, now_s: int, outcome: Outcome) -> None:
+    def _learn(self, messages: _Messages, now_s: float, outcome: Outcome) -> None:
         """Packet Too Big: its MTU has 32 bits. Sources learn if DF says that they want to."""
         messages = messages.take(messages.message["rest"] >= LEAST_MTU)
         outcome.verdicts[messages.rows] = Verdict.DROP_ICMPV6_NOTED
@@ -115,7 +115,7 @@ class Relay(KeepsNothing):
         about = About(told.quoted.inner, False, np.minimum(np.minimum(mtu4, now), _MOST4))
         self._send(TOO_BIG, told.rows, about, now_s, outcome)
 
-    def _pass_on(self, messages: _Messages, now_s: int, outcome: Outcome) -> None:
+    def _pass_on(self, messages: _Messages, now_s: float, outcome: Outcome) -> None:
         outcome.verdicts[messages.rows] = Verdict.DROP_ICMPV6_NOTED
         kind, code = messages.message["type"], messages.message["code"]
         lost = kind == icmp.UNREACHABLE6
@@ -128,7 +128,9 @@ class Relay(KeepsNothing):
         told = messages.take(lost & messages.quoted.whole)
         self._send(UNREACHABLE, told.rows, About(told.quoted.inner, False), now_s, outcome)
 
-    def _send(self, error: Error, rows: Index, about: About, now_s: int, outcome: Outcome) -> None:
+    def _send(
+        self, error: Error, rows: Index, about: About, now_s: float, outcome: Outcome
+    ) -> None:
         """Send to the sources, but not to ourselves."""
         if self._errors is None or not len(rows):
             return

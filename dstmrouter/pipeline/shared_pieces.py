@@ -73,7 +73,7 @@ class _Waiting:
     port: int
     at: int
     length: int
-    until: int
+    until: float
 
 
 class SharedPieces:
@@ -89,7 +89,7 @@ class SharedPieces:
         self._waiting: dict[Name, list[_Waiting]] = {}
         self._held = 0
 
-    def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def work(self, arrivals: Arrivals, now_s: float, outcome: Outcome) -> None:
         """Forward pieces, keep them, or say why not."""
         outcome.verdicts[arrivals.rows[BURST:]] = Verdict.DROP_FRAGMENT_FLOOD
         arrivals = arrivals.take(slice(BURST))
@@ -103,7 +103,7 @@ class SharedPieces:
         self._begin(firsts, arrivals, now_s, outcome)
         self._go_on([one for one in seen if one.piece.start], arrivals, now_s, outcome)
 
-    def expire(self, now_s: int, outcome: Outcome) -> None:
+    def expire(self, now_s: float, outcome: Outcome) -> None:
         """Give up what has waited for too long."""
         self._datagrams.expire(now_s)
         over = [one for waiting in self._waiting.values() for one in waiting if one.until <= now_s]
@@ -123,7 +123,9 @@ class SharedPieces:
         """How many frames wait."""
         return self._held
 
-    def _begin(self, firsts: list[_Seen], arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def _begin(
+        self, firsts: list[_Seen], arrivals: Arrivals, now_s: float, outcome: Outcome
+    ) -> None:
         """Forward first pieces, and whatever has waited for them."""
         verdicts, rows = outcome.verdicts, arrivals.rows
         going, begun = [], set()
@@ -143,7 +145,9 @@ class SharedPieces:
                 self._datagrams.begin(one.name, one.piece, ports, now_s)
                 self._release(one.name, outcome)
 
-    def _go_on(self, later: list[_Seen], arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def _go_on(
+        self, later: list[_Seen], arrivals: Arrivals, now_s: float, outcome: Outcome
+    ) -> None:
         """Forward later pieces of known datagrams; the others have to wait."""
         going = []
         for one in later:
@@ -158,7 +162,7 @@ class SharedPieces:
                 going.append((one, ports))
         self._forward(going, arrivals, now_s, outcome)
 
-    def _keep(self, one: _Seen, arrivals: Arrivals, now_s: int) -> Verdict:
+    def _keep(self, one: _Seen, arrivals: Arrivals, now_s: float) -> Verdict:
         if not _has_key(one.protocol):
             return Verdict.DROP_NO_PORT
         waiting = self._waiting.get(one.name, [])
@@ -180,7 +184,7 @@ class SharedPieces:
             outcome.late.append(Late(port, at, np.array([one.length for one in mine], np.int64)))
 
     def _forward(
-        self, going: list[tuple[_Seen, int]], arrivals: Arrivals, now_s: int, outcome: Outcome
+        self, going: list[tuple[_Seen, int]], arrivals: Arrivals, now_s: float, outcome: Outcome
     ) -> None:
         """Have the pass work on pieces again, now that their ports are known."""
         if not going:
@@ -189,7 +193,7 @@ class SharedPieces:
         at = np.array([one.ip_at for one, _ in going], np.intp)
         ports = np.array([ports for _, ports in going], np.uint32)
         with self._port_sets.told(at, ports):
-            part = self._again(arrivals.at[mine], arrivals.length[mine], arrivals.port, now_s)
+            part = self._again(arrivals.at[mine], arrivals.length[mine], arrivals.port, int(now_s))
         outcome.add(part, arrivals.rows[mine])
 
     def _read(self, arrivals: Arrivals) -> list[_Seen]:

@@ -47,7 +47,7 @@ class Spoofers(KeepsNothing):
         self._reread = reread
         self._errors = errors
 
-    def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def work(self, arrivals: Arrivals, now_s: float, outcome: Outcome) -> None:
         """Send errors about the frames; their verdicts stay."""
         if self._errors.exhausted(SPOOF, now_s):
             outcome.noted.append(Noted(Verdict.UNSENT_ICMPV6, len(arrivals.rows), 0))

@@ -132,14 +132,14 @@ class Keeping:
         self._kept: list[Late] = []
 
     def process(
-        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: int
+        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: float
     ) -> Outcome:
         if now_s:
             return self._steps.process(at, length, port, now_s)
         self._kept.append(Late(port, at, length))
         return Outcome(np.full(len(at), KEPT, np.uint8))
 
-    def expire(self, _now_s: int) -> Outcome:
+    def expire(self, _now_s: float) -> Outcome:
         own = self._pool.take(2).astype(np.int64) + 256
         for start in own.tolist():
             self._memory[start : start + 4] = b"made"

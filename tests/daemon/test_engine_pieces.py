@@ -93,3 +93,18 @@ def test_jumbo_frames(*, compiled: bool) -> None:
     out = router.feed(cut, worlds.ACCESS)
     assert sum(len(frame) - 34 for frame in out) == 3300  # three pieces for a link of 1,500
     assert len(out) == 3
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_pieces_that_come_to_two_workers_are_counted_by_both(*, compiled: bool) -> None:
+    """Queues are chosen by addresses, see docs/fragments.md; this is where they are not."""
+    workers = Router(compiled=compiled), Router(compiled=compiled)
+    inner = ipv4(worlds.leased(1), packets.FAR, bytes(1000))
+    cut = [ether(piece) for piece in fragments6(ipv6(inner), 400)]
+    apart = cut[::2], cut[1::2]
+    for after, verdict in ((0, Verdict.KEPT_PIECE), (60, Verdict.DROP_PIECE_TIMEOUT)):
+        for router, part in zip(workers, apart, strict=True):
+            sent = router.feed([] if after else part, worlds.ACCESS, worlds.NOW_S + after)
+            assert router.counted(verdict) == len(part)
+            assert router.counted(Verdict.KEPT_JOINED) == 0
+            assert len(sent) == (after > 0 and part is apart[0]), "ICMPv6 3/1 about the first piece"

@@ -108,11 +108,11 @@ class Making:
         self._machine = machine
 
     def process(
-        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: int
+        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: float
     ) -> Outcome:
         raise AssertionError((at, length, port, now_s))
 
-    def expire(self, _now_s: int) -> Outcome:
+    def expire(self, _now_s: float) -> Outcome:
         umem = self._machine.umem
         own = umem.pool.take(2).astype(np.int64) + 256
         for start, frame in zip(own.tolist(), (TO_CLIENT, TO_PORT_80), strict=True):

@@ -9,8 +9,9 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
-from dstmrouter.dti import nat
+from dstmrouter.dti import nat, pingtime
 from dstmrouter.dti.tunnel import Tunnel
 from dstmrouter.errors import DstmError
 from tests.dti.conftest import CLIENT4, CLIENT6, TEP4, TEP6
@@ -126,6 +127,47 @@ def test_names_that_nft_does_not_take(inside: Wire) -> None:
         nat.install(dataclasses.replace(TUNNEL, name="a*"), ONE)
     assert nat.remove("a*") is False
     assert tables(inside) == []
+
+
+def ping_timeouts(wire: Wire) -> list[int]:
+    """Seconds that are left of what the kernel remembers of pings."""
+    wire.client.run("ping", "-n", "-c", "1", "-W", "5", str(TEP4))
+    with NFCTSocket() as tracking:
+        return [
+            entry.get_attr("CTA_TIMEOUT")
+            for entry in tracking.dump()
+            if entry.get_attr("CTA_TUPLE_ORIG")
+            .get_attr("CTA_TUPLE_PROTO")
+            .get_attr("CTA_PROTO_NUM")
+            == socket.IPPROTO_ICMP
+        ]
+
+
+def test_r28_pings_are_remembered_for_a_minute_and_the_host_gets_its_setting_back(
+    inside: Wire,
+) -> None:
+    inside.tep.route(f"{CLIENT4}/32", "via", "198.51.100.7")
+    before = pingtime.present()
+    nat.install(TUNNEL, ONE)
+    [left] = ping_timeouts(inside)
+    assert 50 <= left <= 60
+    nat.install(TUNNEL, MANY)
+    assert nat.remove("eth0")
+    assert pingtime.present() == before == 30
+
+
+def test_r28_programs_of_one_host_reach_each_other_by_the_shared_address(inside: Wire) -> None:
+    """What they send stays in the host: no packet of theirs comes to the NAT."""
+    inside.client.address("eth0", f"{CLIENT4}/32")
+    nat.install(TUNNEL, ONE)
+    for port in (1024, 5000):  # of the set, and not
+        here = str(CLIENT4), port
+        with socket.create_server(here) as server, socket.create_connection(here, 5) as caller:
+            server.settimeout(5)
+            called, peer = server.accept()
+            called.close()
+            assert peer == caller.getsockname()
+            assert peer[0] == str(CLIENT4)
 
 
 def test_flows_of_others_are_not_forgotten(inside: Wire) -> None:

@@ -31,14 +31,14 @@ def test_port_0_is_nobodys() -> None:
 
 
 def test_a_former_table_is_replaced_in_one_transaction() -> None:
-    lines = ruleset(tunnel(), ONE).splitlines()
+    lines = ruleset(tunnel(), ONE, 30).splitlines()
     assert lines[:3] == [
         "add table ip dstm_dti0",
         "delete table ip dstm_dti0",
         "table ip dstm_dti0 {",
     ]
     assert f'  comment "{comment_of(tunnel(), ONE)}"' in lines
-    assert "mod 1 map { 0 : 192.0.2.7 . 1024-2047 }" in ruleset(tunnel(), ONE)
+    assert "mod 1 map { 0 : 192.0.2.7 . 1024-2047 }" in ruleset(tunnel(), ONE, 30)
 
 
 @pytest.mark.parametrize("name", ['a"b', "dti*", "dtí0", "a{", "$x", "a;b"])

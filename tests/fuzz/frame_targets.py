@@ -56,7 +56,7 @@ class Router:
         self._engine = Engine(self.umem, self.ports, self.watched, self._counters)
 
     def feed(
-        self, octets: npt.NDArray[np.uint8], length: npt.NDArray[np.int64], port: int, now_s: int
+        self, octets: npt.NDArray[np.uint8], length: npt.NDArray[np.int64], port: int, now_s: float
     ) -> None:
         """Let frames arrive; no frame may be lost, every packet be counted once."""
         chunks = self.umem.pool.take(len(length))

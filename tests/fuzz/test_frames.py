@@ -97,13 +97,13 @@ class Broken:
         self._router, self._steps, self._fault = router, steps, fault
 
     def process(
-        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: int
+        self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], port: int, now_s: float
     ) -> Outcome:
         outcome = self._steps.process(at, length, port, now_s)
         self._fault(self._router, at, outcome)
         return outcome
 
-    def expire(self, now_s: int) -> Outcome:
+    def expire(self, now_s: float) -> Outcome:
         return self._steps.expire(now_s)
 
     def held(self) -> int:

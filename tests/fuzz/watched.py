@@ -45,7 +45,7 @@ class Watched:
         self.again = 0  # counted before, when they were kept
         self.noted = 0
 
-    def process(self, at: Numbers, length: Numbers, port: int, now_s: int) -> Outcome:
+    def process(self, at: Numbers, length: Numbers, port: int, now_s: float) -> Outcome:
         """As the steps do it."""
         np.copyto(self._before, self._chunks)
         # Those that nobody has may be taken for packets of our own, and given back without one.
@@ -59,7 +59,7 @@ class Watched:
         self._check_chunks(at, length, outcome)
         return outcome
 
-    def expire(self, now_s: int) -> Outcome:
+    def expire(self, now_s: float) -> Outcome:
         """As the steps do it."""
         outcome = self._steps.expire(now_s)
         self._follow(outcome, np.zeros(0, np.int64))

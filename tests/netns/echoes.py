@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 
 INTERVAL_S: Final = 0.02
 PATIENCE_S: Final = 2.0  # after the last request
-PAYLOAD: Final = bytes(range(56))  # as ping's
+PING_SIZE: Final = 56  # octets of payload, as ping's
+IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2  # linux/in.h: with DF, by the MTUs that are known
+
+
+class Form(NamedTuple):
+    """What the requests look like; `ident` None is any identifier."""
+
+    size: int = PING_SIZE  # octets of payload
+    tos: int = 0
+    whole: bool = False  # with DF
+    ident: int | None = None
+
+
+PLAIN: Final = Form()
 
 
 class Family(NamedTuple):
@@ -41,7 +54,7 @@ FAMILIES: Final = {
 }
 
 
-def answered(space: Namespace, target: str, count: int) -> int:
+def answered(space: Namespace, target: str, count: int, form: Form = PLAIN) -> int:
     """Send `count` echo requests; how many were answered.
 
     The socket is not connected: a client on demand changes the host's address on the way.
@@ -50,23 +63,33 @@ def answered(space: Namespace, target: str, count: int) -> int:
         ValueError: the target is no address.
     """
     spoken = FAMILIES[ip_address(target).version]
-    ident = secrets.randbelow(1 << 16)
+    ident = secrets.randbelow(1 << 16) if form.ident is None else form.ident
+    body = bytes(n & 0xFF for n in range(form.size))
     found: set[int] = set()
     with contextlib.ExitStack() as undo:
         with space.entered():
             sock = socket.socket(spoken.family, socket.SOCK_RAW, spoken.protocol)
         undo.enter_context(sock)
+        _set(sock, form)
         for number in range(count):
             with contextlib.suppress(OSError):  # told of an earlier one, or no way: not answered
-                sock.sendto(_request(spoken.request, ident, number), (target, 0))
+                sock.sendto(_request(spoken.request, ident, number, body), (target, 0))
             last = number == count - 1
             _gather(sock, spoken, ident, found, count, PATIENCE_S if last else INTERVAL_S)
     return len(found)
 
 
-def _request(kind: int, ident: int, number: int) -> bytes:
+def _set(sock: socket.socket, form: Form) -> None:
+    """IPv4 options of the socket; IPv6 requests are plain."""
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, form.tos)
+        if form.whole:
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+
+
+def _request(kind: int, ident: int, number: int, payload: bytes) -> bytes:
     """An echo request; the kernel sets the checksum of ICMPv6 itself (RFC 3542 section 3.1)."""
-    body = struct.pack("!HH", ident, number) + PAYLOAD
+    body = struct.pack("!HH", ident, number) + payload
     return struct.pack("!BBH", kind, 0, oracle.checksum(bytes((kind, 0)) + body)) + body
 
 
@@ -78,7 +101,7 @@ def _gather(
     while len(found) < wanted and (left := end - time.monotonic()) > 0:
         sock.settimeout(left)
         try:
-            packet = sock.recv(2048)
+            packet = sock.recv(65535)
         except OSError:  # nothing in time, or an error about a request
             continue
         message = packet[(packet[0] & 15) * 4 :] if spoken.headed else packet

@@ -17,11 +17,13 @@ from lab.netns import stop, wait_until
 from lab.settings import Settings
 from lab.topology import CLIENT1, TEP4, TEP6, Topology
 from tests.netns import echoes
+from tests.netns.echoes import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lab.netns import Namespace
+    from tests.netns.echoes import Form
 
 START_S: Final = 30.0  # a second and a half alone; other tests may run at the same time
 PROGRAM: Final = "import sys; from dstmrouter.cli.{0} import main; sys.argv[0] = 'dstm-{0}'; main()"
@@ -51,6 +53,7 @@ class Gateway:
         workers: int = 1,
         with_server: bool = False,
         changes: dict[str, str] | None = None,
+        mtu: int = 1500,
     ) -> None:
         self._undo = contextlib.ExitStack()
         # Not pytest's directory: the path of an ipc socket has 107 octets at most.
@@ -65,7 +68,7 @@ class Gateway:
             for old, new in (changes or {}).items():
                 text = text.replace(old, new)
             file.write_text(text)
-        self.topology = self._undo.enter_context(Topology.build(queues=workers))
+        self.topology = self._undo.enter_context(Topology.build(queues=workers, mtu=mtu))
         self.log = self.directory / "log"
         self.router: subprocess.Popen[Any] | None = None
         self.server: subprocess.Popen[Any] | None = None
@@ -122,12 +125,12 @@ class Gateway:
         )
         return done.returncode, done.stdout
 
-    def start_client(self, space: Namespace, ipv4: str, client6: str) -> None:
+    def start_client(self, space: Namespace, ipv4: str, client6: str, *options: str | Path) -> None:
         """Run a dstm-client with a static lease and wait until it is there."""
         lease = ["--static", "--client4", ipv4, "--client6", client6, "--tep6", TEP6]
         place = ["--tep4", TEP4, "--route", "default", "--backend", "tun"]
         run_dir = self.directory / f"client-{client6}"
-        command = program("client", *lease, *place, "--run-dir", run_dir)
+        command = program("client", *lease, *place, "--run-dir", run_dir, *options)
         with self.log.open("ab") as log:
             space.popen(*command, stdout=log, stderr=log)
         self.wait_until(lambda: "dti0" in space.ip("-4", "route", "show", "default"), "dti0")
@@ -221,6 +224,6 @@ def ask(client: ControlClient, method: str) -> dict[str, Any]:
         return {}
 
 
-def pings(space: Namespace, target: str, count: int = 5) -> int:
+def pings(space: Namespace, target: str, count: int = 5, form: Form = PLAIN) -> int:
     """Send pings, 50 a second; how many were answered."""
-    return echoes.answered(space, target, count)
+    return echoes.answered(space, target, count, form)

@@ -11,7 +11,7 @@ from tests.pipeline.machine import NAMES, Machine
 from tests.pipeline.packets import ether, ipv4, tunnelled
 
 FEW = dataclasses.replace(
-    worlds.ICMP, icmpv4_rate=30, prefix_rate=3, prefix_burst=10, burst_limit=64
+    worlds.ICMP, icmpv4_rate=300, prefix_rate=3, prefix_burst=10, burst_limit=64
 )
 NOW = worlds.NOW_S
 

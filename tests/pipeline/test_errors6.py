@@ -13,7 +13,7 @@ INNER = ipv4(worlds.leased(200), packets.FAR)
 FEW = dataclasses.replace(
     worlds.ICMP,
     access_prefixes=(IPv6Network("2001:db8::/32"),),
-    icmpv6_rate=30,
+    icmpv6_rate=300,
     prefix_rate=3,
     prefix_burst=10,
     burst_limit=64,

@@ -21,12 +21,12 @@ class Changing:
         self._into = into
         self._kept = kept
 
-    def work(self, arrivals: Arrivals, now_s: int, outcome: Outcome) -> None:
+    def work(self, arrivals: Arrivals, now_s: float, outcome: Outcome) -> None:
         columns = (arrivals.rows, arrivals.at, arrivals.length)
         self.seen.append((arrivals.port, *(column.tolist() for column in columns), now_s))
         outcome.verdicts[arrivals.rows] = self._into
 
-    def expire(self, now_s: int, outcome: Outcome) -> None:
+    def expire(self, now_s: float, outcome: Outcome) -> None:
         outcome.released.append(np.array([now_s]))
 
     def held(self) -> int:

@@ -202,9 +202,9 @@ def test_a_flood_is_not_looked_at_beyond_its_share() -> None:
 class Learning(ClientMtus):
     """Remembers what it is told; knows client 1."""
 
-    heard: list[tuple[bytes, int, int]]
+    heard: list[tuple[bytes, int, float]]
 
-    def learn(self, client6: Any, mtu: Any, now_s: int) -> None:
+    def learn(self, client6: Any, mtu: Any, now_s: float) -> None:
         rows = zip(client6, mtu.tolist(), strict=True)
         self.heard += [(row.tobytes(), octets, now_s) for row, octets in rows]
 

@@ -42,7 +42,7 @@ class CompiledForwarder:
         nothing = np.empty(0, np.int64)
         self._forward(nothing, nothing, np.uint64(0), np.uint64(0))
 
-    def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
+    def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: float) -> Outcome:
         """As `dstmrouter.pipeline.forward.Forwarder.process`; the outcome is good for one burst."""
         self._follow_ports()
         n = len(at)
@@ -63,7 +63,7 @@ class CompiledForwarder:
             outcome.add(self._steps.process(at[rest], length[rest], port, now_s), rest)
         return outcome
 
-    def expire(self, now_s: int) -> Outcome:
+    def expire(self, now_s: float) -> Outcome:
         """As `dstmrouter.pipeline.forward.Forwarder.expire`."""
         return self._steps.expire(now_s)
 
