@@ -25,6 +25,8 @@ class Figure:
     burst: int | None = None
     bindings: int | None = None
     frame: int | None = None
+    flows: int | None = None  # clients that the packets are of
+    frames: int | None = None  # frames in rotation
 
     @property
     def value(self) -> float:
@@ -32,19 +34,19 @@ class Figure:
         return statistics.median(self.runs)
 
     def as_json(self) -> str:
-        """One line, with the fields that all our scripts share."""
-        return json.dumps(
-            {
-                "bench": self.bench,
-                "work": self.work,
-                "burst": self.burst,
-                "bindings": self.bindings,
-                "frame": self.frame,
-                "value": round(self.value, 4),
-                "unit": self.unit,
-                "runs": [round(run, 4) for run in self.runs],
-            }
-        )
+        """One line, with the fields that all our scripts share, and those that this one adds."""
+        shared = {
+            "bench": self.bench,
+            "work": self.work,
+            "burst": self.burst,
+            "bindings": self.bindings,
+            "frame": self.frame,
+            "value": round(self.value, 4),
+            "unit": self.unit,
+            "runs": [round(run, 4) for run in self.runs],
+        }
+        own = {"flows": self.flows, "frames": self.frames}
+        return json.dumps(shared | {name: n for name, n in own.items() if n is not None})
 
 
 def show(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
@@ -54,10 +56,13 @@ def show(title: str, figures: Sequence[Figure], *, as_json: bool) -> None:
             print(figure.as_json())
         return
     table = Table(title=title)
-    for name in ("work", "burst", "bindings", "frame", "median", "min", "max", "unit"):
+    more = [name for name in ("flows", "frames") if any(getattr(f, name) for f in figures)]
+    keyed = ["burst", "bindings", "frame", *more]
+    for name in ("work", *keyed, "median", "min", "max", "unit"):
         table.add_column(name, justify="left" if name in {"work", "unit"} else "right")
     for f in figures:
-        keys = ["" if v is None else f"{v:,}" for v in (f.burst, f.bindings, f.frame)]
+        numbers = [getattr(f, name) for name in keyed]
+        keys = ["" if v is None else f"{v:,}" for v in numbers]
         values = [f"{v:,.2f}" for v in (f.value, min(f.runs), max(f.runs))]
         table.add_row(f.work, *keys, *values, f.unit)
     Console(width=None if Console().is_terminal else 110).print(table)

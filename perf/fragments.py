@@ -30,7 +30,7 @@ from dstmrouter.wire import ether, ipv6
 from perf.figures import Figure, show
 from perf.holdings import Holdings
 from perf.packets import Matrix, decap_frames, encap_frames
-from perf.pipeline import POOL, RULES, TEP6, build
+from perf.rotation import POOL, RULES, TEP6, build
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.outcome import Tables

@@ -46,14 +46,15 @@ def inner_packets(
     return packets
 
 
-def scatter_sources(frames: Matrix, rng: np.random.Generator) -> None:
-    """Give untagged IPv4 frames sources at random, 16.0.0.0 to 95.255.255.255."""
+def scatter_sources(frames: Matrix, rng: np.random.Generator) -> Matrix:
+    """Give untagged IPv4 frames sources at random, 16.0.0.0 to 95.255.255.255; returns them."""
     packets = np.ascontiguousarray(frames[:, ether.HEADER_LEN :][:, : ipv4.HEADER_LEN])
     header = packets.view(ipv4.HEADER).reshape(-1)
     header["src"] = rng.integers(16 << 24, 96 << 24, len(frames))
     header["checksum"] = 0
     header["checksum"] = checksum.of_rows(packets.view("<u4")).view(">u2")
     frames[:, ether.HEADER_LEN : ether.HEADER_LEN + ipv4.HEADER_LEN] = packets
+    return frames
 
 
 def _with_link(packets: Matrix, ethertype: int) -> Matrix:

@@ -33,7 +33,7 @@ from dstmrouter.pipeline.verdict import Verdict
 from perf.figures import Figure, show
 from perf.holdings import Holdings
 from perf.packets import encap_frames
-from perf.pipeline import POOL, RULES, build
+from perf.rotation import POOL, RULES, build
 
 FRAMES: Final = 8 * BURST
 LEASES: Final = 65_536

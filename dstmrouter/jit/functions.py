@@ -33,6 +33,17 @@ def compiled(function: F) -> F:
     return cast("F", njit(cache=keep, nogil=True, error_model="numpy")(function))
 
 
+def inlined(function: F) -> F:
+    """Compile a function into each of its callers, however large it is.
+
+    For what runs once a packet and takes `World` or `Burst`: a call passes tuples on the stack, all
+    of their words.
+    """
+    keep = _KEPT_IN is not None
+    options = {"cache": keep, "nogil": True, "error_model": "numpy", "forceinline": True}
+    return cast("F", njit(**options)(function))
+
+
 span: Final = cast("Callable[[np.uint64, np.uint64], Iterable[np.uint64]]", range)
 """Numbers from one up to another, typed as compiled code has them."""
 

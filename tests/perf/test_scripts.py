@@ -10,9 +10,11 @@ import sys
 import pytest
 
 from lab.netns import NETNS_DIR, PREFIX
+from perf.cases import AIMS
 from perf.leaseclients import WAYS
 
 FIELDS = {"bench", "work", "burst", "bindings", "frame", "value", "unit", "runs"}
+MORE_FIELDS = {"pipeline": {"flows", "frames"}}
 MAY_BE_ZERO = (": lost", ": no-loss", ": dropped", " CPU")
 END_S = 120
 
@@ -36,12 +38,17 @@ def figures(script: str, *options: str) -> dict[str, float]:
     values = {}
     for line in output.splitlines():
         figure = json.loads(line)
-        assert set(figure) == FIELDS
+        assert set(figure) == FIELDS | MORE_FIELDS.get(script, set())
         assert figure["bench"] == script
         assert len(figure["runs"]) >= 1
         values[figure["work"]] = figure["value"]
         assert figure["value"] > 0 or figure["work"].endswith(MAY_BE_ZERO), figure
     return values
+
+
+def test_pipeline() -> None:
+    values = figures("pipeline")
+    assert {case.work for case in AIMS} == set(values)
 
 
 def test_wire() -> None:

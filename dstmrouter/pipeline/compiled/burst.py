@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, compiled, field_at, span
+from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, compiled, field_at, inlined, span
 from dstmrouter.jit.pointers import (
     load8,
     load32,
@@ -63,7 +63,7 @@ class Group(NamedTuple):
     only_port: np.uint64  # by which all others leave; NO_PORT if there are several
 
 
-@compiled
+@inlined
 def admit(world: World, burst: Burst, group: Group, vlan: np.uint64) -> None:
     """Find normal packets by their headers alone; `row` is the address to look up, for now."""
     for i in span(group.first, group.end):
@@ -88,7 +88,7 @@ def admit(world: World, burst: Burst, group: Group, vlan: np.uint64) -> None:
         store8(burst.verdict + i, verdict)
 
 
-@compiled
+@inlined
 def look_up(world: World, burst: Burst, group: Group) -> None:
     """Replace the addresses in `row` by their rows."""
     for i in span(group.first, group.end):
@@ -97,7 +97,7 @@ def look_up(world: World, burst: Burst, group: Group) -> None:
         store64(burst.row + i * WORD, row)
 
 
-@compiled
+@inlined
 def look_up_sets(world: World, burst: Burst, group: Group) -> None:
     """Replace those of `row` that are of shared addresses by the rows of port sets."""
     for i in span(group.first, group.end):
@@ -110,7 +110,7 @@ def look_up_sets(world: World, burst: Burst, group: Group) -> None:
             store64(burst.row + i * WORD, row)
 
 
-@compiled
+@inlined
 def depart(world: World, burst: Burst, i: np.uint64, start: np.uint64, hop: np.uint64) -> None:
     """Note where frame `i` starts now and by which port it leaves; it ends with its packet."""
     inner_at = load64(burst.inner_at + i * WORD)
@@ -119,7 +119,7 @@ def depart(world: World, burst: Burst, i: np.uint64, start: np.uint64, hop: np.u
     store64(burst.new_length + i * WORD, inner_at - start + packet.total_length(inner_at))
 
 
-@compiled
+@inlined
 def into_tunnel(
     world: World, burst: Burst, i: np.uint64, row: np.uint64, now_s: np.uint64
 ) -> Truth:
@@ -143,7 +143,7 @@ def into_tunnel(
     return True
 
 
-@compiled
+@inlined
 def route(world: World, address: np.uint64) -> np.uint64:
     """The next hop of a native address by longest prefix, as `Routes4.lookup` finds it."""
     active = load32(world.route_active)
@@ -161,7 +161,7 @@ def route(world: World, address: np.uint64) -> np.uint64:
     return load64(world.hops + load32(hops + low * _INDEX) * WORD)
 
 
-@compiled
+@inlined
 def to_internet(world: World, burst: Burst, i: np.uint64, address: np.uint64) -> Truth:
     """R15: send packet `i` to its next hop; False if it is not a normal one."""
     inner_at = load64(burst.inner_at + i * WORD)
@@ -175,7 +175,7 @@ def to_internet(world: World, burst: Burst, i: np.uint64, address: np.uint64) ->
     return True
 
 
-@compiled
+@inlined
 def out_of_tunnel(world: World, burst: Burst, i: np.uint64, now_s: np.uint64) -> Truth:
     """R12, R15, R16: take packet `i` out if its source is its client's; route it, or turn it."""
     inner_at, holder = load64(burst.inner_at + i * WORD), load64(burst.row + i * WORD)
@@ -196,7 +196,7 @@ def out_of_tunnel(world: World, burst: Burst, i: np.uint64, now_s: np.uint64) ->
     return into_tunnel(world, burst, i, row, now_s)
 
 
-@compiled
+@inlined
 def finish_one(world: World, burst: Burst, i: np.uint64, now_s: np.uint64) -> Truth:
     """Forward packet `i` of the burst if it is normal in every respect."""
     inner_at, row = load64(burst.inner_at + i * WORD), load64(burst.row + i * WORD)
@@ -209,7 +209,7 @@ def finish_one(world: World, burst: Burst, i: np.uint64, now_s: np.uint64) -> Tr
     return into_tunnel(world, burst, i, row, now_s)
 
 
-@compiled
+@inlined
 def finish(world: World, burst: Burst, group: Group, now_s: np.uint64) -> Group:
     """Write what leaves, note what is left."""
     left, only_port = group.left, group.only_port
@@ -226,7 +226,7 @@ def finish(world: World, burst: Burst, group: Group, now_s: np.uint64) -> Group:
     return Group(group.end, group.end, left, only_port)
 
 
-@compiled
+@inlined
 def fetch(world: World, burst: Burst, first: np.uint64) -> None:
     """Have the headers of the group from `first` on fetched."""
     for i in span(first, min(first + _GROUP, burst.size)):

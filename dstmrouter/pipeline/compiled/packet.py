@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, compiled, field_at, span
+from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, field_at, inlined, span
 from dstmrouter.jit.pointers import (
     load8,
     load16,
@@ -74,7 +74,7 @@ _4, _15, _16, _24, _32, _44, _48, _56 = (U(n) for n in (4, 15, 16, 24, 32, 44, 4
 _TTL_STEP: Final = U(0x0100)  # what the header's sum loses with one TTL
 
 
-@compiled
+@inlined
 def link_len(at: np.uint64, vlan: np.uint64) -> np.uint64:
     """Octets of the Ethernet header at `at`; 0 when its tag is not that of the port."""
     if load16(at + _TYPE_AT) != _ETHERTYPE_VLAN:
@@ -82,13 +82,13 @@ def link_len(at: np.uint64, vlan: np.uint64) -> np.uint64:
     return _TAGGED if load16_wire(at + _UNTAGGED) & _VID == vlan else NONE
 
 
-@compiled
+@inlined
 def ethertype(ip_at: np.uint64) -> np.uint64:
     """The ethertype right before an IP header, as on the wire."""
     return load16(ip_at - _TYPE_LEN)
 
 
-@compiled
+@inlined
 def is_normal(at: np.uint64, room: np.uint64) -> Truth:
     """R1 but for martians, and R4: a whole IPv4 packet without options that may go on."""
     first, third, addresses = load64(at), load32(at + _TTL_AT), load64(at + SRC_AT)
@@ -103,14 +103,14 @@ def is_normal(at: np.uint64, room: np.uint64) -> Truth:
     )
 
 
-@compiled
+@inlined
 def is_martian(address: np.uint64) -> Truth:
     """Whether a native address must not be on the Internet; as `wire.ipv4.MARTIAN`."""
     upper = address >> _24
     return upper == NONE or upper == U(127) or upper >= U(224) or address >> _16 == U(0xA9FE)
 
 
-@compiled
+@inlined
 def is_tep6(world: World, low: np.uint64, high: np.uint64) -> Truth:
     """R11: whether two wire words are one of our tunnel end points."""
     for i in span(NONE, world.tep_count):
@@ -120,7 +120,7 @@ def is_tep6(world: World, low: np.uint64, high: np.uint64) -> Truth:
     return False
 
 
-@compiled
+@inlined
 def tunnelled_at(at: np.uint64, room: np.uint64, world: World) -> np.uint64:
     """R11, R1: where the inner packet of a normal tunnel packet is, or 0.
 
@@ -141,7 +141,7 @@ def tunnelled_at(at: np.uint64, room: np.uint64, world: World) -> np.uint64:
     return inner_at if normal else NONE
 
 
-@compiled
+@inlined
 def has_ports(at: np.uint64, world: World) -> Truth:
     """Whether the normal packet at `at` is whole and of a protocol that begins with two ports."""
     return (
@@ -151,13 +151,13 @@ def has_ports(at: np.uint64, world: World) -> Truth:
     )
 
 
-@compiled
+@inlined
 def port_at(at: np.uint64, place: np.uint64) -> np.uint64:
     """The port at `place`, SRC_PORT_AT or DST_PORT_AT, of a packet that has ports."""
     return load16_wire(at + place)
 
 
-@compiled
+@inlined
 def flow_label(at: np.uint64, total_len: np.uint64, world: World) -> np.uint64:
     """R8, as `dstmrouter.pipeline.flow` makes it."""
     ports = NONE
@@ -170,20 +170,20 @@ def flow_label(at: np.uint64, total_len: np.uint64, world: World) -> np.uint64:
     return label or ONE
 
 
-@compiled
+@inlined
 def opens_connection(at: np.uint64) -> Truth:
     """Whether the packet at `at`, without IP options, may be a TCP SYN; what it is, others see."""
     is_tcp: Truth = load8(at + _PROTOCOL_AT) == _TCP
     return is_tcp and load8(at + _FLAGS_AT) & _SYN != NONE
 
 
-@compiled
+@inlined
 def total_length(at: np.uint64) -> np.uint64:
     """Octets of the IPv4 packet at `at`, as its header says."""
     return load16_wire(at + _TOTAL_LEN_AT)
 
 
-@compiled
+@inlined
 def decrement_ttl(at: np.uint64) -> None:
     """R4; RFC 1624 equation 3, 0 in place of 0xFFFF."""
     store8(at + _TTL_AT, load8(at + _TTL_AT) - ONE)
@@ -191,25 +191,25 @@ def decrement_ttl(at: np.uint64) -> None:
     store16_wire(at + _CHECKSUM_AT, updated - _PAIR if updated >= _PAIR else updated)
 
 
-@compiled
+@inlined
 def hop_port(hop: np.uint64) -> np.uint64:
     """The port of a next hop, whose word is `mac | port | state`."""
     return hop >> _48 & OCTET
 
 
-@compiled
+@inlined
 def hop_state(hop: np.uint64) -> np.uint64:
     """Its state, a `HopState`."""
     return hop >> _56
 
 
-@compiled
+@inlined
 def link_mtu(world: World, port: np.uint64) -> np.uint64:
     """The MTU of a port."""
     return load64(world.links + port * _LINK_SIZE + _LINK_MTU)
 
 
-@compiled
+@inlined
 def write_link(world: World, end: np.uint64, hop: np.uint64, ethertype: np.uint64) -> np.uint64:
     """Put the Ethernet header towards `hop` before `end`; return where it starts."""
     link = world.links + hop_port(hop) * _LINK_SIZE
@@ -223,14 +223,14 @@ def write_link(world: World, end: np.uint64, hop: np.uint64, ethertype: np.uint6
     return at
 
 
-@compiled
+@inlined
 def write_outer(at: np.uint64, first_word: np.uint64, total_len: np.uint64, world: World) -> None:
     """R5, R6: the first eight octets of the IPv6 header at `at`."""
     lengths = swapped16(total_len) << _32 | _NEXT_IPV4 << _48 | world.hop_limit << _56
     store64(at, swapped32(first_word) | lengths)
 
 
-@compiled
+@inlined
 def address_at(at: np.uint64) -> np.uint64:
     """The IPv4 address at `at`, native."""
     return load32_wire(at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, compiled, span
+from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, compiled, inlined, span
 from dstmrouter.jit.pointers import load64
 from dstmrouter.pipeline import pathmtu
 
@@ -25,7 +25,7 @@ _TAG, _MTU, _TIME = (
 )
 
 
-@compiled
+@inlined
 def any_known(world: World, now_s: np.uint64) -> Truth:
     """Whether anything may have been learnt that still counts."""
     newest = load64(world.path_mtus + _NEWEST_AT)
@@ -50,7 +50,7 @@ def look_up(world: World, low: np.uint64, high: np.uint64, now_s: np.uint64) -> 
     return least
 
 
-@compiled
+@inlined
 def fits(world: World, row: np.uint64, total_len: np.uint64, now_s: np.uint64) -> Truth:
     """R17, R21: whether a packet fits the tunnel of the client of `row` whole."""
     if total_len > world.largest:

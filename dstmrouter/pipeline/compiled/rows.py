@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dstmrouter.jit.functions import NONE, ONE, Truth, U, compiled, field_at
+from dstmrouter.jit.functions import NONE, ONE, Truth, U, field_at, inlined
 from dstmrouter.jit.pointers import load8, load32
 from dstmrouter.pipeline.bindings import BLOCK, ROW
 from dstmrouter.pipeline.compiled import packet
@@ -24,14 +24,14 @@ _INDEX: Final = U(4)  # octets of a slot or directory entry
 _PORT_BITS: Final = U(16)
 
 
-@compiled
+@inlined
 def row_of(world: World, address: np.uint64) -> np.uint64:
     """Where the row is that speaks of a native address."""
     slot = load32(world.directory + (address >> _BLOCK_BITS) * _INDEX) + (address & OCTET)
     return world.rows + load32(world.slots + slot * _INDEX) * _ROW_SIZE
 
 
-@compiled
+@inlined
 def row_of_set(world: World, shared: np.uint64, inner_at: np.uint64, place: np.uint64) -> np.uint64:
     """R2, R27: where the row of the port set is that the port at `place` is in.
 
@@ -48,7 +48,7 @@ def row_of_set(world: World, shared: np.uint64, inner_at: np.uint64, place: np.u
     return world.rows + load32(world.slots + slot * _INDEX) * _ROW_SIZE
 
 
-@compiled
+@inlined
 def is_alive(row: np.uint64, now_s: np.uint64) -> Truth:
     """Whether a row binds its address now; `expires` of what is not bound is 0."""
     return load32(row + _EXPIRES_AT) > now_s

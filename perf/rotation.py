@@ -1,0 +1,160 @@
+"""Frames in rotation: laid out as they arrive, walked over in bursts, as a worker does.
+
+Frames lie in frame memory as AF_XDP leaves them, in the order of a pool that has been in use.
+Before each walk they are laid out afresh, because forwarding changes them; only the walk is timed,
+and that by the CPU time of the process. Nothing is sent: what a port costs is measured by
+`perf.wire`.
+"""
+
+from __future__ import annotations
+
+import time
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.counters import Counters
+from dstmrouter.daemon.replay import Side, build_tables
+from dstmrouter.io.umem import XDP_PACKET_HEADROOM, Umem
+from dstmrouter.pipeline.compiled.forward import CompiledForwarder
+from dstmrouter.pipeline.forward import Forwarder
+from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.rules import TunnelRules
+from dstmrouter.pipeline.verdict import Verdict
+from perf.cases import COMPILED, IMIX
+from perf.packets import decap_frames, encap_frames, scatter_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dstmrouter.daemon.engine import Steps
+    from dstmrouter.pipeline.memory import Index
+    from dstmrouter.pipeline.outcome import Outcome, Tables
+    from perf.cases import Case
+    from perf.holdings import Holdings
+    from perf.packets import Matrix
+
+POOL: Final = IPv4Network("10.0.0.0/12")  # 1,048,576 addresses
+TEP6: Final = IPv6Address("2001:db8:ffff::1")
+RULES: Final = TunnelRules(tep6=(TEP6,), tep4=IPv4Address("192.0.2.1"))
+SPARE: Final = 1024  # frames for packets that the pipeline makes
+_PACKETS: Final = 16_384  # of a run, at least; a walk over few frames is repeated
+_BURSTS: Final = 256  # of a walk, at most: small ones take long
+
+
+def build(holdings: Holdings) -> Tables:
+    """Tables with leases, a default route by port 0, all clients behind port 1."""
+    sides = [
+        Side(
+            read=None,
+            write=None,
+            mac=bytes.fromhex(f"02000000000{port}"),
+            next_mac=bytes.fromhex(f"02000000010{port}"),
+        )
+        for port in (0, 1)
+    ]
+    return build_tables(RULES, [POOL], holdings.columns(TEP6), sides)
+
+
+class Rotation:
+    """The frames of one case, and what they go through."""
+
+    def __init__(self, case: Case, holdings: Holdings, tables: Tables) -> None:
+        self._umem = Umem(case.frames + SPARE)
+        self._umem.pool.take(case.frames)  # the first ones, which the packets lie in
+        memory = self._umem.memory
+        self._forwarder: Steps = Forwarder(FrameMemory(memory), tables, RULES, self._umem.pool)
+        if case.engine == COMPILED:
+            self._forwarder = CompiledForwarder(memory, tables, RULES, self._forwarder)
+        self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
+        self._port = 1 if case.way == "decap" else 0
+        self._worked_s = 0.0  # the clock of the steps: pauses between walks fill no token buckets
+        rng = np.random.default_rng(7)
+        self._kinds = list(_kinds(case, holdings, rng))
+        self._bursts = self._cut(case, rng)
+        self._packets = sum(len(at) for at, _ in self._bursts)
+        self._walks = max(1, min(_PACKETS, 4 * case.burst * _BURSTS) // self._packets)
+        forwarded = Verdict.DECAPSULATED if case.way == "decap" else Verdict.ENCAPSULATED
+        self._expected = [forwarded, Verdict.DROP_NO_BINDING]
+
+    def run(self) -> float:
+        """Nanoseconds of CPU time for a packet."""
+        return sum(self._walk() for _ in range(self._walks)) / self._walks
+
+    def _cut(self, case: Case, rng: np.random.Generator) -> list[tuple[Index, Index]]:
+        """Where the frames of each burst start, and their octets."""
+        length = np.empty(case.frames, np.int64)
+        for rows, packets in self._kinds:
+            length[rows] = packets.shape[1]
+        order = rng.permutation(case.frames).astype(np.intp)
+        at = order * self._umem.chunk_size + XDP_PACKET_HEADROOM
+        firsts = range(0, min(case.frames, case.burst * _BURSTS), case.burst)
+        parts = (slice(first, first + case.burst) for first in firsts)
+        return [(at[part].copy(), length[order[part]]) for part in parts]
+
+    def _walk(self) -> float:
+        self._lay_out()
+        now_s, began = self._worked_s, time.monotonic()
+        before = self._done()
+        start = time.process_time_ns()
+        for at, length in self._bursts:
+            outcome = self._forwarder.process(at, length, self._port, now_s)
+            self._counters.count(0, outcome.verdicts, length)
+            if outcome.made or outcome.noted:
+                self._finish(outcome)
+        elapsed = time.process_time_ns() - start
+        self._worked_s += time.monotonic() - began
+        done = self._done() - before
+        assert done == self._packets, f"{done} of {self._packets} packets as expected"
+        return elapsed / self._packets
+
+    def _done(self) -> int:
+        return int(self._counters.totals()[0, self._expected].sum())
+
+    def _finish(self, outcome: Outcome) -> None:
+        """What an engine does besides."""
+        for noted in outcome.noted:
+            self._counters.add(0, noted.verdict, noted.packets, noted.octets)
+        for made in outcome.made:
+            self._counters.count(0, made.verdicts, made.length)
+            self._umem.pool.give(made.at.astype(np.uint64))
+
+    def _lay_out(self) -> None:
+        frames = self._umem.octets.reshape(self._umem.frames, -1)
+        for rows, packets in self._kinds:
+            end = XDP_PACKET_HEADROOM + packets.shape[1]
+            frames[rows, XDP_PACKET_HEADROOM:end] = packets
+
+
+def _kinds(
+    case: Case, holdings: Holdings, rng: np.random.Generator
+) -> Iterator[tuple[Index, Matrix]]:
+    """Frames of one length each, by their numbers, and what they hold."""
+    flows = min(case.flows, case.bindings)
+    clients = rng.choice(case.bindings, flows, replace=False).astype(np.uint32)
+    clients = clients[np.arange(case.frames) % flows]
+    ports = holdings.ports(clients, rng)
+    unbound = rng.permutation(case.frames)[: round(case.unbound * case.frames)]
+    if len(unbound):
+        clients[unbound] = rng.integers(case.bindings, POOL.num_addresses, len(unbound))
+    for rows, inner_len in _lengths(case, rng):
+        ipv4, theirs = holdings.ipv4(clients[rows]), ports[rows]
+        if case.way == "decap":
+            client6 = holdings.client6(clients[rows])
+            yield rows, decap_frames(ipv4, theirs, client6, TEP6, inner_len, rng)
+            continue
+        packets = encap_frames(ipv4, theirs, inner_len, rng)
+        scattered = np.isin(rows, unbound)
+        if scattered.any() and not case.one_source:
+            packets[scattered] = scatter_sources(packets[scattered], rng)
+        yield rows, packets
+
+
+def _lengths(case: Case, rng: np.random.Generator) -> Iterator[tuple[Index, int]]:
+    """Which frames have inner packets of how many octets."""
+    sizes = IMIX if case.inner is None else ((case.inner, 1),)
+    kinds = np.repeat([octets for octets, _ in sizes], [count for _, count in sizes])
+    of_frame = rng.permutation(np.resize(kinds, case.frames))
+    for octets, _ in sizes:
+        yield np.flatnonzero(of_frame == octets), octets
