@@ -49,7 +49,7 @@ class Watched:
         """As the steps do it."""
         np.copyto(self._before, self._chunks)
         # Those that nobody has may be taken for packets of our own, and given back without one.
-        free = self._pool._stack[: len(self._pool)].astype(np.int64)
+        free = self._pool.stack[: len(self._pool)].astype(np.int64)
         self._touched[:] = self._kept
         self._touched[free // self._chunk] = True
         outcome = self._steps.process(at, length, port, now_s)
