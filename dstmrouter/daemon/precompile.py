@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dstmrouter.binding import full_address_columns, words6
-from dstmrouter.daemon.compiled.turn import RingTurn
+from dstmrouter.daemon.compiled.ringturn import RingTurn
 from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.blockring import BlockRing
 from dstmrouter.io.compiled.blocks import CompiledBlocks

@@ -181,7 +181,7 @@ def compile_for(
         time.sleep(LOAD_AFTER_S)
         start = time.monotonic()
         # Here and not above, because importing Numba takes longer than all of a worker's start.
-        from dstmrouter.daemon.compiled.turn import ring_turn
+        from dstmrouter.daemon.compiled.ringturn import ring_turn
         from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 
         memory = engine.umem.memory
