@@ -27,6 +27,7 @@ Addrs: TypeAlias = npt.NDArray[np.uint64]
 
 XDP_PACKET_HEADROOM: Final = 256  # include/uapi/linux/bpf.h
 CHUNK_SIZES: Final = (2048, 4096)  # what the kernel takes in aligned mode on x86-64
+HUGE_PAGE: Final = 2 << 20  # octets
 
 
 class Umem:
@@ -41,9 +42,12 @@ class Umem:
         self.chunk_size = chunk_size
         self.size = frames * chunk_size
         # One page more than is registered: a header that is read before its length is checked may
-        # lie partly behind the last chunk.
+        # lie partly behind the last chunk. Memory of whole huge pages is aligned to them.
+        octets = self.size + mmap.PAGESIZE
+        if octets > HUGE_PAGE:
+            octets = -(-octets // HUGE_PAGE) * HUGE_PAGE
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory seldom gets huge pages
-        self.memory = mmap.mmap(-1, self.size + mmap.PAGESIZE, flags=flags)
+        self.memory = mmap.mmap(-1, octets, flags=flags)
         self.memory.madvise(mmap.MADV_HUGEPAGE)  # headers lie 2 KiB apart: a TLB entry for 1,024
         self.octets: npt.NDArray[np.uint8] = np.frombuffer(self.memory, np.uint8, self.size)
         self.pool = FramePool(frames, chunk_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
@@ -64,6 +64,10 @@ class RingTurn:
         self._tagged = [port if isinstance(port, TagPort) else None for port in ports]
         self._columns = Columns(BURST)
         self._frames = np.zeros((2, BURST), np.int64)
+        self._at, self._length = self._frames
+        # Making a number for compiled code takes 0.2 us, half as long as a call.
+        self._ports = [U(number) for number in range(len(ports))]
+        self._now_s, self._now = 0, U(0)
         rings = [each for each in map(_rings_of, ports) if each is not None]
         own = list(dict.fromkeys(rings))  # each once, also if several ports share it
         self._sockets = xskrings.describe([each.places() for each in own])
@@ -81,9 +85,11 @@ class RingTurn:
         tagged = self._tagged[port]
         if tagged is not None:
             return self._turn_tagged(tagged, port, now_s)
-        world, frames = self._forwarder.world, self._frames
-        received, left = turn(self._numbers, world, frames[0], frames[1], U(port), U(now_s))
-        return int(received), int(left)
+        if now_s != self._now_s:
+            self._now_s, self._now = now_s, U(now_s)
+        tables = self._numbers, self._forwarder.world
+        made = turn(*tables, self._at, self._length, self._ports[port], self._now)
+        return cast("tuple[int, int]", made)  # Numba gives Python's own numbers
 
     def rest(self, left: int) -> npt.NDArray[np.int64]:
         """Where the frames that are left start, and their lengths: a copy, shape (2, left)."""
@@ -102,7 +108,7 @@ class RingTurn:
         at, length = self._frames[:, :size]
         at[:], length[:] = descs["addr"], descs["len"]
         world = self._forwarder.world
-        return size, int(work(self._numbers, world, at, length, U(number), U(now_s)))
+        return size, int(work(self._numbers, world, at, length, self._ports[number], U(now_s)))
 
     def _desk(self, counters: npt.NDArray[np.uint64]) -> Desk:
         columns, sockets = self._columns, self._sockets
@@ -122,5 +128,4 @@ class RingTurn:
         by_port = np.array([address(sockets)], np.uint64)
         desk = desk._replace(pool=address(record), by_port=address(by_port))
         numbers = np.array([*desk, *self._columns.numbers], np.uint64)
-        frames = self._frames
-        turn(numbers, self._forwarder.world, frames[0], frames[1], NONE, NONE)
+        turn(numbers, self._forwarder.world, self._at, self._length, NONE, NONE)

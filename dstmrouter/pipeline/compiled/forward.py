@@ -36,6 +36,7 @@ class CompiledForwarder:
         self._ports = tables.ports
         self.steps = steps
         self._views = views.Views(buffer, tables, rules)
+        self.world = self._views.numbers  # what the pass looks at besides a burst
         self._columns = views.Columns(_FIRST_SIZE)
         self._port_generation = -1
         self._vlans: list[np.uint64] = []
@@ -70,11 +71,6 @@ class CompiledForwarder:
     def held(self) -> int:
         """How many frames are kept."""
         return self.steps.held()
-
-    @property
-    def world(self) -> npt.NDArray[np.uint64]:
-        """What the pass looks at besides a burst: `views.World`, as `burst.forward` takes it."""
-        return self._views.numbers
 
     def _forward(
         self, at: Index, length: npt.NDArray[np.int64], vlan: np.uint64, now_s: np.uint64
