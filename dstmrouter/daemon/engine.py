@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dstmrouter.counters import Counters
     from dstmrouter.daemon.tap import Tap
     from dstmrouter.io.port import Port
-    from dstmrouter.io.umem import Descs, Umem
+    from dstmrouter.io.umem import Umem
     from dstmrouter.pipeline.outcome import Made, Outcome
 
 BURST: Final = 1024  # frames; a larger one would only push its headers out of the L2 cache
@@ -50,6 +50,23 @@ class Steps(Protocol):
         ...
 
 
+class Handover(Protocol):
+    """Receives, forwards and sends in one call: `dstmrouter.daemon.compiled.turn.RingTurn`."""
+
+    @property
+    def steps(self) -> Steps:
+        """What is done about the others."""
+        ...
+
+    def turn(self, port: int, now_s: int) -> tuple[int, int]:
+        """Give a port one burst of work; how many packets came, and how many are in `rest`."""
+        ...
+
+    def rest(self, left: int) -> npt.NDArray[np.int64]:
+        """Where the frames start that are for `steps`, and their lengths; shape (2, left)."""
+        ...
+
+
 class Engine:
     """Moves frames between the ports of one worker; `worker` is the line of its counters."""
 
@@ -64,10 +81,11 @@ class Engine:
         self.umem = umem
         self.ports = ports
         self.forwarder = forwarder  # another one may take over between two turns
-        self._counters = counters
-        self._worker = worker
+        self.counters = counters
+        self.worker = worker
         self._expired_s = 0  # whole seconds
         self.tap: Tap | None = None  # for those who want to see packets
+        self.handover: Handover | None = None  # does what can be done without them
         self.on_glean: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
 
     def turn(self, now_s: float) -> int:
@@ -75,19 +93,14 @@ class Engine:
 
         `now_s` is the router's clock in seconds.
         """
+        watched = self.tap is not None and self.tap.wanted()
+        handover = None if watched else self.handover
         received = 0
-        pool = self.umem.pool
         for number, port in enumerate(self.ports):
-            sent = port.reclaim()
-            if len(sent):
-                pool.give(sent)
-            room = port.refill_room()
-            if room >= REFILL_STEP and len(pool):
-                self._refill(port, room)
-            descs = port.receive(BURST)
-            if len(descs):
-                received += len(descs)
-                self._forward(number, descs, now_s)
+            if handover is None:
+                received += self._serve(number, port, now_s)
+            else:
+                received += self._hand_over(handover, number, now_s)
         if int(now_s) != self._expired_s:
             self._expired_s = int(now_s)
             self._finish(self.forwarder.expire(now_s), now_s)
@@ -104,14 +117,34 @@ class Engine:
         """Whether frames wait to be sent, so that `turn` must be called again soon."""
         return any(port.held().tx for port in self.ports)
 
+    def _serve(self, number: int, port: Port, now_s: float) -> int:
+        pool = self.umem.pool
+        sent = port.reclaim()
+        if len(sent):
+            pool.give(sent)
+        room = port.refill_room()
+        if room >= REFILL_STEP and len(pool):
+            self._refill(port, room)
+        descs = port.receive(BURST)
+        if len(descs):
+            at, length = descs["addr"].astype(np.intp), descs["len"].astype(np.int64)
+            self._work(at, length, number, now_s)
+        return len(descs)
+
+    def _hand_over(self, handover: Handover, number: int, now_s: float) -> int:
+        received, left = handover.turn(number, int(now_s))
+        if left:
+            at, length = handover.rest(left)
+            outcome = handover.steps.process(at, length, number, now_s)
+            self._send(outcome)
+            self._settle(at, length, outcome, now_s)
+        return received
+
     def _refill(self, port: Port, room: int) -> None:
         frames = self.umem.pool.take(room)
         taken = port.refill(frames)
         if taken < len(frames):
             self.umem.pool.give(frames[taken:])
-
-    def _forward(self, number: int, descs: Descs, now_s: float) -> None:
-        self._work(descs["addr"].astype(np.intp), descs["len"].astype(np.int64), number, now_s)
 
     def _work(
         self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], number: int, now_s: float
@@ -122,10 +155,20 @@ class Engine:
         self._send(outcome)
         if tap is not None and watched is not None:
             tap.after(watched, outcome)
+        self._settle(at, length, outcome, now_s)
+
+    def _settle(
+        self,
+        at: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        outcome: Outcome,
+        now_s: float,
+    ) -> None:
+        """Take back the frames that are ours again, count, and see to all else."""
         ours = OURS_AGAIN.take(outcome.verdicts)
         if np.count_nonzero(ours):
             self.umem.pool.give(at[ours].astype(np.uint64))
-        self._counters.count(self._worker, outcome.verdicts, length)
+        self.counters.count(self.worker, outcome.verdicts, length)
         self._finish(outcome, now_s)
 
     def _finish(self, outcome: Outcome, now_s: float) -> None:
@@ -135,12 +178,12 @@ class Engine:
         for made in outcome.made:
             self._send_made(made, now_s)
         for noted in outcome.noted:
-            self._counters.add(self._worker, noted.verdict, noted.packets, noted.octets)
+            self.counters.add(self.worker, noted.verdict, noted.packets, noted.octets)
         for released in outcome.released:
             self.umem.pool.give(released.astype(np.uint64))
         for ended in outcome.ended:
             self.umem.pool.give(ended.at.astype(np.uint64))
-            self._counters.count(self._worker, ended.verdicts, ended.length)
+            self.counters.count(self.worker, ended.verdicts, ended.length)
         for late in outcome.late:
             self._work(late.at, late.length, late.port, now_s)
 
@@ -159,6 +202,6 @@ class Engine:
         taken = self.ports[made.port].transmit(descs[rows])
         made.verdicts[rows[taken:]] = _DROP_TX_FULL
         self.umem.pool.give(descs["addr"][OURS_AGAIN.take(made.verdicts)])
-        self._counters.count(self._worker, made.verdicts, made.length)
+        self.counters.count(self.worker, made.verdicts, made.length)
         if self.tap is not None and self.tap.wanted():
             self.tap.made(made, now_s)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dstmrouter.binding import full_address_columns, words6
+from dstmrouter.daemon.compiled.ringturn import RingTurn
 from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.blockring import BlockRing
 from dstmrouter.io.compiled.blocks import CompiledBlocks
@@ -19,6 +20,7 @@ from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.rules import TunnelRules
+from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +36,8 @@ def precompile() -> tuple[Path | None, float]:
     sides = [Side(read=None, write=None, mac=bytes(6), next_mac=bytes(6)) for _ in range(2)]
     tables, memory = build_tables(rules, [], nobody, sides), bytearray(_MEMORY)
     steps = Forwarder(FrameMemory(memory), tables, rules, FramePool(1, _MEMORY))
-    CompiledForwarder(memory, tables, rules, steps)
+    compiled = CompiledForwarder(memory, tables, rules, steps)
+    RingTurn(compiled, FramePool(1, _MEMORY), [], np.zeros((2, len(Verdict)), np.uint64))
     CompiledBlocks(BlockRing(memory, _MEMORY), memory, memory, _MEMORY)
     SlotRing(memory, 2048, memory).use_compiled()
     return cache.directory(), time.monotonic() - start

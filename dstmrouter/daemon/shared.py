@@ -7,14 +7,13 @@ left. Workers inherit the descriptor and map the same layout, which follows from
 from __future__ import annotations
 
 import dataclasses
-import mmap
-import os
 import secrets
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from dstmrouter.counters import Counters
+from dstmrouter.daemon import tablememory
 from dstmrouter.daemon.noticeboard import Noticeboard
 from dstmrouter.daemon.tapboard import TapBoard
 from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable
@@ -58,6 +57,23 @@ class Sizes:
         """All rows of the binding table; a shared address has one, too, and two slots at least."""
         return FIXED_ROWS + self.leases + self.spare_rows + self.set_slots // 2
 
+    @property
+    def spans(self) -> list[int]:
+        """Octets of each table in their order, as whole pages."""
+        sizes = (
+            Turns.size(self.workers),
+            PortTable.SIZE,
+            Noticeboard.size(self.workers),
+            TapBoard.size(self.workers),
+            Counters.size(self.workers, len(Verdict)),
+            self.hops * HOP_SIZE,
+            Routes4.size(self.routes),
+            PathMtus.SIZE,
+            ClientSet.size(self.leases),
+            sum(BindingTable.sizes(self.blocks, self.rows, self.set_slots)),
+        )
+        return [-(-size // _PAGE) * _PAGE for size in sizes]
+
 
 class SharedTables:
     """Views of all tables over one mapping; `close` is left to the end of the process."""
@@ -65,25 +81,7 @@ class SharedTables:
     def __init__(self, fd: int, sizes: Sizes) -> None:
         self.fd = fd
         self.sizes = sizes
-        segments = (
-            Turns.size(sizes.workers),
-            PortTable.SIZE,
-            Noticeboard.size(sizes.workers),
-            TapBoard.size(sizes.workers),
-            Counters.size(sizes.workers, len(Verdict)),
-            sizes.hops * HOP_SIZE,
-            Routes4.size(sizes.routes),
-            PathMtus.SIZE,
-            ClientSet.size(sizes.leases),
-            sum(BindingTable.sizes(sizes.blocks, sizes.rows, sizes.set_slots)),
-        )
-        spans = [-(-size // _PAGE) * _PAGE for size in segments]
-        if os.fstat(fd).st_size == 0:
-            os.ftruncate(fd, sum(spans))
-        memory = mmap.mmap(fd, sum(spans))
-        # A look-up of a million leases touches 36 MiB at random: with pages of 4 KiB, each of its
-        # loads would miss the TLB as well.
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        memory, spans = tablememory.attach(fd), sizes.spans
         octets: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8)
         parts = [
             octets[end - span : end] for span, end in zip(spans, np.cumsum(spans), strict=True)
@@ -113,4 +111,4 @@ class SharedTables:
     @classmethod
     def create(cls, sizes: Sizes) -> SharedTables:
         """Make zeroed memory for `sizes`. Pages are only taken when they are written."""
-        return cls(os.memfd_create("dstm-router", os.MFD_CLOEXEC), sizes)
+        return cls(tablememory.create(sum(sizes.spans)), sizes)

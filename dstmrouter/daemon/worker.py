@@ -181,6 +181,7 @@ def compile_for(
         time.sleep(LOAD_AFTER_S)
         start = time.monotonic()
         # Here and not above, because importing Numba takes longer than all of a worker's start.
+        from dstmrouter.daemon.compiled.ringturn import ring_turn
         from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 
         memory = engine.umem.memory
@@ -188,6 +189,8 @@ def compile_for(
         for port in engine.ports:
             port.use_compiled()
         engine.forwarder = filtered(compiled, memory, plan.filters())
+        if engine.forwarder is compiled:
+            engine.handover = ring_turn(engine, compiled)
         took = time.monotonic() - start
         if took > SLOW_LOAD_S:
             print(f"worker {plan.worker}: compiled in {took:.0f} s", file=sys.stderr)

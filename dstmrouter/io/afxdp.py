@@ -8,11 +8,6 @@ another without a copy. Shared sockets run in the mode of the first, which is wh
 opens all of a worker together and falls back together.
 
 Packets reach the socket when the steering program redirects to it: put it into the port's `XskMap`.
-
-Where the frames are. The kernel keeps some that are on no ring (taken from the fill ring and not
-yet filled; sent and not yet completed), so `held` does not count rings but what was handed over and
-has not come back. A TX descriptor must lie inside one chunk: the kernel counts any other in
-`tx_invalid_descs` and never gives its frame back.
 """
 
 from __future__ import annotations
@@ -28,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Self
 from dstmrouter.errors import DstmError, SystemCallError
 from dstmrouter.io import uapi
 from dstmrouter.io.patience import while_busy
-from dstmrouter.io.port import RingFill
+from dstmrouter.io.xskrings import XskRings
 from dstmrouter.io.xsksetup import (
     BindTarget,
     XskConfig,
@@ -43,14 +38,14 @@ from dstmrouter.io.xsksetup import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dstmrouter.io.umem import Addrs, Descs, Umem
+    from dstmrouter.io.umem import Umem
 
 AUTO_ORDER: Final = (XskMode.NATIVE_ZEROCOPY, XskMode.NATIVE_COPY)
 
 __all__ = ["XskConfig", "XskMode", "XskSocket", "open_sockets"]
 
 
-class XskSocket:
+class XskSocket(XskRings):
     """One queue of one interface; what the methods do to frames is said in `io.port.Port`."""
 
     def __init__(
@@ -67,15 +62,13 @@ class XskSocket:
         self._target = target
         self._umem = umem  # must stay mapped as long as the kernel writes to it
         self._busy_poll = config.busy_poll_us > 0
-        self._refilled = self._received = self._transmitted = self._reclaimed = 0
         self._wakeup_errors = 0
         with ExitStack() as undo:
             with asking_kernel(f"open an AF_XDP socket for {target}"):
                 self._sock = undo.enter_context(socket.socket(uapi.AF_XDP, socket.SOCK_RAW))
             if shared_with is None:
                 register_umem(self._sock, umem)
-            rings = make_rings(self._sock, config, undo)
-            self._rx, self._tx, self._fill, self._completion = rings
+            super().__init__(make_rings(self._sock, config, undo))
             self._tx_batch = set_options(self._sock, config, umem)
             first = None if shared_with is None else shared_with._sock  # noqa: SLF001 same class
             while_busy(lambda: bind(self._sock, target, config.mode, first))
@@ -118,38 +111,14 @@ class XskSocket:
         """Descriptor to poll(2), and to put into the port's `XskMap`."""
         return self._sock.fileno()
 
-    def refill_room(self) -> int:
-        """How many frames `refill` would take now."""
-        return self._fill.room()
-
-    def refill(self, addrs: Addrs) -> int:
-        """Hand over frames to receive into; return how many, the rest stays the caller's."""
-        n = self._fill.submit(addrs)
-        self._refilled += n
-        return n
-
-    def receive(self, limit: int) -> Descs:
-        """Take up to `limit` received packets; their frames are the caller's."""
-        descs = self._rx.take(limit)
-        self._received += len(descs)
-        return descs
-
-    def transmit(self, descs: Descs) -> int:
-        """Hand over frames to send; return how many, the rest stays the caller's.
-
-        They leave with the next `flush`.
-        """
-        n = self._tx.submit(descs)
-        self._transmitted += n
-        return n
-
     def flush(self) -> None:
         """Wake the kernel where it asks for it; never blocks, never raises."""
-        if self._busy_poll or self._fill.needs_wakeup():
+        if self._busy_poll or self.rings.fill.needs_wakeup():
             with contextlib.suppress(OSError):  # the interface is down: nothing will come
                 self._sock.recv(1, socket.MSG_DONTWAIT)
-        waiting = len(self._tx)
-        if waiting and (self._busy_poll or self._tx.needs_wakeup()):
+        tx = self.rings.tx
+        waiting = len(tx)
+        if waiting and (self._busy_poll or tx.needs_wakeup()):
             self._wake_sender(waiting)
 
     def _wake_sender(self, waiting: int) -> None:
@@ -169,22 +138,6 @@ class XskSocket:
                     return
             else:
                 return
-
-    def reclaim(self) -> Addrs:
-        """Take back the frames that have been sent."""
-        addrs = self._completion.take(self._completion.slots)
-        self._reclaimed += len(addrs)
-        return addrs
-
-    def held(self) -> RingFill:
-        """Frames handed over and not come back; what is on no ring counts as fill or tx."""
-        rx, completion = len(self._rx), len(self._completion)
-        return RingFill(
-            fill=self._refilled - self._received - rx,
-            rx=rx,
-            tx=self._transmitted - self._reclaimed - completion,
-            completion=completion,
-        )
 
     def use_compiled(self) -> None:
         """Nothing to do: rings move descriptors, not packets."""

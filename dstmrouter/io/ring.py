@@ -51,6 +51,15 @@ def require_store_order(machine: str | None = None) -> None:
         raise DstmError(f"AF_XDP rings need the memory order of x86_64; this machine is {machine}")
 
 
+class RingPlace(NamedTuple):
+    """Where a ring is in memory, for compiled code: addresses, and the number of entries."""
+
+    producer: int
+    consumer: int
+    entries: int
+    slots: int
+
+
 class _Ring:
     """What both directions share: the mapping, its views, and the number of entries (`slots`)."""
 
@@ -73,6 +82,7 @@ class _Ring:
         self._producer = whole[offsets.producer : offsets.producer + 4].cast("I")
         self._consumer = whole[offsets.consumer : offsets.consumer + 4].cast("I")
         self._flags = whole[offsets.flags : offsets.flags + 4].cast("I")
+        self._offsets = offsets
         end = offsets.entries + slots * self._entry_len
         self._octets = whole[offsets.entries : end]
         self._views = (self._producer, self._consumer, self._flags, self._octets, whole)
@@ -80,6 +90,22 @@ class _Ring:
     def __len__(self) -> int:
         """Entries produced and not yet consumed."""
         return (self._producer[0] - self._consumer[0]) & U32_MASK
+
+    @property
+    def produced(self) -> int:
+        """Entries ever produced, modulo 2^32: rings of a new socket begin at 0."""
+        return self._producer[0]
+
+    @property
+    def consumed(self) -> int:
+        """Entries ever consumed, modulo 2^32."""
+        return self._consumer[0]
+
+    def place(self) -> RingPlace:
+        """Where compiled code finds the ring, until `close`."""
+        start = int(np.frombuffer(self._memory, np.uint8).ctypes.data)
+        producer, consumer, entries, _ = (start + offset for offset in self._offsets)
+        return RingPlace(producer, consumer, entries, self.slots)
 
     def needs_wakeup(self) -> bool:
         """Whether the kernel sleeps on this ring until a system call wakes it (need_wakeup)."""

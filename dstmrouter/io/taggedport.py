@@ -97,32 +97,33 @@ class TagPort:
 
     def __init__(self, line: _Line, number: int) -> None:
         self._line = line
-        self._port = line.port
         self._number = number
+        self.interface = line.port
+        self.first = number == 0
         vlan = line.vlans[number]
         self.name = f"{line.port.name}.{vlan}" if vlan else line.port.name
 
     @property
     def mode_taken(self) -> str:
         """As the interface was opened."""
-        return str(getattr(self._port, "mode_taken", "packet_mmap"))
+        return str(getattr(self.interface, "mode_taken", "packet_mmap"))
 
     @property
     def mode_notes(self) -> list[Any]:
         """Why no better mode was taken."""
-        return list(getattr(self._port, "mode_notes", ()))
+        return list(getattr(self.interface, "mode_notes", ()))
 
     def fileno(self) -> int:
         """The interface's."""
-        return self._port.fileno()
+        return self.interface.fileno()
 
     def refill_room(self) -> int:
         """How many frames the interface would take; none by another port than the first."""
-        return 0 if self._number else self._port.refill_room()
+        return 0 if self._number else self.interface.refill_room()
 
     def refill(self, addrs: Addrs) -> int:
         """Hand over as many of `addrs` as fit."""
-        return 0 if self._number else self._port.refill(addrs)
+        return 0 if self._number else self.interface.refill(addrs)
 
     def receive(self, limit: int) -> Descs:
         """Take up to `limit` received packets with the port's tag."""
@@ -130,34 +131,34 @@ class TagPort:
 
     def transmit(self, descs: Descs) -> int:
         """Hand over as many of `descs` as fit."""
-        return self._port.transmit(descs)
+        return self.interface.transmit(descs)
 
     def flush(self) -> None:
         """Tell the kernel about handed-over frames."""
         if self._number == 0:
-            self._port.flush()
+            self.interface.flush()
 
     def reclaim(self) -> Addrs:
         """Take back frames that have been sent, whichever port sent them."""
-        return np.empty(0, np.uint64) if self._number else self._port.reclaim()
+        return np.empty(0, np.uint64) if self._number else self.interface.reclaim()
 
     def held(self) -> RingFill:
         """What the interface holds, told by its first port; `rx` includes what waits for others."""
         if self._number:
             return _NOTHING
-        held = self._port.held()
+        held = self.interface.held()
         rx = held.rx + self._line.waiting()
         return RingFill(fill=held.fill, rx=rx, tx=held.tx, completion=held.completion)
 
     def use_compiled(self) -> None:
         """Load compiled code, where the interface has some."""
         if self._number == 0:
-            self._port.use_compiled()
+            self.interface.use_compiled()
 
     def statistics(self) -> dict[str, int]:
         """The kernel's counters of the interface, told by its first port."""
-        return {} if self._number else self._port.statistics()
+        return {} if self._number else self.interface.statistics()
 
     def close(self) -> None:
         """Close the interface; harmless when repeated."""
-        self._port.close()
+        self.interface.close()

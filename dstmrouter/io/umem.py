@@ -27,6 +27,7 @@ Addrs: TypeAlias = npt.NDArray[np.uint64]
 
 XDP_PACKET_HEADROOM: Final = 256  # include/uapi/linux/bpf.h
 CHUNK_SIZES: Final = (2048, 4096)  # what the kernel takes in aligned mode on x86-64
+HUGE_PAGE: Final = 2 << 20  # octets
 
 
 class Umem:
@@ -41,9 +42,12 @@ class Umem:
         self.chunk_size = chunk_size
         self.size = frames * chunk_size
         # One page more than is registered: a header that is read before its length is checked may
-        # lie partly behind the last chunk.
+        # lie partly behind the last chunk. Memory of whole huge pages is aligned to them.
+        octets = self.size + mmap.PAGESIZE
+        if octets > HUGE_PAGE:
+            octets = -(-octets // HUGE_PAGE) * HUGE_PAGE
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory seldom gets huge pages
-        self.memory = mmap.mmap(-1, self.size + mmap.PAGESIZE, flags=flags)
+        self.memory = mmap.mmap(-1, octets, flags=flags)
         self.memory.madvise(mmap.MADV_HUGEPAGE)  # headers lie 2 KiB apart: a TLB entry for 1,024
         self.octets: npt.NDArray[np.uint8] = np.frombuffer(self.memory, np.uint8, self.size)
         self.pool = FramePool(frames, chunk_size)
@@ -65,27 +69,31 @@ class Umem:
 class FramePool:
     """A stack of free chunk addresses.
 
-    Last in, first out, so the frames in use stay in the cache.
+    Last in, first out, so the frames in use stay in the cache. `stack` and `free` (how many of its
+    entries are free frames, shape (1,)) are there for compiled code.
     """
 
     def __init__(self, frames: int, chunk_size: int) -> None:
-        self._stack: Addrs = np.arange(frames, dtype=np.uint64)[::-1] * np.uint64(chunk_size)
+        chunks = np.arange(frames, dtype=np.uint64)[::-1] * np.uint64(chunk_size)
+        self.stack: Addrs = np.ascontiguousarray(chunks)
         self.chunk_size = chunk_size
         self._base_mask = np.uint64(~(chunk_size - 1) & 0xFFFFFFFFFFFFFFFF)
-        self._free = frames
+        self.free = np.array([frames], np.uint64)
 
     def __len__(self) -> int:
-        return self._free
+        return int(self.free[0])
 
     def take(self, limit: int) -> Addrs:
         """Take up to `limit` frames; they are the caller's. The result is a copy."""
-        n = min(limit, self._free)
-        self._free -= n
-        return self._stack[self._free : self._free + n].copy()
+        free = len(self)
+        n = min(limit, free)
+        self.free[0] = free - n
+        return self.stack[free - n : free].copy()
 
     def give(self, addrs: Addrs) -> None:
         """Give frames back, by any address inside them; they are no longer the caller's."""
-        n = len(addrs)
-        assert self._free + n <= len(self._stack), "more frames given back than there are"
-        np.bitwise_and(addrs, self._base_mask, out=self._stack[self._free : self._free + n])
-        self._free += n
+        start = len(self)
+        end = start + len(addrs)
+        assert end <= len(self.stack), "more frames given back than there are"
+        np.bitwise_and(addrs, self._base_mask, out=self.stack[start:end])
+        self.free[0] = end

@@ -20,6 +20,7 @@ from dstmrouter.errors import ConfigError, SystemCallError
 from dstmrouter.io import uapi
 from dstmrouter.io.ring import ConsumerRing, ProducerRing, RingOffsets
 from dstmrouter.io.umem import DESC
+from dstmrouter.io.xskrings import Rings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,15 +90,6 @@ def register_umem(sock: socket.socket, umem: Umem) -> None:
     tried = f"register a UMEM of {umem.frames} frames, {size >> 10} KiB (limit: ulimit -l)"
     with asking_kernel(tried):
         sock.setsockopt(uapi.SOL_XDP, uapi.XDP_UMEM_REG, argument)
-
-
-class Rings(NamedTuple):
-    """The four rings of a socket."""
-
-    rx: ConsumerRing
-    tx: ProducerRing
-    fill: ProducerRing
-    completion: ConsumerRing
 
 
 def make_rings(sock: socket.socket, config: XskConfig, undo: ExitStack) -> Rings:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PACKAGE: Final = Path(dstmrouter.__file__).parent
-_SOURCES: Final = ("io", "jit", "pipeline", "wire")
+_SOURCES: Final = ("daemon/compiled", "io", "jit", "pipeline", "wire")
 CACHE_VARIABLE: Final = "CACHE_DIRECTORY"
 _COMPILERS: Final = ("numba", "llvmlite", "numpy")
 

@@ -10,4 +10,4 @@ def test_all_that_workers_load_is_in_the_cache_afterwards() -> None:
     assert directory is not None
     assert directory == cache.directory()
     kept = {file.name.split("-")[0] for file in directory.rglob("*.nbi")}
-    assert {"burst.forward", "blocks.receive", "slots.submit"} <= kept
+    assert {"burst.forward", "turn.turn", "blocks.receive", "slots.submit"} <= kept

@@ -6,16 +6,23 @@ import dataclasses
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dstmrouter.daemon.engine import Engine
 from dstmrouter.daemon.plan import write_plan
 from dstmrouter.daemon.shared import SharedTables
+from dstmrouter.daemon.worker import compile_for
+from dstmrouter.io.umem import Umem
+from dstmrouter.pipeline.forward import Forwarder
+from dstmrouter.pipeline.memory import FrameMemory
 from lab.netns import Lab, Namespace, veth, wait_until
 from tests.daemon.plans import SIZES, plan
+from tests.io.ringport import RingPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from dstmrouter.daemon.plan import WorkerPlan
 
 pytestmark = pytest.mark.netns
+ACCEPT = struct.pack("=HBBI", 0x06, 0, 0, 0xFFFF)  # classic BPF: ret #65535
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +121,19 @@ def test_worker_forwards_with_numpy_alone_where_that_is_wanted(
     assert notice(shared, told["at_s"] + 1)["engine"] == "numpy"
     process.terminate()
     assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(("filter_in", "rings"), [(b"", True), (ACCEPT, False)])
+def test_where_nothing_stands_between_the_turn_is_compiled(
+    shared: SharedTables, monkeypatch: pytest.MonkeyPatch, filter_in: bytes, *, rings: bool
+) -> None:
+    monkeypatch.setattr("dstmrouter.daemon.worker.LOAD_AFTER_S", 0)
+    made = plan(shared, "near")
+    ports = tuple(dataclasses.replace(port, filter_in=filter_in) for port in made.ports)
+    made = dataclasses.replace(made, ports=ports)
+    umem = Umem(256)
+    steps = Forwarder(FrameMemory(umem.memory), shared.tables, made.rules, umem.pool)
+    engine = Engine(umem, [RingPort(umem, "near")], steps, shared.counters)
+    compile_for(engine, steps, shared, made).join(60)
+    assert engine.forwarder.engine == "compiled"
+    assert (engine.handover is not None) is rings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -34,7 +35,7 @@ class Watched:
         self._chunk = umem.chunk_size
         whole = np.frombuffer(umem.memory, np.uint8)
         self._chunks = whole[: umem.size].reshape(-1, self._chunk)
-        self._behind = whole[umem.size :]
+        self._behind = whole[umem.size : umem.size + mmap.PAGESIZE]
         self._chunks[:, :CANARY_LEN] = CANARY
         self._columns = np.arange(self._chunk)
         self._before, self._behind_before = self._chunks.copy(), self._behind.copy()
@@ -49,7 +50,7 @@ class Watched:
         """As the steps do it."""
         np.copyto(self._before, self._chunks)
         # Those that nobody has may be taken for packets of our own, and given back without one.
-        free = self._pool._stack[: len(self._pool)].astype(np.int64)
+        free = self._pool.stack[: len(self._pool)].astype(np.int64)
         self._touched[:] = self._kept
         self._touched[free // self._chunk] = True
         outcome = self._steps.process(at, length, port, now_s)

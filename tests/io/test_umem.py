@@ -70,3 +70,11 @@ def test_close_twice_and_with_a_view_in_use() -> None:
     umem.close()
     umem.close()
     assert view.tolist() == [0] * 10
+
+
+@pytest.mark.parametrize("frames", [4, 3072])
+def test_a_page_lies_behind_the_last_frame(frames: int) -> None:
+    umem = Umem(frames)
+    assert len(umem.octets) == umem.size == frames * 2048
+    assert len(umem.memory) >= umem.size + 4096
+    umem.close()

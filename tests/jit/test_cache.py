@@ -9,18 +9,20 @@ from dstmrouter.jit import cache
 if TYPE_CHECKING:
     from pathlib import Path
 
+TURN = "daemon/compiled/turn.py"
+
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("pipeline/verdict.py", "wire/ipv4.py", "io/blockring.py", "leases/book.py"):
+    for name in ("pipeline/verdict.py", "wire/ipv4.py", "io/blockring.py", TURN, "leases/book.py"):
         file = tmp_path / name
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("x = 1\n")
     monkeypatch.setattr(cache, "_PACKAGE", tmp_path)
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["pipeline/verdict.py", "wire/ipv4.py", "io/blockring.py"])
+@pytest.mark.parametrize("name", ["pipeline/verdict.py", "wire/ipv4.py", "io/blockring.py", TURN])
 def test_code_that_was_compiled_from_other_sources_is_not_found(package: Path, name: str) -> None:
     before = cache.directory()
     assert cache.directory() == before

@@ -51,9 +51,9 @@ class Writer:
 
     def __init__(self, psid_len: int) -> None:
         self.psid_len = psid_len
-        self.fds = [os.memfd_create(name) for name in ("tables", "marks")]
+        self.shared = SharedTables.create(sizes(READERS, psid_len))
+        self.fds = [self.shared.fd, os.memfd_create("marks")]
         os.ftruncate(self.fds[1], Marks.SIZE)
-        self.shared = SharedTables(self.fds[0], sizes(READERS, psid_len))
         self.marks = Marks(self.fds[1])
         table = self.shared.tables.bindings
         table.lay_out([IPv4Network((POOL4, 23))], None)

@@ -34,8 +34,9 @@ class CompiledForwarder:
         self, buffer: Octets, tables: Tables, rules: TunnelRules, steps: Forwarder
     ) -> None:
         self._ports = tables.ports
-        self._steps = steps
+        self.steps = steps
         self._views = views.Views(buffer, tables, rules)
+        self.world = self._views.numbers  # what the pass looks at besides a burst
         self._columns = views.Columns(_FIRST_SIZE)
         self._port_generation = -1
         self._vlans: list[np.uint64] = []
@@ -44,14 +45,14 @@ class CompiledForwarder:
 
     def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: float) -> Outcome:
         """As `dstmrouter.pipeline.forward.Forwarder.process`; the outcome is good for one burst."""
-        self._follow_ports()
+        self.follow_ports()
         n = len(at)
         if n > self._columns.size:
             self._columns = views.Columns(n)
         columns = self._columns
         left, only_port = self._forward(at, length, self._vlans[port], np.uint64(now_s))
         if left == n:
-            return self._steps.process(at, length, port, now_s)
+            return self.steps.process(at, length, port, now_s)
         outcome = Outcome(columns.verdict[:n])
         if left or only_port == views.NO_PORT:
             outcome.sends += _sends(columns, n)
@@ -60,23 +61,24 @@ class CompiledForwarder:
             outcome.sends.append(Send(int(only_port), _ROWS[:n], *new))
         if left:
             rest = columns.rest[:left]
-            outcome.add(self._steps.process(at[rest], length[rest], port, now_s), rest)
+            outcome.add(self.steps.process(at[rest], length[rest], port, now_s), rest)
         return outcome
 
     def expire(self, now_s: float) -> Outcome:
         """As `dstmrouter.pipeline.forward.Forwarder.expire`."""
-        return self._steps.expire(now_s)
+        return self.steps.expire(now_s)
 
     def held(self) -> int:
         """How many frames are kept."""
-        return self._steps.held()
+        return self.steps.held()
 
     def _forward(
         self, at: Index, length: npt.NDArray[np.int64], vlan: np.uint64, now_s: np.uint64
     ) -> tuple[np.uint64, np.uint64]:
         return burst.forward(self._views.numbers, self._columns.numbers, at, length, vlan, now_s)
 
-    def _follow_ports(self) -> None:
+    def follow_ports(self) -> None:
+        """See what ports are like now; to be called before every burst."""
         if self._ports.generation == self._port_generation:
             return
         seen = self._ports.read()

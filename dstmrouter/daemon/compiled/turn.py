@@ -1,0 +1,145 @@
+"""One port's part of a turn in one compiled call: from ring to ring, without an array in between.
+
+What `daemon.engine` does with numpy calls of half a microsecond each. Frames that the compiled pass
+leaves are not touched: the engine gives them to the numpy steps, and does about them what it always
+does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from numba.np.unsafe.ndarray import to_fixed_tuple
+
+from dstmrouter.io.compiled import xskrings
+from dstmrouter.io.compiled.xskrings import SOCKET_SIZE
+from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, field_at, span
+from dstmrouter.jit.pointers import load8, load64, store8, store64
+from dstmrouter.pipeline.compiled import burst
+from dstmrouter.pipeline.compiled.views import LINK, World
+from dstmrouter.pipeline.verdict import Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_TX_FULL: Final = U(Verdict.DROP_TX_FULL)
+_NO_VERDICT: Final = U(len(Verdict))
+
+
+class Desk(NamedTuple):
+    """What a turn works with besides the burst; addresses if not said else."""
+
+    pool: np.uint64  # a record POOL
+    sockets: np.uint64  # records SOCKET
+    by_port: np.uint64  # for every port the address of its record, which several may share
+    packets: np.uint64  # counters of packets of this worker, by verdict
+    octets: np.uint64  # and of octets
+    verdict: np.uint64  # columns of the burst, as in `views.Burst`
+    port: np.uint64
+    new_at: np.uint64
+    new_length: np.uint64
+    sockets_end: np.uint64  # address behind the last record
+    ports: np.uint64  # a number
+    refill_step: np.uint64  # a number: less room in a fill ring is left alone
+
+
+_DESK_FIELDS: Final = len(Desk._fields)
+_LINKS: Final = World._fields.index("links")
+_LINK_SIZE, _VLAN_AT = U(LINK.itemsize), field_at(LINK, "vlan")
+
+
+@compiled
+def add(desk: Desk, verdict: np.uint64, packets: np.uint64, octets: np.uint64) -> None:
+    """Count packets of one verdict; nothing if there are none."""
+    if packets:
+        place = verdict * WORD
+        store64(desk.packets + place, load64(desk.packets + place) + packets)
+        store64(desk.octets + place, load64(desk.octets + place) + octets)
+
+
+@compiled
+def send_one(desk: Desk, i: np.uint64, at: np.uint64) -> np.uint64:
+    """Put frame `i` on the ring of its port, or give it back; its verdict.
+
+    _NO_VERDICT if it was left to the numpy steps.
+    """
+    port = load8(desk.port + i)
+    if port >= desk.ports:
+        return _NO_VERDICT
+    start, size = load64(desk.new_at + i * WORD), load64(desk.new_length + i * WORD)
+    if xskrings.send(load64(desk.by_port + port * WORD), start, size):
+        return load8(desk.verdict + i)
+    xskrings.give(desk.pool, load64(at + i * WORD))
+    store8(desk.verdict + i, _TX_FULL)
+    return _TX_FULL
+
+
+@compiled
+def send_all(desk: Desk, at: np.uint64, length: np.uint64, size: np.uint64) -> None:
+    """Send what the pass has written, and count it: a run of one verdict at a time."""
+    socket = desk.sockets
+    while socket < desk.sockets_end:
+        xskrings.open_tx(socket)
+        socket += SOCKET_SIZE
+    counting, packets, octets = NONE, NONE, NONE
+    for i in span(NONE, size):
+        verdict = send_one(desk, i, at)
+        if verdict != counting:
+            if verdict == _NO_VERDICT:
+                continue
+            add(desk, counting, packets, octets)
+            counting, packets, octets = verdict, NONE, NONE
+        packets += ONE
+        octets += load64(length + i * WORD)
+    add(desk, counting, packets, octets)
+    socket = desk.sockets
+    while socket < desk.sockets_end:
+        xskrings.close_tx(socket)
+        socket += SOCKET_SIZE
+
+
+@compiled
+def work(
+    numbers: npt.NDArray[np.uint64],
+    world: npt.NDArray[np.uint64],
+    at: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    port: np.uint64,
+    now_s: np.uint64,
+) -> np.uint64:
+    """Forward, send and count the packets `at` and `length` that came in by `port`.
+
+    `numbers` are a `Desk` and `Columns.numbers`, the others are as in `burst.forward`. Returns how
+    many frames are left to the numpy steps (their rows are in `Columns.rest`).
+    """
+    vlan = load64(world[_LINKS] + port * _LINK_SIZE + _VLAN_AT)
+    left, _ = burst.forward(world, numbers[_DESK_FIELDS:], at, length, vlan, now_s)
+    if left != U(len(at)):
+        desk = Desk(*to_fixed_tuple(numbers, _DESK_FIELDS))
+        send_all(desk, U(at.ctypes.data), U(length.ctypes.data), U(len(at)))
+    return left
+
+
+@compiled
+def turn(
+    numbers: npt.NDArray[np.uint64],
+    world: npt.NDArray[np.uint64],
+    at: npt.NDArray[np.int64],
+    length: npt.NDArray[np.int64],
+    port: np.uint64,
+    now_s: np.uint64,
+) -> tuple[np.uint64, np.uint64]:
+    """Take back, refill and receive for one port, then `work`; `at` and `length` are room for it.
+
+    Returns how many packets were received, and how many are left to the numpy steps.
+    """
+    desk = Desk(*to_fixed_tuple(numbers, _DESK_FIELDS))
+    socket = load64(desk.by_port + port * WORD)
+    xskrings.reclaim(socket, desk.pool)
+    xskrings.refill(socket, desk.pool, desk.refill_step)
+    places = U(at.ctypes.data), U(length.ctypes.data)
+    size = xskrings.receive(socket, U(len(at)), *places)
+    if size == NONE:
+        return NONE, NONE
+    return size, work(numbers, world, at[:size], length[:size], port, now_s)

@@ -1,0 +1,247 @@
+"""The compiled turn against the engine's own: the same frames leave, the same is counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dstmrouter.counters import Counters
+from dstmrouter.daemon.compiled.ringturn import RingTurn, ring_turn
+from dstmrouter.daemon.engine import Engine
+from dstmrouter.io.memport import MemoryPort
+from dstmrouter.io.taggedport import parted
+from dstmrouter.io.umem import Umem
+from dstmrouter.pipeline.compiled.forward import CompiledForwarder
+from dstmrouter.pipeline.forward import Forwarder
+from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.verdict import Verdict
+from tests.io.ringport import RingPort
+from tests.pipeline import packets, traffic, worlds
+from tests.pipeline.built import tables, tunnel_rules
+from tests.pipeline.examples import EXAMPLES
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pytest
+
+    from dstmrouter.io.port import Port
+    from dstmrouter.pipeline.memory import Index
+    from dstmrouter.pipeline.outcome import Outcome
+
+FRAMES: Final = 2048
+SLOTS: Final = 64
+BURST: Final = 48  # packets
+ENCAPSULATED: Final = EXAMPLES[Verdict.ENCAPSULATED].frame
+VLAN: Final = 9
+DECAPSULATED: Final = EXAMPLES[Verdict.DECAPSULATED].frame
+TAGGED: Final = packets.ether(packets.ipv4(), VLAN)
+HAIRPINNED: Final = EXAMPLES[Verdict.HAIRPINNED].frame
+TTL: Final = EXAMPLES[Verdict.DROP_TTL].frame
+PORTS: Final = len(worlds.world().ports)
+
+
+class Router:
+    """An engine over rings in memory that may have the compiled turn.
+
+    With `one_armed`, all ports share one interface; only ACCESS is untagged there.
+    """
+
+    def __init__(self, kind: str, *, start: int = 0, one_armed: bool = False) -> None:
+        world = worlds.world()
+        self.umem = umem = Umem(FRAMES)
+        self.tables, rules = tables(world), tunnel_rules(world)
+        steps = Forwarder(FrameMemory(umem.memory), self.tables, rules, umem.pool)
+        compiled = CompiledForwarder(umem.memory, self.tables, rules, steps)
+        self.counters = Counters(bytearray(Counters.size(2, len(Verdict))), 2, len(Verdict))
+        lines = 1 if one_armed else PORTS
+        self.ports = [RingPort(umem, f"{n}", slots=SLOTS, start=start) for n in range(lines)]
+        if one_armed:
+            self.tables.ports.set(worlds.INTERNET, mac=bytes(6), mtu=1500, vlan=VLAN)
+        vlans = [None, VLAN, 78, 77]
+        shared = [(self.ports[n % lines], vlan) for n, vlan in enumerate(vlans)]
+        ports: list[Port] = parted(shared, umem.octets) if one_armed else [*self.ports]
+        forwarder = steps if kind == "numpy" else compiled
+        self.engine = Engine(umem, ports, forwarder, self.counters, 1)
+        if kind == "handover":
+            self.engine.handover = ring_turn(self.engine, compiled)
+
+    def turn(self, now_s: int = worlds.NOW_S) -> int:
+        received = self.engine.turn(now_s)
+        assert self.engine.missing() == 0
+        return received
+
+    def serve(self) -> None:
+        """Send and complete everything."""
+        for port in self.ports:
+            port.send(SLOTS)
+            port.complete()
+
+    def count(self, verdict: Verdict) -> int:
+        return int(self.counters.values[1, 0, verdict])
+
+    def seen(self) -> tuple[object, ...]:
+        """All that can be told of it from outside."""
+        held = [port.held() for port in self.ports]
+        return held, [port.sent for port in self.ports], self.counters.values.tolist()
+
+
+Step = tuple[str, int, list[bytes]]
+
+
+@st.composite
+def steps(draw: st.DrawFn, ports: int = PORTS) -> list[Step]:
+    """Packets that arrive, the kernel's work, and turns, in any order."""
+    both = [ENCAPSULATED, TAGGED]
+    usual = st.sampled_from([*both * 3, *[DECAPSULATED] * 6, HAIRPINNED])
+    runs = st.tuples(usual, st.integers(1, 40)).map(lambda run: [run[0]] * run[1])
+    mixed = st.lists(st.one_of(usual, usual, traffic.frames()), max_size=12)
+    numbers = st.integers(0, ports - 1)
+    arrival = st.tuples(st.just("arrive"), numbers, st.one_of(runs, mixed))
+    sending = st.tuples(st.sampled_from(["send", "complete"]), numbers, st.just([b""]))
+    turn = st.tuples(st.just("turn"), numbers, st.just([b""]))
+    return draw(st.lists(st.one_of(arrival, arrival, turn, sending), min_size=4, max_size=24))
+
+
+def follow(router: Router, todo: list[Step], *, roomy: bool) -> None:
+    """Do all steps; with `roomy`, the kernel sends everything before every turn."""
+    router.turn()
+    for what, number, frames in todo:
+        port = router.ports[number]
+        if what == "arrive":
+            port.arrive(frames)
+        elif what == "send":
+            port.send(17)
+        elif what == "complete":
+            port.complete()
+        else:
+            if roomy:
+                router.serve()
+            router.turn()
+    for now_s in (worlds.NOW_S, worlds.NOW_S, worlds.NOW_S + 100):
+        router.serve()
+        router.turn(now_s)
+    router.serve()
+
+
+@settings(max_examples=60)
+@given(todo=steps(), start=st.sampled_from([0, 50, (1 << 32) - 5]))
+def test_the_same_as_an_engine_with_the_compiled_pass(todo: list[Step], start: int) -> None:
+    expected, found = Router("compiled", start=start), Router("handover", start=start)
+    for router in (expected, found):
+        follow(router, todo, roomy=False)
+    assert found.seen() == expected.seen()
+
+
+def assert_alike(found: Router, expected: Router) -> None:
+    """But for the order of packets."""
+    assert found.counters.values.tolist() == expected.counters.values.tolist()
+    for ours, theirs in zip(found.ports, expected.ports, strict=True):
+        assert sorted(ours.sent) == sorted(theirs.sent)
+        assert ours.held() == theirs.held()
+
+
+@settings(max_examples=30)
+@given(todo=steps())
+def test_the_same_as_an_engine_on_numpy(todo: list[Step]) -> None:
+    """Which has another order; so no ring may be full, where that decides what is lost."""
+    expected, found = Router("numpy"), Router("handover")
+    for router in (expected, found):
+        follow(router, todo, roomy=True)
+    assert_alike(found, expected)
+
+
+@settings(max_examples=30)
+@given(todo=steps(ports=1))
+def test_ports_that_share_an_interface(todo: list[Step]) -> None:
+    """The engine sends by ports, and here several of them have one ring."""
+    expected = Router("numpy", one_armed=True)
+    found = Router("handover", one_armed=True)
+    for router in (expected, found):
+        follow(router, todo, roomy=True)
+    assert_alike(found, expected)
+
+
+def test_a_full_ring_gives_frames_back_and_counts_them() -> None:
+    router = Router("handover")
+    router.turn()
+    for _ in range(3):
+        router.ports[worlds.INTERNET].arrive([ENCAPSULATED] * BURST)
+        assert router.turn() == BURST
+    assert router.count(Verdict.ENCAPSULATED) == SLOTS
+    assert router.count(Verdict.DROP_TX_FULL) == 3 * BURST - SLOTS
+    router.serve()
+    router.turn()
+    assert len(router.ports[worlds.ACCESS].sent) == SLOTS
+
+
+def test_numpy_steps_are_given_what_is_left_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    router = Router("handover")
+    handover = router.engine.handover
+    assert handover is not None
+    seen: list[int] = []
+    process = handover.steps.process
+
+    def watched(at: Index, length: npt.NDArray[np.int64], port: int, now_s: int) -> Outcome:
+        seen.append(len(at))
+        return process(at, length, port, now_s)
+
+    monkeypatch.setattr(handover.steps, "process", watched)
+    router.turn()
+    router.ports[worlds.INTERNET].arrive([ENCAPSULATED] * 5)
+    router.turn()
+    assert seen == []
+    router.ports[worlds.INTERNET].arrive([ENCAPSULATED, TTL, ENCAPSULATED, TTL])
+    router.turn()
+    assert seen == [2]
+    assert router.count(Verdict.ENCAPSULATED) == 7
+    assert router.count(Verdict.DROP_TTL) == 2
+
+
+class Watching:
+    """A tap that somebody listens to."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def wanted(self) -> bool:
+        return True
+
+    def before(self, at: Index, *_: object) -> int:
+        return len(at)
+
+    def after(self, watched: int, _: Outcome) -> None:
+        self.seen.append(watched)
+
+
+def test_who_watches_sees_every_packet() -> None:
+    router = Router("handover")
+    tap = Watching()
+    router.engine.tap = tap  # type: ignore[assignment]
+    router.turn()
+    router.ports[worlds.INTERNET].arrive([ENCAPSULATED] * 5)
+    router.turn()
+    assert tap.seen == [5]
+    assert router.count(Verdict.ENCAPSULATED) == 5
+
+
+def test_a_tag_that_changes_is_followed() -> None:
+    router = Router("handover")
+    router.turn()
+    router.tables.ports.set(worlds.INTERNET, mac=bytes(6), mtu=1500, vlan=VLAN)
+    router.ports[worlds.INTERNET].arrive([ENCAPSULATED])
+    router.turn()
+    assert router.count(Verdict.DROP_VLAN) == 1
+
+
+def test_ports_without_rings_have_no_compiled_turn() -> None:
+    router = Router("compiled")
+    assert isinstance(router.engine.forwarder, CompiledForwarder)
+    assert isinstance(ring_turn(router.engine, router.engine.forwarder), RingTurn)
+    ports: list[Port] = [*router.ports[1:], MemoryPort(router.umem, "memory")]
+    mixed = Engine(router.umem, ports, router.engine.forwarder, router.counters)
+    assert ring_turn(mixed, router.engine.forwarder) is None
