@@ -80,3 +80,9 @@ def test_leases() -> None:
             assert values[f"{way} {work}: p50"] <= values[f"{way} {work}: p99"]
             assert f"{way} {work}" in values
     assert {"restart", "memory", "fsync"} <= set(values)
+
+
+def test_accounting() -> None:
+    values = figures("accounting")
+    for work in ("encap, 1,000 flows", "decap, port sets, 1,000 flows, numpy alone"):
+        assert {f"{work}: {state}" for state in ("off", "on", "cost")} <= set(values)
