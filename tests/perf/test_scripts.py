@@ -14,7 +14,7 @@ from perf.cases import AIMS
 from perf.leaseclients import WAYS
 
 FIELDS = {"bench", "work", "burst", "bindings", "frame", "value", "unit", "runs"}
-MORE_FIELDS = dict.fromkeys(("pipeline", "accounting"), {"flows", "frames"})
+MORE_FIELDS = {script: {"flows", "frames"} for script in ("pipeline", "accounting")}
 MAY_BE_ZERO = (": lost", ": no-loss", ": dropped", " CPU", ": cost")
 END_S = 120
 
