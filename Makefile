@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.complete
-PERF := pipeline fragments watching bindings leases wire
+PERF := pipeline accounting fragments watching bindings leases wire
 COVERAGE_MIN := 85
 JOBS := auto
 # Byte code that was not kept would be made at every start of a program, and tests start hundreds.

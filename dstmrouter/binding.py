@@ -28,6 +28,13 @@ Words6: TypeAlias = npt.NDArray[np.uint64]
 OP_REMOVE: Final = 0
 OP_PUT: Final = 1
 LIFETIME_FOREVER: Final = 0xFFFFFFFF  # seconds; a binding that only a removal ends
+USAGE_FIELDS: Final = (
+    "packets_to_client",
+    "octets_to_client",
+    "packets_from_client",
+    "octets_from_client",
+)
+"""What is counted for a binding; octets are those of IPv4 packets."""
 TEXTS: Final = 4_096  # addresses whose texts are remembered: those of clients at work, 1 MB
 
 

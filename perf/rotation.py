@@ -68,6 +68,7 @@ class Rotation:
         if case.engine == COMPILED:
             self._forwarder = CompiledForwarder(memory, tables, RULES, self._forwarder)
         self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
+        self._usage = tables.usage.values[0]
         self._port = 1 if case.way == "decap" else 0
         self._worked_s = 0.0  # the clock of the steps: pauses between walks fill no token buckets
         rng = np.random.default_rng(7)
@@ -100,6 +101,8 @@ class Rotation:
         start = time.process_time_ns()
         for at, length in self._bursts:
             outcome = self._forwarder.process(at, length, self._port, now_s)
+            for charge in outcome.charges:
+                charge.settle(self._usage, outcome.verdicts)
             self._counters.count(0, outcome.verdicts, length)
             if outcome.made or outcome.noted:
                 self._finish(outcome)

@@ -15,6 +15,7 @@ from dstmrouter.cli import (
     ctl_history,
     ctl_lease,
     ctl_tsp_user,
+    ctl_usage,
     ctl_watch,
 )
 from dstmrouter.cli.ctl_access import (
@@ -62,6 +63,7 @@ app.command("whohad")(ctl_history.whohad)
 app.add_typer(ctl_lease.app, name="lease")
 app.add_typer(ctl_history.app, name="history")
 app.add_typer(ctl_tsp_user.app, name="tsp-user")
+app.add_typer(ctl_usage.app, name="usage")
 
 
 @app.callback()
@@ -130,13 +132,15 @@ def bindings(
     context: typer.Context,
     router: Router = ROUTER_DEFAULT,
     ipv4: Annotated[str | None, typer.Option(help="only this address")] = None,
+    usage: Annotated[bool, typer.Option("--usage", help="with packets and octets")] = False,
     limit: Limit = 100,
     offset: Offset = 0,
     as_json: AsJson = False,
 ) -> None:
     """List the bindings by which the router forwards."""
     ask = Access.in_use(context).call
-    answer = ask(router, "bindings", offset=offset, limit=limit, ipv4=ipv4)
+    counted = usage or None
+    answer = ask(router, "bindings", offset=offset, limit=limit, ipv4=ipv4, usage=counted)
     _print_page(answer, "bindings", BINDING_FIELDS, as_json=as_json)
 
 

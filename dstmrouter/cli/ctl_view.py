@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from dstmrouter.binding import USAGE_FIELDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -16,7 +18,7 @@ BINDING_FIELDS: Final = ("ipv4", "psid", "client6", "tep6", "source", "expires_i
 PORT_FIELDS: Final = ("port", "link", "worker", "mode")
 COUNTER_FIELDS: Final = ("name", "packets", "octets", "help")
 NUMBERS: Final = frozenset(
-    {"count", "packets", "octets", "packets_s", "octets_s", "rows", "refused"}
+    {"count", "packets", "octets", "packets_s", "octets_s", "rows", "refused", *USAGE_FIELDS}
 )
 
 

@@ -64,6 +64,7 @@ class WorkerSection(Section):
     """`[worker]`: how workers work."""
 
     engine: Literal["compiled", "numpy"] = "compiled"
+    usage: bool = False
 
 
 class PortConfig(Section):

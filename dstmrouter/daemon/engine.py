@@ -86,6 +86,7 @@ class Engine:
         self._expired_s = 0  # whole seconds
         self.tap: Tap | None = None  # for those who want to see packets
         self.handover: Handover | None = None  # does what can be done without them
+        self.usage: npt.NDArray[np.uint64] | None = None  # the worker's line of UsageTable.values
         self.on_glean: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
 
     def turn(self, now_s: float) -> int:
@@ -165,6 +166,9 @@ class Engine:
         now_s: float,
     ) -> None:
         """Take back the frames that are ours again, count, and see to all else."""
+        if outcome.charges and self.usage is not None:
+            for charge in outcome.charges:
+                charge.settle(self.usage, outcome.verdicts)
         ours = OURS_AGAIN.take(outcome.verdicts)
         if np.count_nonzero(ours):
             self.umem.pool.give(at[ours].astype(np.uint64))

@@ -29,6 +29,7 @@ from dstmrouter.pipeline.pathmtu import PathMtus
 from dstmrouter.pipeline.ports import PortTable
 from dstmrouter.pipeline.quiescence import Turns
 from dstmrouter.pipeline.routes4 import Routes4
+from dstmrouter.pipeline.usage import UsageTable
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def build_tables(
     if applied.refused:
         why = ", ".join(f"{count} x {reason}" for reason, count in applied.reasons.items())
         raise DstmError(f"bindings refused: {why}")
-    return Tables(table, routes4, hops, ports, path_mtus, clients6)
+    usage = UsageTable(bytearray(UsageTable.size(1, rows)), 1, rows)
+    return Tables(table, routes4, hops, ports, path_mtus, clients6, usage)
 
 
 def replay(

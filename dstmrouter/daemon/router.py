@@ -27,6 +27,7 @@ from dstmrouter.daemon.router_control import RouterControl
 from dstmrouter.daemon.routing import Routing
 from dstmrouter.daemon.shared import SharedTables, Sizes
 from dstmrouter.daemon.tunnel_rules import tunnel_rules
+from dstmrouter.daemon.usage_control import UsageControl
 from dstmrouter.daemon.watching import Watching
 from dstmrouter.daemon.workerpool import WorkerPool
 from dstmrouter.errors import DstmError
@@ -34,6 +35,7 @@ from dstmrouter.io.blackholes import add_blackhole, remove_blackhole
 from dstmrouter.io.netlink import KernelMirror
 from dstmrouter.pipeline.binding_writer import BindingWriter
 from dstmrouter.pipeline.bindings import covered_blocks
+from dstmrouter.pipeline.usage_book import UsageBook
 from dstmrouter.zmqctl import ControlServer, CurveClient, CurveServer, FeedFollower, load_keys
 
 if TYPE_CHECKING:
@@ -95,6 +97,9 @@ class Supervisor:
             lambda client6: self.routing.resolve6(client6, time.monotonic()),
         )
         self.writer.on_bound = tables.clients6.add
+        self.usage = UsageBook(tables.bindings, tables.usage, self.writer.owners, time.time)
+        self.writer.on_unbound, self.writer.spare.on_free = self.usage.leaving, self.usage.freed
+        self.usage.turn(on=config.worker.usage)
         self.intake = Intake(
             tables.bindings, self.writer, self.shared.turns, sizes.spare_rows // 2, self.now_s
         )
@@ -205,7 +210,9 @@ class Supervisor:
         return ControlServer(
             config.router.control,
             curve=curve,
-            handlers=RouterControl(self).handlers() | Watching(self).handlers(),
+            handlers=RouterControl(self).handlers()
+            | UsageControl(self).handlers()
+            | Watching(self).handlers(),
             on_push=self.intake.apply,
         )
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dstmrouter import __version__
-from dstmrouter.binding import address4, address6
+from dstmrouter.binding import USAGE_FIELDS, address4, address6
+from dstmrouter.daemon.params import flag
 from dstmrouter.errors import DstmError
 from dstmrouter.pipeline.bindings import FOREVER
 from dstmrouter.pipeline.hops import HOP, HopState
@@ -55,6 +56,7 @@ class RouterControl:
                 for number, pid in sorted((workers.pids() if workers else {}).items())
             ],
             "watched": router.shared.taps.armed,
+            "counts_usage": router.usage.on,
             "worker_deaths": workers.deaths if workers else 0,
             "feeds": [follower.state() for follower in router.followers],
             "routing": router.routing.counters(),
@@ -75,12 +77,12 @@ class RouterControl:
         part = slice(offset, offset + limit)
         sources, ends = writer.source_of(slots[part]), writer.ends(slots[part]).tolist()
         psids = self._router.shared.tables.bindings.psids(slots[part]).tolist()
-        return {
-            "total": len(slots),
-            "bindings": [
-                self._about(*about) for about in zip(rows[part], psids, sources, ends, strict=True)
-            ],
-        }
+        told = [self._about(*about) for about in zip(rows[part], psids, sources, ends, strict=True)]
+        if flag(params, "usage"):
+            counts = self._router.usage.of(self._router.shared.tables.bindings.slots[slots[part]])
+            for row, count in zip(told, counts.tolist(), strict=True):
+                row |= dict(zip(USAGE_FIELDS, count, strict=True))
+        return {"total": len(slots), "bindings": told}
 
     def _about(self, row: np.void, psid: int, source: str, expires: int) -> dict[str, Any]:
         hop = self._router.shared.tables.hops.words[int(row["hop"])]

@@ -24,6 +24,7 @@ from dstmrouter.pipeline.pathmtu import PathMtus
 from dstmrouter.pipeline.ports import PortTable
 from dstmrouter.pipeline.quiescence import Turns
 from dstmrouter.pipeline.routes4 import Routes4
+from dstmrouter.pipeline.usage import UsageTable
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Sizes:
             PathMtus.SIZE,
             ClientSet.size(self.leases),
             sum(BindingTable.sizes(self.blocks, self.rows, self.set_slots)),
+            UsageTable.size(self.workers, self.rows),
         )
         return [-(-size // _PAGE) * _PAGE for size in sizes]
 
@@ -87,7 +89,7 @@ class SharedTables:
             octets[end - span : end] for span, end in zip(spans, np.cumsum(spans), strict=True)
         ]
         turns, ports, notices, taps, counters, hops, routes, *others = parts
-        path_mtus, clients6, bindings = others
+        path_mtus, clients6, bindings, usage = others
         self.turns = Turns(turns, sizes.workers)
         self.noticeboard = Noticeboard(notices, sizes.workers)
         self.taps = TapBoard(taps, sizes.workers)
@@ -99,6 +101,7 @@ class SharedTables:
             PortTable(ports),
             PathMtus(path_mtus),
             ClientSet(clients6, sizes.leases),
+            UsageTable(usage, sizes.workers, sizes.rows),
         )
 
     def lay_out(self, pools: Sequence[IPv4Network], tep4: int) -> None:

@@ -165,6 +165,7 @@ def forward(plan: WorkerPlan) -> None:
         steps = filtered(forwarder, umem.memory, plan.filters())
         engine = Engine(umem, ports, steps, shared.counters, plan.worker)
         engine.tap = Tap(shared.taps, plan.worker, umem.memory)
+        engine.usage = shared.tables.usage.values[plan.worker]
         worker = Worker(plan, shared, engine)
         signal.signal(signal.SIGTERM, worker.stop)
         if plan.compiled:
@@ -185,7 +186,7 @@ def compile_for(
         from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 
         memory = engine.umem.memory
-        compiled = CompiledForwarder(memory, shared.tables, plan.rules, steps)
+        compiled = CompiledForwarder(memory, shared.tables, plan.rules, steps, plan.worker)
         for port in engine.ports:
             port.use_compiled()
         engine.forwarder = filtered(compiled, memory, plan.filters())

@@ -61,6 +61,8 @@ class BindingWriter:
         self.bound = 0
         self.on_bound: Callable[[Words6], None] = lambda _: None
         """Called with the clients of bindings, before these are published."""
+        self.on_unbound: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
+        """Called with places, before what is bound there ends or is replaced."""
 
     def reclaim(self) -> int:
         """Free the retired rows that no worker can hold any more; return how many still wait."""
@@ -148,8 +150,12 @@ class BindingWriter:
 
     def source_of(self, slots: npt.NDArray[np.uint32]) -> list[str]:
         """Names of the sources that own `slots`; empty where nobody does."""
-        names = {number: name for name, number in self._sources.items()}
-        return [names.get(int(number), "") for number in self._owners[slots]]
+        owners, names = self.owners(slots)
+        return [names.get(number, "") for number in owners.tolist()]
+
+    def owners(self, slots: npt.NDArray[np.uint32]) -> tuple[npt.NDArray[np.uint8], dict[int, str]]:
+        """Numbers of the sources that own `slots`, and the names of all of them now."""
+        return self._owners[slots], {number: name for name, number in self._sources.items()}
 
     def owned_by(self, source: str) -> int:
         """How many bindings belong to `source`."""
@@ -177,6 +183,7 @@ class BindingWriter:
         """Unbind what is bound of `places`, each named once."""
         places = places[self._owners[places] != NO_OWNER]
         old = self._table.slots[places]
+        self.on_unbound(places)
         self._shared.left(places)
         self._table.slots[places] = RowKind.UNBOUND
         self._owners[places] = NO_OWNER
@@ -220,6 +227,7 @@ class BindingWriter:
         slots, places = slots[:n], places[:n]
         wanted["hop"][:n] = self._hops_of(wanted["client6"][:n])
         self.on_bound(wanted["client6"][:n])
+        self.on_unbound(places)
         old = self._table.slots[places]
         self._table.rows[fresh] = wanted[:n]
         self._table.slots[places] = fresh  # publish: after the rows are complete

@@ -137,7 +137,11 @@ class BindingTable:
 
     def rows_of(self, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.void]:
         """Copy the rows that slots name; shape (n,), dtype ROW."""
-        return self._opaque_rows.take(self.slots.take(slots)).view(ROW)
+        return self.numbered(self.slots.take(slots))
+
+    def numbered(self, numbers: npt.NDArray[np.uint32]) -> npt.NDArray[np.void]:
+        """Copy the rows of these numbers; shape (n,), dtype ROW."""
+        return self._opaque_rows.take(numbers).view(ROW)
 
     def psids(self, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         """Which PSID each of `slots` stands for, shape (n,); 0 for the slots of addresses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -33,6 +34,19 @@ _DECAPSULATED: Final = np.uint8(Verdict.DECAPSULATED)
 _DROP_ECN_CE: Final = np.uint8(Verdict.DROP_ECN_CE)
 
 
+@dataclasses.dataclass(slots=True)
+class Opened:
+    """Columns of n packets that left their tunnels."""
+
+    rows: Index  # which frames of the burst
+    packets: Inner  # TOS as they leave
+    bindings: npt.NDArray[np.uint32]  # numbers of the rows of those who sent them
+
+    def take(self, keep: Index) -> Opened:
+        """Those at the positions `keep`."""
+        return Opened(self.rows[keep], self.packets.take(keep), self.bindings[keep])
+
+
 class Decapsulator:
     """Checks tunnel packets and takes them apart; holds views and tables only."""
 
@@ -43,10 +57,8 @@ class Decapsulator:
         self._tos_at_exit, judged = ecn.exit_table(dscp_uniform=rules.dscp_uniform)
         self._verdict_at_exit = _BY_JUDGEMENT[judged]
 
-    def open(
-        self, packets: Packets, now_s: int, verdicts: npt.NDArray[np.uint8]
-    ) -> tuple[Index, Inner]:
-        """Rows and inner packets of what may leave its tunnel, TOS as it leaves.
+    def open(self, packets: Packets, now_s: int, verdicts: npt.NDArray[np.uint8]) -> Opened:
+        """What may leave its tunnel.
 
         All others have their verdict then, and these have one that says how their ECN was judged.
         """
@@ -59,49 +71,52 @@ class Decapsulator:
         inners, inner_checks = inner.read(
             self._memory, outer.inner_at, outer.inner_room, outer.inner_header, "src_upper"
         )
+        holders, bindings = self._port_sets.find(inners, Side.SRC)
         checks = (
             *outer_checks,
             *inner_checks,
-            *self._spoof_checks(inners, outer.header["src"], now_s),
+            *_spoof_checks(holders, outer.header["src"], now_s),
         )
         tos = outer.traffic_class
+        opened = Opened(rows, inners, bindings)
         keep = survivors(checks, verdicts, rows)
         if keep is not None:
-            rows, inners, tos = rows[keep], inners.take(keep), tos[keep]
+            opened, tos = opened.take(keep), tos[keep]
+        rows = opened.rows
         verdicts[rows if len(rows) < len(verdicts) else slice(None)] = _DECAPSULATED
-        if np.count_nonzero(tos != inners.header["tos"]):
-            return self._leave(rows, inners, tos, verdicts)
-        return rows, inners
+        if np.count_nonzero(tos != opened.packets.header["tos"]):
+            return self._leave(opened, tos, verdicts)
+        return opened
 
     def _leave(
         self,
-        rows: Index,
-        inners: Inner,
+        opened: Opened,
         traffic_class: npt.NDArray[np.uint8],
         verdicts: npt.NDArray[np.uint8],
-    ) -> tuple[Index, Inner]:
+    ) -> Opened:
         """R7 and R14, for bursts in which the two headers differ in DSCP or ECN somewhere.
 
         Where they do not, the packet leaves as it is: equal marks are usual, and stay.
         """
-        tos_pair = traffic_class.astype(np.uint16) << _OCTET | inners.header["tos"]
+        rows = opened.rows
+        tos_pair = traffic_class.astype(np.uint16) << _OCTET | opened.packets.header["tos"]
         verdicts[rows] = self._verdict_at_exit.take(tos_pair)
         keep = np.flatnonzero(verdicts[rows] != _DROP_ECN_CE)
         if len(keep) < len(rows):
-            rows, inners, tos_pair = rows[keep], inners.take(keep), tos_pair[keep]
-        inner.set_tos(inners, self._tos_at_exit.take(tos_pair))
-        return rows, inners
+            opened, tos_pair = opened.take(keep), tos_pair[keep]
+        inner.set_tos(opened.packets, self._tos_at_exit.take(tos_pair))
+        return opened
 
-    def _spoof_checks(self, packets: Inner, src6: npt.NDArray[np.uint64], now_s: int) -> Checks:
-        """R12: the inner source, and its port if it is shared, must be leased to the outer one."""
-        holders = self._port_sets.look_up(packets, Side.SRC)
-        client6 = holders["client6"]
-        unbound = holders["expires"] <= np.uint32(now_s)  # that of what is not bound is 0
-        foreign = (client6[:, 0] != src6[:, 0]) | (client6[:, 1] != src6[:, 1])
-        return (
-            (unbound, lambda: _why_unbound(holders)),
-            (foreign, lambda: _why_foreign(holders)),
-        )
+
+def _spoof_checks(holders: Records, src6: npt.NDArray[np.uint64], now_s: int) -> Checks:
+    """R12: the inner source, and its port if it is shared, must be leased to the outer one."""
+    client6 = holders["client6"]
+    unbound = holders["expires"] <= np.uint32(now_s)  # that of what is not bound is 0
+    foreign = (client6[:, 0] != src6[:, 0]) | (client6[:, 1] != src6[:, 1])
+    return (
+        (unbound, lambda: _why_unbound(holders)),
+        (foreign, lambda: _why_foreign(holders)),
+    )
 
 
 def _why_unbound(holders: Records) -> npt.NDArray[np.uint8]:

@@ -15,6 +15,7 @@ from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.mss import MssClamp
 from dstmrouter.pipeline.outcome import Made, Outcome, Send, Tables, by_port
 from dstmrouter.pipeline.portkeys import Side
+from dstmrouter.pipeline.usage import TO_CLIENT, Charge
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.pipeline.way import Way
 from dstmrouter.wire import ipv4, ipv6
@@ -78,6 +79,9 @@ class Encapsulator:
             if self._mss is not None:
                 self._mss.clamp(way.packets)
             self._send(way, limits, outcome)
+            if self._tables.usage.on:
+                charge = Charge(TO_CLIENT, way.rows, way.bindings, way.packets.total_len)
+                outcome.charges.append(charge)
 
     def answer(self, rows: Index, packets: Inner, now_s: int, outcome: Outcome) -> None:
         """Send packets of our own into tunnels; their TTL stays."""
@@ -92,7 +96,7 @@ class Encapsulator:
 
         The latter is one for each, or shape () for all.
         """
-        clients = self._port_sets.look_up(packets, Side.DST)
+        clients, bindings = self._port_sets.find(packets, Side.DST)
         words = self._tables.hops.words.take(clients["hop"])
         kind, state = clients["kind"], words.view(HOP)["state"]
         limits = self._limits(clients, now_s)
@@ -109,7 +113,7 @@ class Encapsulator:
             (state != _RESOLVED, lambda: reasons.NO_HOP.take(state)),
         )
         keep = survivors(checks, outcome.verdicts, rows)
-        way = Way(rows, packets, clients, words)
+        way = Way(rows, packets, clients, bindings, words)
         if keep is None:
             return way, limits
         return way.take(keep), limits[keep] if limits.ndim else limits

@@ -30,6 +30,7 @@ from dstmrouter.pipeline.route import Router4
 from dstmrouter.pipeline.rules import WorkerIdentity
 from dstmrouter.pipeline.shared_pieces import SharedPieces
 from dstmrouter.pipeline.surroundings import Surroundings
+from dstmrouter.pipeline.usage import FROM_CLIENT, Charge
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire.constant import constant
 
@@ -155,9 +156,18 @@ class Forwarder:
         self._encap.forward(packets.rows, headers, checks, now_s, outcome)
 
     def _from_clients(self, packets: Packets, now_s: int, outcome: Outcome) -> None:
-        rows, inners = self._decap.open(packets, now_s, outcome.verdicts)
-        if not len(rows):
+        opened = self._decap.open(packets, now_s, outcome.verdicts)
+        if not len(opened.rows):
             return
+        self._to_destinations(opened.rows, opened.packets, now_s, outcome)
+        if self._tables.usage.on:
+            # Only now: what waits for a further step will pass here again.
+            octets = opened.packets.total_len
+            charge = Charge(FROM_CLIENT, opened.rows, opened.bindings, octets)
+            outcome.charges.append(charge.carried(outcome.verdicts))
+
+    def _to_destinations(self, rows: Index, inners: Inner, now_s: int, outcome: Outcome) -> None:
+        """Send what left its tunnel to where it is addressed."""
         if self._tables.bindings.outside(inners.dst):
             self._route.forward(rows, inners, outcome)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.pathmtu import PathMtus
     from dstmrouter.pipeline.ports import PortTable
     from dstmrouter.pipeline.routes4 import Routes4
+    from dstmrouter.pipeline.usage import UsageTable
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Tables:
-    """What a worker reads: all of it shared memory, written by the supervisor."""
+    """What a worker reads: shared memory that the supervisor writes, but for counts of usage."""
 
     bindings: BindingTable
     routes4: Routes4
@@ -30,6 +31,7 @@ class Tables:
     ports: PortTable
     path_mtus: PathMtus
     clients6: ClientSet
+    usage: UsageTable
 
 
 @dataclasses.dataclass(slots=True)  # frozen would cost 1 us a burst
@@ -79,6 +81,18 @@ class Ended:
     length: npt.NDArray[np.int64]
 
 
+class Charges(Protocol):
+    """Packets of a burst that are to be counted for their bindings: `usage.Charge`, or as good."""
+
+    def moved(self, rows: Index) -> Charges:
+        """The same, where frame i of the burst is number rows[i] of another one."""
+        ...
+
+    def settle(self, line: npt.NDArray[np.uint64], verdicts: npt.NDArray[np.uint8]) -> None:
+        """Count what was sent, by the final verdicts of the burst; `line` is the worker's."""
+        ...
+
+
 @dataclasses.dataclass(slots=True)
 class Outcome:
     """What became of a burst of n frames.
@@ -97,6 +111,8 @@ class Outcome:
     released: list[Index] = dataclasses.field(default_factory=list)
     """Frames, by any octet inside them, that had been kept and are the caller's again."""
     ended: list[Ended] = dataclasses.field(default_factory=list)
+    charges: list[Charges] = dataclasses.field(default_factory=list)
+    """Empty while nobody wants to know; good until the next burst."""
 
     def add(self, part: Outcome, rows: Index) -> None:
         """Take over what became of the frames at `rows`, as a burst of their own."""
@@ -109,6 +125,7 @@ class Outcome:
         self.late += part.late
         self.released += part.released
         self.ended += part.ended
+        self.charges += [charge.moved(rows) for charge in part.charges]
 
 
 def by_port(ports: npt.NDArray[np.uint8]) -> Iterator[tuple[int, Index | slice]]:

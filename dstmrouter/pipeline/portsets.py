@@ -58,7 +58,13 @@ class PortSets:
         Copies, in which port sets stand for their shared addresses. What has none has a kind that
         says why, and is over (`expires` 0), as all is that is not bound.
         """
-        rows = self._bindings.look_up(packets.dst if side is portkeys.Side.DST else packets.src)
+        return self.find(packets, side)[0]
+
+    def find(self, packets: Inner, side: portkeys.Side) -> tuple[Records, npt.NDArray[np.uint32]]:
+        """As `look_up`, and the numbers of those rows; they mean something where a row is alive."""
+        addresses = packets.dst if side is portkeys.Side.DST else packets.src
+        numbers = self._bindings.slots.take(self._bindings.slot_of(addresses))
+        rows = self._bindings.numbered(numbers)
         shared = rows["kind"] == _SHARED
         if np.count_nonzero(shared):
             at = np.flatnonzero(shared)
@@ -66,8 +72,8 @@ class PortSets:
             keys = portkeys.of(self._memory, packets, side)
             if len(self._told):
                 self._tell(packets.at, keys, side)
-            self._resolve(rows, at, keys)
-        return rows
+            numbers[at] = self._resolve(rows, at, keys)
+        return rows, numbers
 
     def _tell(self, at: Index, keys: portkeys.Keys, side: portkeys.Side) -> None:
         """Give the fragments the keys that `told` has for them."""
@@ -90,14 +96,19 @@ class PortSets:
             self._resolve(rows, at, portkeys.of_quoted(self._memory, *quoted, portkeys.Side.SRC))
         return rows
 
-    def _resolve(self, rows: Records, at: Index, keys: portkeys.Keys) -> None:
-        """Replace the rows of shared addresses at `at` by those of the port sets of `keys`."""
+    def _resolve(self, rows: Records, at: Index, keys: portkeys.Keys) -> npt.NDArray[np.uint32]:
+        """Replace the rows of shared addresses at `at` by those of the port sets of `keys`.
+
+        Returns the numbers of these.
+        """
         address = pick(rows, at)
         port, why = keys
         offset, length = address["psid_offset"].astype(np.int64), address["psid_len"]
         rest = PORT_BITS - offset - length
         psid = port >> rest & (1 << length.astype(np.int64)) - 1
-        found = self._bindings.rows_of(address["base"] + psid.astype(np.uint32))
+        numbers: npt.NDArray[np.uint32]
+        numbers = self._bindings.slots.take(address["base"] + psid.astype(np.uint32))
+        found = self._bindings.numbered(numbers)
         excluded = (offset > 0) & (port >> (PORT_BITS - offset) == 0)
         nobody = excluded | (found["kind"] != RowKind.BOUND)
         why[(why == portkeys.FINE) & nobody] = RowKind.NO_SET
@@ -105,3 +116,4 @@ class PortSets:
         found["kind"] = why
         found["expires"][lost] = 0
         rows.view(_OPAQUE)[at] = found.view(_OPAQUE)
+        return numbers

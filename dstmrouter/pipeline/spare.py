@@ -15,6 +15,8 @@ from dstmrouter.pipeline.bindings import FIXED_ROWS, BindingTable, RowKind
 from dstmrouter.pipeline.set_blocks import SetBlocks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from dstmrouter.pipeline.quiescence import Snapshot, Turns
@@ -33,6 +35,8 @@ class Spare:
         self._rows = np.arange(len(table.rows) - 1, FIXED_ROWS - 1, -1, dtype=np.uint32)
         self._free = len(self._rows)
         self._blocks = SetBlocks(table.first_set_slot, len(table.slots) - table.first_set_slot)
+        self.on_free: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
+        """Called with rows that were bound and that no worker can hold any more."""
         self._retired: deque[tuple[Snapshot, npt.NDArray[np.uint32], list[Block]]] = deque()
 
     @property
@@ -77,6 +81,7 @@ class Spare:
         """Free what no worker can hold any more; return how many rows still wait."""
         while self._retired and self._turns.passed(self._retired[0][0]):
             _, rows, blocks = self._retired.popleft()
+            self.on_free(rows)
             self.give_back(rows)
             for block in blocks:
                 self._blocks.give_back(*block)

@@ -23,6 +23,7 @@ class Way:
     rows: Index  # which frames of the burst
     packets: Inner
     clients: Records  # dtype ROW
+    bindings: npt.NDArray[np.uint32]  # numbers of these rows
     hop_words: npt.NDArray[np.uint64]  # HOP as words
 
     @property
@@ -32,5 +33,6 @@ class Way:
 
     def take(self, keep: Index) -> Way:
         """Those at the positions `keep`."""
-        clients = pick(self.clients, keep)
-        return Way(self.rows[keep], self.packets.take(keep), clients, self.hop_words[keep])
+        clients, bindings = pick(self.clients, keep), self.bindings[keep]
+        rows, packets = self.rows[keep], self.packets.take(keep)
+        return Way(rows, packets, clients, bindings, self.hop_words[keep])

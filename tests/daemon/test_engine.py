@@ -66,6 +66,15 @@ class Machine:
                 return received
         raise AssertionError("packets are not received")
 
+    def usage(self) -> list[int]:
+        """What has been counted for all bindings together, once `count_usage` was called."""
+        total: list[int] = self.tables.usage.values.sum(axis=(0, 1)).tolist()
+        return total
+
+    def count_usage(self) -> None:
+        self.tables.usage.turn(on=True)
+        self.engine.usage = self.tables.usage.values[0]
+
     def count(self, verdict: Verdict) -> int:
         return int(self.counters.values[1, 0, verdict])
 
@@ -98,6 +107,7 @@ def test_more_packets_than_frames(machine: Machine) -> None:
 
 def test_what_a_port_does_not_take_is_dropped_and_counted() -> None:
     machine = Machine(slots=64)
+    machine.count_usage()
     machine.ports[0].feed([TO_CLIENT] * 200)
     machine.engine.turn(0)  # refills
     machine.engine.turn(0)
@@ -105,7 +115,16 @@ def test_what_a_port_does_not_take_is_dropped_and_counted() -> None:
     assert machine.count(Verdict.DROP_TX_FULL) == 136
     assert machine.engine.missing() == 0
     assert len(machine.ports[1].take_sent()) == 64
+    assert machine.usage() == [64, 64 * (len(TO_CLIENT) - 14), 0, 0]
     machine.close()
+
+
+def test_usage_is_counted_only_by_who_was_given_a_line(machine: Machine) -> None:
+    """An explainer works on the tables of a router that counts."""
+    machine.tables.usage.turn(on=True)
+    machine.ports[0].feed([TO_CLIENT])
+    assert machine.run() == 1
+    assert machine.usage() == [0, 0, 0, 0]
 
 
 def test_idle_turns_receive_nothing_and_keep_the_ledger(machine: Machine) -> None:

@@ -81,12 +81,14 @@ def test_bursts_of_one_kind(machine: FilteredMachine, frames: list[bytes]) -> No
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
 def test_what_is_not_let_out_is_dropped(engine: str) -> None:
     machine = FilteredMachine(engine, out="ip6 proto 4 and ip6[62:2] = 7")
+    machine.count_usage()
     to_seven = ethernet(0x0800, udp4("203.0.113.1", 7, b"data"))
     machine.ports[0].feed([TO_CLIENT, to_seven, TO_CLIENT, TO_PORT_80])
     assert machine.run() == 4
     assert len(machine.ports[1].take_sent()) == 1
     assert machine.count(Verdict.DROP_FILTER_OUT) == 2
     assert machine.count(Verdict.ENCAPSULATED) == 1
+    assert machine.usage() == [1, len(to_seven) - 14, 0, 0]
     machine.close()
 
 

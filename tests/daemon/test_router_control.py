@@ -13,6 +13,7 @@ from dstmrouter.binding import LIFETIME_FOREVER, full_address_columns, words6
 from dstmrouter.config.load import load_router
 from dstmrouter.daemon.router import Supervisor
 from dstmrouter.daemon.router_control import RouterControl
+from dstmrouter.daemon.usage_control import UsageControl
 from dstmrouter.errors import DstmError
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.zmqctl import BindingUpdate
@@ -25,14 +26,19 @@ if TYPE_CHECKING:
     Ask = Callable[..., Awaitable[dict[str, Any]]]
 
 
-def asking(tmp_path: Path, scenario: Callable[[Supervisor, Ask], Awaitable[None]]) -> None:
-    """Run `scenario` with a supervisor of two workers and a way to call its handlers."""
+def asking(
+    tmp_path: Path, scenario: Callable[[Supervisor, Ask], Awaitable[None]], more: str = ""
+) -> None:
+    """Run `scenario` with a supervisor of two workers and a way to call its handlers.
+
+    `more` is added to its configuration.
+    """
     file = tmp_path / "router.toml"
-    file.write_text(edited(ROUTER, 'name = "gw1"', 'name = "gw1"\nworkers = 2'))
+    file.write_text(edited(ROUTER, 'name = "gw1"', 'name = "gw1"\nworkers = 2') + more)
 
     async def run() -> None:
         router = Supervisor(load_router(file))
-        handlers = RouterControl(router).handlers()
+        handlers = RouterControl(router).handlers() | UsageControl(router).handlers()
 
         async def ask(method: str, **params: object) -> dict[str, Any]:
             return await handlers[method](params)

@@ -14,8 +14,8 @@ from perf.cases import AIMS
 from perf.leaseclients import WAYS
 
 FIELDS = {"bench", "work", "burst", "bindings", "frame", "value", "unit", "runs"}
-MORE_FIELDS = {"pipeline": {"flows", "frames"}}
-MAY_BE_ZERO = (": lost", ": no-loss", ": dropped", " CPU")
+MORE_FIELDS = {script: {"flows", "frames"} for script in ("pipeline", "accounting")}
+MAY_BE_ZERO = (": lost", ": no-loss", ": dropped", " CPU", ": cost")
 END_S = 120
 
 pytestmark = [
@@ -80,3 +80,9 @@ def test_leases() -> None:
             assert values[f"{way} {work}: p50"] <= values[f"{way} {work}: p99"]
             assert f"{way} {work}" in values
     assert {"restart", "memory", "fsync"} <= set(values)
+
+
+def test_accounting() -> None:
+    values = figures("accounting")
+    for work in ("encap", "decap, port sets", "decap, port sets, numpy alone"):
+        assert {f"{work}: {state}" for state in ("off", "on", "cost")} <= set(values)

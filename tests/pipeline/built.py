@@ -21,6 +21,7 @@ from dstmrouter.pipeline.prefixes import Span, intervals4
 from dstmrouter.pipeline.quiescence import Turns
 from dstmrouter.pipeline.routes4 import Routes4
 from dstmrouter.pipeline.rules import ReassemblyRules, TunnelRules
+from dstmrouter.pipeline.usage import UsageTable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -75,7 +76,10 @@ def tables(world: World) -> Tables:
     clients6.lay_out((5, 9))
     clients6.add(columns.client6)
     shared = _routes(world), _hops(world), _ports(world), path_mtus, clients6
-    return Tables(_bindings(world), *shared)
+    bindings = _bindings(world)
+    rows = len(bindings.rows)
+    usage = UsageTable(bytearray(UsageTable.size(1, rows)), 1, rows)
+    return Tables(bindings, *shared, usage)
 
 
 def _bindings(world: World) -> BindingTable:

@@ -117,6 +117,7 @@ class Machine:
         forwarder = self._forwarders[self.engine]
         outcome = forwarder.process(np.array(at, np.intp), length, port, now_s)
         self.outcome = outcome
+        self._settle(outcome)
         fates = self._fates(outcome, at)
         self._kept |= {
             start // CHUNK
@@ -161,8 +162,14 @@ class Machine:
         for late in outcome.late:
             self._free_kept(late.at)
             again = forwarder.process(late.at, late.length, late.port, now_s)
+            self._settle(again)
             self.joined += self._fates(again, late.at.tolist())
             self._finish(again, now_s)
+
+    def _settle(self, outcome: Outcome) -> None:
+        """All that the pipeline sends, a port here takes."""
+        for charge in outcome.charges:
+            charge.settle(self.tables.usage.values[0], outcome.verdicts)
 
     def _free_kept(self, addrs: npt.NDArray[np.intp]) -> None:
         chunks = (addrs // CHUNK).tolist()

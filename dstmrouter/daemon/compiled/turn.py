@@ -14,9 +14,9 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 from dstmrouter.io.compiled import xskrings
 from dstmrouter.io.compiled.xskrings import SOCKET_SIZE
 from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, field_at, span
-from dstmrouter.jit.pointers import load8, load64, store8, store64
-from dstmrouter.pipeline.compiled import burst
-from dstmrouter.pipeline.compiled.views import LINK, World
+from dstmrouter.jit.pointers import load8, load32, load64, store8, store64
+from dstmrouter.pipeline.compiled import burst, usage
+from dstmrouter.pipeline.compiled.views import LINK, Burst, World
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ class Desk(NamedTuple):
 
 
 _DESK_FIELDS: Final = len(Desk._fields)
-_LINKS: Final = World._fields.index("links")
+_COLUMNS: Final = len(Burst._fields) - 3  # without those that come with each burst
+_LINKS, _FRAMES, _USAGE, _COUNTS_USAGE = (
+    World._fields.index(name) for name in ("links", "frames", "usage", "counts_usage")
+)
 _LINK_SIZE, _VLAN_AT = U(LINK.itemsize), field_at(LINK, "vlan")
 
 
@@ -118,6 +121,10 @@ def work(
     if left != U(len(at)):
         desk = Desk(*to_fixed_tuple(numbers, _DESK_FIELDS))
         send_all(desk, U(at.ctypes.data), U(length.ctypes.data), U(len(at)))
+        if load32(world[_COUNTS_USAGE]):
+            columns = to_fixed_tuple(numbers[_DESK_FIELDS:], _COLUMNS)
+            sent = Burst(NONE, NONE, U(len(at)), *columns)
+            usage.charge(world[_FRAMES], world[_USAGE], sent, desk.verdict)
     return left
 
 

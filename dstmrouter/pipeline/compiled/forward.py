@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline.compiled import burst, views
+from dstmrouter.pipeline.compiled.usage import CompiledCharges
 from dstmrouter.pipeline.outcome import Outcome, Send
 
 if TYPE_CHECKING:
@@ -31,17 +32,25 @@ class CompiledForwarder:
     engine = "compiled"
 
     def __init__(
-        self, buffer: Octets, tables: Tables, rules: TunnelRules, steps: Forwarder
+        self,
+        buffer: Octets,
+        tables: Tables,
+        rules: TunnelRules,
+        steps: Forwarder,
+        worker: int = 0,
     ) -> None:
+        self._usage = tables.usage
         self._ports = tables.ports
         self.steps = steps
-        self._views = views.Views(buffer, tables, rules)
+        self._views = views.Views(buffer, tables, rules, worker)
         self.world = self._views.numbers  # what the pass looks at besides a burst
         self._columns = views.Columns(_FIRST_SIZE)
+        self._charges = CompiledCharges(self._views, self._columns)
         self._port_generation = -1
         self._vlans: list[np.uint64] = []
         nothing = np.empty(0, np.int64)
         self._forward(nothing, nothing, np.uint64(0), np.uint64(0))
+        self._charges.of(0).settle(tables.usage.values[worker], self._columns.verdict)
 
     def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: float) -> Outcome:
         """As `dstmrouter.pipeline.forward.Forwarder.process`; the outcome is good for one burst."""
@@ -49,11 +58,14 @@ class CompiledForwarder:
         n = len(at)
         if n > self._columns.size:
             self._columns = views.Columns(n)
+            self._charges = CompiledCharges(self._views, self._columns)
         columns = self._columns
         left, only_port = self._forward(at, length, self._vlans[port], np.uint64(now_s))
         if left == n:
             return self.steps.process(at, length, port, now_s)
         outcome = Outcome(columns.verdict[:n])
+        if self._usage.on:
+            outcome.charges.append(self._charges.of(n))
         if left or only_port == views.NO_PORT:
             outcome.sends += _sends(columns, n)
         else:

@@ -63,6 +63,8 @@ class World(NamedTuple):
     path_mtus: np.uint64  # address of the table, as `dstmrouter.pipeline.pathmtu`
     path_mtu_entries: np.uint64  # address
     hairpin: np.uint64
+    counts_usage: np.uint64  # address: whether usage is counted, as `dstmrouter.pipeline.usage`
+    usage: np.uint64  # octets from a row to its record of usage in this worker's line
 
 
 class Burst(NamedTuple):
@@ -81,20 +83,19 @@ class Burst(NamedTuple):
     new_at: np.uint64
     new_length: np.uint64
     rest: np.uint64  # the frames that were left, ascending
+    turned: np.uint64  # of hairpinned packets: address of the row of the client they go to
 
 
 class Views:
     """Makes `World`s for one worker, and keeps what they point to."""
 
-    def __init__(self, buffer: Octets, tables: Tables, rules: TunnelRules) -> None:
+    def __init__(self, buffer: Octets, tables: Tables, rules: TunnelRules, worker: int = 0) -> None:
         self._links = np.zeros(MAX_PORTS, LINK)
         self._frames = np.frombuffer(buffer, np.uint8)
         self._tables = tables
         words = np.frombuffer(b"".join(a.packed for a in rules.tep6), "<u8")
         self._teps = np.ascontiguousarray(words)
-        self._first_words = first_words(rules)
-        if rules.flow_label is not None:
-            self._first_words |= np.uint64(rules.flow_label)
+        self._first_words = first_words(rules) | np.uint64(rules.flow_label or 0)
         bindings, routes = tables.bindings, tables.routes4
         multiplier_1, multiplier_2 = (np.uint64(part | 1) for part in rules.flow_key)
         world = World(
@@ -124,6 +125,8 @@ class Views:
             address(tables.path_mtus.head),
             address(tables.path_mtus.entries),
             np.uint64(rules.hairpin),
+            address(tables.usage.switch),
+            _from_row_to_record(tables, worker),
         )
         self.numbers = np.array(world, np.uint64)
 
@@ -145,7 +148,13 @@ class Columns:
         self.verdict = np.empty(size, np.uint8)
         self.port = np.empty(size, np.uint8)
         self.new_at, self.new_length, self.rest = (np.empty(size, np.int64) for _ in range(3))
-        self._inner_at, self._row = (np.empty(size, np.uint64) for _ in range(2))
+        self._inner_at, self._row, self._turned = (np.empty(size, np.uint64) for _ in range(3))
         own = (self._inner_at, self._row, self.verdict, self.port)
-        results = (self.new_at, self.new_length, self.rest)
+        results = (self.new_at, self.new_length, self.rest, self._turned)
         self.numbers = np.array([address(column) for column in (*own, *results)])
+
+
+def _from_row_to_record(tables: Tables, worker: int) -> np.uint64:
+    """`World.usage`: the same for all rows, and less than 0 if it is larger than 2^63."""
+    distance = int(address(tables.usage.values[worker])) - int(address(tables.bindings.rows))
+    return np.uint64(distance % (1 << 64))

@@ -65,6 +65,8 @@ class Router:
         ports: list[Port] = parted(shared, umem.octets) if one_armed else [*self.ports]
         forwarder = steps if kind == "numpy" else compiled
         self.engine = Engine(umem, ports, forwarder, self.counters, 1)
+        self.engine.usage = self.tables.usage.values[0]
+        self.tables.usage.turn(on=True)
         if kind == "handover":
             self.engine.handover = ring_turn(self.engine, compiled)
 
@@ -85,7 +87,8 @@ class Router:
     def seen(self) -> tuple[object, ...]:
         """All that can be told of it from outside."""
         held = [port.held() for port in self.ports]
-        return held, [port.sent for port in self.ports], self.counters.values.tolist()
+        counts = self.counters.values.tolist(), self.tables.usage.values.tolist()
+        return held, [port.sent for port in self.ports], *counts
 
 
 Step = tuple[str, int, list[bytes]]
