@@ -63,15 +63,19 @@ def settle_in() -> None:
 
 
 class Gateway:
-    """The namespaces and a directory for sockets and files; a context manager."""
+    """The namespaces and a directory for sockets and files; a context manager.
 
-    def __init__(self) -> None:
+    `together` puts both far ends into one namespace, as the two ports of a tester.
+    """
+
+    def __init__(self, *, mtu: int = 1500, together: bool = False) -> None:
         with contextlib.ExitStack() as undo:
             self.directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="perf-")))
             lab = undo.enter_context(Lab())
-            self.far6, self.space, self.far4 = map(lab.namespace, ("far6", "gateway", "far4"))
+            self.far6, self.space = map(lab.namespace, ("far6", "gateway"))
+            self.far4 = self.far6 if together else lab.namespace("far4")
             for side, far in (("6", self.far6), ("4", self.far4)):
-                veth((far, f"far{side}"), (self.space, f"port{side}"))
+                veth((far, f"far{side}"), (self.space, f"port{side}"), mtu=mtu)
                 _set_mac(far, f"far{side}")
                 _set_mac(self.space, f"port{side}")
                 # Live frames pass only where the receiver polls; GRO makes it do so without XDP.
