@@ -1,4 +1,4 @@
-"""Delays as a histogram whose buckets grow with the value, so that few hold microseconds and seconds.
+"""Delays as a histogram: buckets grow with the value, so few hold microseconds and seconds.
 
 Values below 256 have a bucket each; above, every power of two is cut into 128 buckets, so a bucket
 is at most 1/128 of its value wide. The XDP program of the receiver computes the same index.
@@ -24,7 +24,8 @@ def lower_edges() -> npt.NDArray[np.int64]:
     """The smallest value of every bucket, and the end of the last: BUCKETS + 1."""
     index = np.arange(BUCKETS + 1, dtype=np.int64)
     shift = np.maximum((index >> SUB_BITS) - 1, 0)
-    return (index - (shift << SUB_BITS)) << shift
+    edges: npt.NDArray[np.int64] = (index - (shift << SUB_BITS)) << shift
+    return edges
 
 
 EDGES: Final = lower_edges()
@@ -69,4 +70,5 @@ class Delays:
         """Inter-packet delay variation of neighbours that both arrived (RFC 5481 section 3.1)."""
         delays = self.by_sequence.astype(np.int64)
         both = (delays[1:] != 0) & (delays[:-1] != 0)
-        return (delays[1:] - delays[:-1])[both]
+        differences: npt.NDArray[np.int64] = (delays[1:] - delays[:-1])[both]
+        return differences

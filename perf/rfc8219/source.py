@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 VARIANTS_MAX: Final = 1 << 20  # bindings of one stream
 CALLS_MAX: Final = 0x7FFF_FFFF  # frames of one system call, sent or not: minutes
 LATE_NS: Final = 100_000  # what was not sent so long after it was due is never sent
+BATCH: Final = 8  # frames wait for so many: 0.7 us in the median, 3.6 with the kernel's 64
 NEVER: Final = (1 << 63) - 1
 STREAMS: Final = 2
 STATE: Final = np.dtype(
@@ -102,14 +103,14 @@ class Source:
         view["switch_at"] = NEVER if pace.then is None else begun_ns + round(pace.after_s * 1e9)
         view["begun"], view["slot_shift"] = begun_ns, slot_shift
 
-    def send(self, seconds: float, batch: int = 0) -> None:
-        """Send for some time; `batch` as in `Program.run_live`."""
+    def send(self, seconds: float) -> None:
+        """Send for some time."""
         with interrupted_after(seconds):
-            self._program.run_live(self._frame, CALLS_MAX, batch=batch)
+            self._program.run_live(self._frame, CALLS_MAX, batch=BATCH)
 
     def send_some(self, count: int) -> None:
         """Send so many frames as fast as the kernel can."""
-        self._program.run_live(self._frame, count)
+        self._program.run_live(self._frame, count, batch=BATCH)
 
     def sent(self) -> list[int]:
         """Frames of each stream."""

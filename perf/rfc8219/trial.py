@@ -10,11 +10,10 @@ import dataclasses
 import fcntl
 import socket
 import struct
+import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
-
-import numpy as np
 
 from perf.rfc8219.frames import FCS_LEN, OVERHEAD, Direction, template
 from perf.rfc8219.receiver import Receiver
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import TracebackType
 
+    import numpy as np
     import numpy.typing as npt
 
     from perf.rfc8219.frames import Frames
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 QUIET_S: Final = 0.05  # without an arrival: nothing is under way any more
 DRAIN_S: Final = 2.0  # at most until then (RFC 2544 section 23)
 SIOCGIFMTU: Final = 0x8921  # bits/ioctls.h
-IFREQ: Final = struct.Struct("=16si20x")  # name, value
+SIOCGIFHWADDR: Final = 0x8927
+IFNAMSIZ: Final = 16
+IFREQ: Final = struct.Struct(f"={IFNAMSIZ}s24x")
 SLOT_SPARE: Final = 2  # times the length of a trial fits into its slots
 DIRECTIONS: Final = {
     "encap": (Direction.ENCAP,),
@@ -54,7 +56,6 @@ class Trial:
     rate: float | None = None
     then: float | None = None  # another rate, from half of the time on
     burst: int | None = None  # so many frames as fast as they can be, instead of a time
-    batch: int = 0  # frames that the kernel hands over at a time, 0 for its own choice
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -145,18 +146,16 @@ class Tester:
         directions = DIRECTIONS[trial.direction]
         self._number = self._number % 0xFFFF + 1
         begun, shift = time.monotonic_ns(), slot_shift(trial.seconds)
-        pace = Pace(
-            *(None if rate is None else rate * len(directions) for rate in (trial.rate, trial.then)),
-            after_s=trial.seconds / 2,
-        )
-        source.prepare(self._number, pace, begun, shift)
+        many = len(directions)
+        rate, then = (rate and rate * many for rate in (trial.rate, trial.then))
+        source.prepare(self._number, Pace(rate, then, trial.seconds / 2), begun, shift)
         for receiver in self._receivers.values():
             receiver.prepare(self._number, begun, shift)
         with self._entered():
             if trial.burst is None:
-                source.send(trial.seconds, trial.batch)
+                source.send(trial.seconds)
             else:
-                source.send_some(trial.burst * len(directions))
+                source.send_some(trial.burst * many)
         self._settle()
         sent, seconds = source.sent(), source.seconds()
         streams = {}
@@ -232,9 +231,22 @@ class Tester:
 
 def mtu_of(interface: str) -> int:
     """MTU of an interface of this thread's namespace (sysfs shows that of the process)."""
+    return int.from_bytes(_asked(interface, SIOCGIFMTU)[:4], sys.byteorder)
+
+
+def mac_of(interface: str) -> str:
+    """MAC address of an interface of this thread's namespace."""
+    return _asked(interface, SIOCGIFHWADDR)[2:8].hex(":")  # behind the family
+
+
+def _asked(interface: str, what: int) -> bytes:
+    """The value of a struct ifreq (netdevice(7)); ValueError without such an interface."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        answer = fcntl.ioctl(asker, SIOCGIFMTU, IFREQ.pack(interface.encode(), 0))
-    return int(IFREQ.unpack(answer)[1])
+        try:
+            answer = fcntl.ioctl(asker, what, IFREQ.pack(interface.encode()))
+        except OSError as error:
+            raise ValueError(f"interface {interface!r}: {error.strerror}") from None
+    return answer[IFNAMSIZ:]
 
 
 def slot_shift(seconds: float) -> int:

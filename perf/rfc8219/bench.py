@@ -1,0 +1,145 @@
+"""A tester with a device between its ports, as the command line wants it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shlex
+import time
+from typing import TYPE_CHECKING, Final
+
+from lab.netns import Lab, veth
+from perf.figures import Figure
+from perf.gateway import MACS, Gateway
+from perf.rfc8219.devices import MODES, Commanded, Device, NoReset, running
+from perf.rfc8219.frames import OVERHEAD, parse
+from perf.rfc8219.source import VARIANTS_MAX
+from perf.rfc8219.trial import DIRECTIONS, Tester, Trial, mac_of
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from perf.rfc8219.frames import Frames
+
+MTU: Final = 1500 + OVERHEAD  # on both sides: nothing is fragmented (RFC 8219 section 5.1.1)
+DEVICES: Final = (*MODES, "kernel", "wire")
+START_S: Final = 10.0
+FIRST: Final = 64  # frames that must all arrive before anything is measured
+KERNEL_MAX: Final = 4096  # interfaces: more take minutes to make
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bench:
+    """What methods measure with."""
+
+    tester: Tester
+    device: Device
+    bindings: int
+    direction: str
+
+    def figure(
+        self, method: str, frames: Frames, runs: Sequence[float], unit: str = "Mpps", what: str = ""
+    ) -> Figure:
+        """A row of results; Mpps of each direction become those of all."""
+        if unit == "Mpps":
+            runs = [run * len(DIRECTIONS[self.direction]) for run in runs]
+        words = (self.device.name, self.direction, "" if frames.size else frames.name, what)
+        return Figure(
+            bench=f"rfc8219-{method}",
+            work=" ".join(word for word in words if word),
+            unit=unit,
+            runs=runs,
+            bindings=self.bindings,
+            frame=frames.size,
+            direction=self.direction,
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What all methods have in common."""
+    parser.add_argument("--device", choices=DEVICES, default="dstm-afxdp", help="on this machine")
+    parser.add_argument(
+        "--ports",
+        nargs=2,
+        metavar=("PORT6", "PORT4"),
+        help="two interfaces of this machine with a device of yours between them",
+    )
+    parser.add_argument(
+        "--macs", nargs=2, metavar=("MAC6", "MAC4"), help="the device's, where PORT6 and PORT4 end"
+    )
+    parser.add_argument("--frames", type=parse, default=parse("64"), help="64,128,...,imix; or rfc")
+    parser.add_argument("--direction", choices=("encap", "decap", "both"), default="encap")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a trial (RFC 2544: 60)")
+    parser.add_argument("--runs", type=int, default=3, help="of every measurement (default 3)")
+    parser.add_argument("--bindings", type=int, default=256, help="in the device (default 256)")
+    parser.add_argument("--tunnels", type=int, help="that frames use; a power of two (default all)")
+    parser.add_argument("--line-rate", type=float, metavar="GBITS", help="of slower port, Gbit/s")
+    parser.add_argument("--quick", action="store_true", help="short, to see that it works")
+
+
+def settle_arguments(args: argparse.Namespace) -> None:
+    """Let --quick have its way; ValueError for what cannot be."""
+    if args.quick:
+        args.runs, args.seconds = 1, min(args.seconds, 0.2)
+    if (args.ports is None) != (args.macs is None):
+        raise ValueError("--ports and --macs belong together")
+    if not 1 <= args.bindings <= VARIANTS_MAX:
+        raise ValueError(f"--bindings {args.bindings}: expected 1 to {VARIANTS_MAX}")
+    if args.device == "kernel" and args.bindings > KERNEL_MAX:
+        raise ValueError(f"--bindings {args.bindings}: at most {KERNEL_MAX} kernel tunnels")
+
+
+@contextlib.contextmanager
+def opened(args: argparse.Namespace, bindings: int, tunnels: int | None = None) -> Iterator[Bench]:
+    """A bench with so many bindings, of which frames use `tunnels` or all; frames pass already."""
+    variants = power_of_two(bindings if tunnels is None else min(tunnels, bindings))
+    with _joined(args, bindings, variants) as bench:
+        for frames in args.frames:
+            wait_forwarding(bench, Trial(frames, args.direction, burst=FIRST))
+        yield bench
+
+
+@contextlib.contextmanager
+def _joined(args: argparse.Namespace, bindings: int, variants: int) -> Iterator[Bench]:
+    if args.ports is not None:
+        ports = dict(zip("64", args.ports, strict=True))
+        macs = {s: (mac, mac_of(ports[s])) for s, mac in zip("64", args.macs, strict=True)}
+        command = shlex.split(getattr(args, "reset_command", None) or "")
+        with Tester(contextlib.nullcontext, ports, macs, variants) as tester:
+            yield Bench(tester, Commanded(command), bindings, args.direction)
+        return
+    ports = {side: f"far{side}" for side in "64"}
+    if args.device == "wire":
+        with Lab() as lab:
+            space = lab.namespace("tester")
+            veth((space, "far6"), (space, "far4"), mtu=MTU)
+            macs = {side: (MACS[f"port{side}"], MACS[f"far{side}"]) for side in "64"}
+            with Tester(space.entered, ports, macs, variants) as tester:
+                yield Bench(tester, NoReset("wire"), bindings, args.direction)
+        return
+    with Gateway(mtu=MTU, together=True) as gateway:
+        macs = {side: (MACS[f"port{side}"], MACS[f"far{side}"]) for side in "64"}
+        with (
+            running(gateway, args.device, bindings) as device,
+            Tester(gateway.far6.entered, ports, macs, variants) as tester,
+        ):
+            yield Bench(tester, device, bindings, args.direction)
+
+
+def wait_forwarding(bench: Bench, trial: Trial) -> None:
+    """Return when everything arrives of a few frames; ValueError if it never does."""
+    deadline = time.monotonic() + START_S
+    while True:
+        outcome = bench.tester.run(trial)
+        if outcome.loss == 0:
+            return
+        if time.monotonic() > deadline:
+            got = {way.value: f"{s.received} of {s.sent}" for way, s in outcome.streams.items()}
+            name = f"{bench.device.name}, frames {trial.frames.name}"
+            raise ValueError(f"{name}: nothing to measure, arrived were {got}")
+
+
+def power_of_two(number: int) -> int:
+    """The largest one that is not larger."""
+    return 1 << (number.bit_length() - 1)

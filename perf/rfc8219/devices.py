@@ -1,0 +1,152 @@
+"""Devices under test: what stands between the two ports of the tester.
+
+On this machine a device sits in a namespace of its own, behind two veth pairs. `external` is any
+gateway between two ports given by name; how it is configured is `export`'s matter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+
+from dstmrouter.binding import full_address_columns
+from dstmrouter.zmqctl import LeasePusher
+from perf.gateway import POOL, TEP6, RouterProcess
+from perf.packets import client6_of
+from perf.rfc8219.export import kernel_tunnels
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from perf.gateway import Gateway
+
+MODES: Final = {"dstm-afxdp": "auto", "dstm-packet_mmap": "packet_mmap"}
+RESETS: Final = ("worker", "router")
+FORWARDING: Final = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv6.conf.all.forwarding": "1",
+}
+
+
+class Device(Protocol):
+    """What can be done to a device besides sending it frames."""
+
+    name: str
+
+    def reset(self, how: str) -> None:
+        """Interrupt it as `how` says; ValueError if it knows no such way."""
+
+
+class NoReset:
+    """A device that the harness cannot interrupt."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def reset(self, how: str) -> None:
+        """Refuse."""
+        raise ValueError(f"{self.name}: no reset {how!r}")
+
+
+class Router:
+    """A `dstm-router` with its bindings."""
+
+    def __init__(self, gateway: Gateway, name: str, bindings: int) -> None:
+        self.name = name
+        self._gateway, self._bindings = gateway, bindings
+        self._running = ExitStack()
+        self._start()
+
+    def _start(self) -> None:
+        mode, leases = MODES[self.name], max(self._bindings, 1024)
+        self._router = self._running.enter_context(self._gateway.router(mode, leases=leases))
+        push(self._gateway.control, self._bindings)
+
+    @property
+    def process(self) -> RouterProcess:
+        """The running router."""
+        return self._router
+
+    def reset(self, how: str) -> None:
+        """Kill the worker, which its supervisor replaces, or stop the router and start it anew."""
+        if how == "worker":
+            os.kill(self._router.worker_pid(), signal.SIGKILL)
+        elif how == "router":
+            self._running.close()
+            self._start()
+        else:
+            raise ValueError(f"reset {how!r}: expected one of {', '.join(RESETS)}")
+
+    def close(self) -> None:
+        """Stop it."""
+        self._running.close()
+
+
+class Commanded:
+    """A device elsewhere, reset by a command of whoever measures."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.name = "external"
+        self._command = command
+
+    def reset(self, how: str) -> None:
+        """Run the command; `how` only names it."""
+        if not self._command:
+            raise ValueError(f"reset {how!r} of an external device: give --reset-command")
+        subprocess.run(self._command, check=True)
+
+
+def push(control: str, bindings: int) -> None:
+    """Give a router the bindings of all frames."""
+    ipv4 = np.uint32(int(POOL.network_address)) + np.arange(bindings, dtype=np.uint32)
+    columns = full_address_columns(ipv4, client6_of(ipv4), lifetime_s=86400, tep6=[TEP6])
+    with LeasePusher(control, source="perf") as pusher:
+        pushed = pusher.put(columns)
+    assert pushed.rows == bindings, pushed
+
+
+@contextlib.contextmanager
+def running(gateway: Gateway, name: str, bindings: int) -> Iterator[Device]:
+    """The device `name` in the gateway's namespace while the block runs."""
+    if name == "kernel":
+        gateway.space.sysctl(FORWARDING)
+        batch = gateway.directory / "kernel.batch"
+        batch.write_text(kernel_tunnels(bindings))
+        gateway.space.ip("-batch", str(batch))
+        yield NoReset(name)
+        return
+    router = Router(gateway, name, bindings)
+    try:
+        yield router
+    finally:
+        router.close()
+
+
+@contextlib.contextmanager
+def reset_after(device: Device, how: str, seconds: float) -> Iterator[None]:
+    """Reset the device from another thread some time into the block; wait for its end."""
+    errors: list[Exception] = []
+
+    def reset() -> None:
+        try:
+            device.reset(how)
+        except Exception as error:  # noqa: BLE001  # raised where it is heard
+            errors.append(error)
+
+    timer = threading.Timer(seconds, reset)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+    if errors:
+        raise errors[0]
