@@ -67,8 +67,9 @@ def settle_in() -> None:
     # weight of a session is divided among CPUs in proportion to the load of its processes there.
     with contextlib.suppress(OSError):
         former = AUTOGROUP.read_text().rpartition(" ")[2].strip()
-        AUTOGROUP.write_text(str(SESSION_NICE))
-        atexit.register(AUTOGROUP.write_text, former)
+        if former != str(SESSION_NICE):  # else another bench of this session gives it back
+            AUTOGROUP.write_text(str(SESSION_NICE))
+            atexit.register(AUTOGROUP.write_text, former)
 
 
 class Gateway:

@@ -137,6 +137,9 @@ def dstm(plan: Plan) -> str:
     """`router.toml`; addresses, neighbours and routes are the kernel's, as in `kernel`."""
     ports = "".join(f'[[port]]\ninterface = "{plan.interfaces[side]}"\n' for side in "64")
     return f"""\
+[router]
+name = "device"
+
 {ports}
 [tunnel]
 tep6 = ["{TEP6}"]
