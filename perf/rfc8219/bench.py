@@ -26,6 +26,8 @@ MTU: Final = 1500 + OVERHEAD  # on both sides: nothing is fragmented (RFC 8219 s
 DEVICES: Final = (*MODES, "kernel", "wire")
 START_S: Final = 10.0
 FIRST: Final = 64  # frames that must all arrive before anything is measured
+RFC_S: Final = 120.0  # RFC 8219 section 7.2; RFC 2544 section 24 wants 60
+RFC_RUNS: Final = 20
 KERNEL_MAX: Final = 4096  # interfaces: more take minutes to make
 
 
@@ -68,6 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--macs", nargs=2, metavar=("MAC6", "MAC4"), help="the device's, where PORT6 and PORT4 end"
     )
+    parser.add_argument(
+        "--dual", action="store_true", help="two devices between the ports: IPv4 on both sides"
+    )
     parser.add_argument("--frames", type=parse, default=parse("64"), help="64,128,...,imix; or rfc")
     parser.add_argument("--direction", choices=("encap", "decap", "both"), default="encap")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a trial (RFC 2544: 60)")
@@ -75,15 +80,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bindings", type=int, default=256, help="in the device (default 256)")
     parser.add_argument("--tunnels", type=int, help="that frames use; a power of two (default all)")
     parser.add_argument("--line-rate", type=float, metavar="GBITS", help="of slower port, Gbit/s")
+    parser.add_argument(
+        "--rfc", action="store_true", help="as long and as often as the RFCs want: hours"
+    )
     parser.add_argument("--quick", action="store_true", help="short, to see that it works")
 
 
 def settle_arguments(args: argparse.Namespace) -> None:
-    """Let --quick have its way; ValueError for what cannot be."""
+    """Let --rfc and --quick have their way; ValueError for what cannot be."""
+    if args.rfc:
+        args.runs, args.seconds, args.tries = RFC_RUNS, RFC_S, 1
     if args.quick:
         args.runs, args.seconds = 1, min(args.seconds, 0.2)
     if (args.ports is None) != (args.macs is None):
         raise ValueError("--ports and --macs belong together")
+    if args.dual and args.ports is None and args.device != "wire":
+        raise ValueError("--dual: give --ports; on this machine there is no second device")
     if not 1 <= args.bindings <= VARIANTS_MAX:
         raise ValueError(f"--bindings {args.bindings}: expected 1 to {VARIANTS_MAX}")
     if args.device == "kernel" and args.bindings > KERNEL_MAX:
@@ -106,7 +118,7 @@ def _joined(args: argparse.Namespace, bindings: int, variants: int) -> Iterator[
         ports = dict(zip("64", args.ports, strict=True))
         macs = {s: (mac, mac_of(ports[s])) for s, mac in zip("64", args.macs, strict=True)}
         command = shlex.split(getattr(args, "reset_command", None) or "")
-        with Tester(contextlib.nullcontext, ports, macs, variants) as tester:
+        with Tester(contextlib.nullcontext, ports, macs, variants, dual=args.dual) as tester:
             yield Bench(tester, Commanded(command), bindings, args.direction)
         return
     ports = {side: f"far{side}" for side in "64"}
@@ -115,14 +127,14 @@ def _joined(args: argparse.Namespace, bindings: int, variants: int) -> Iterator[
             space = lab.namespace("tester")
             veth((space, "far6"), (space, "far4"), mtu=MTU)
             macs = {side: (MACS[f"port{side}"], MACS[f"far{side}"]) for side in "64"}
-            with Tester(space.entered, ports, macs, variants) as tester:
+            with Tester(space.entered, ports, macs, variants, dual=args.dual) as tester:
                 yield Bench(tester, NoReset("wire"), bindings, args.direction)
         return
     with Gateway(mtu=MTU, together=True) as gateway:
         macs = {side: (MACS[f"port{side}"], MACS[f"far{side}"]) for side in "64"}
         with (
             running(gateway, args.device, bindings) as device,
-            Tester(gateway.far6.entered, ports, macs, variants) as tester,
+            Tester(gateway.far6.entered, ports, macs, variants, dual=args.dual) as tester,
         ):
             yield Bench(tester, device, bindings, args.direction)
 

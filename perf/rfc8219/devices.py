@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -42,6 +43,9 @@ class Device(Protocol):
 
     name: str
 
+    def waited_s(self) -> float:
+        """Seconds that it could have run and had no CPU, so far; 0 if that is not known."""
+
     def reset(self, how: str) -> None:
         """Interrupt it as `how` says; ValueError if it knows no such way."""
 
@@ -51,6 +55,10 @@ class NoReset:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def waited_s(self) -> float:
+        """Not known."""
+        return 0.0
 
     def reset(self, how: str) -> None:
         """Refuse."""
@@ -76,6 +84,10 @@ class Router:
         """The running router."""
         return self._router
 
+    def waited_s(self) -> float:
+        """Of the worker; what others on its CPU took shows as delays and losses."""
+        return waited_s(self._router.worker_pid())
+
     def reset(self, how: str) -> None:
         """Kill the worker, which its supervisor replaces, or stop the router and start it anew."""
         if how == "worker":
@@ -98,11 +110,20 @@ class Commanded:
         self.name = "external"
         self._command = command
 
+    def waited_s(self) -> float:
+        """Not known."""
+        return 0.0
+
     def reset(self, how: str) -> None:
         """Run the command; `how` only names it."""
         if not self._command:
             raise ValueError(f"reset {how!r} of an external device: give --reset-command")
         subprocess.run(self._command, check=True)
+
+
+def waited_s(pid: int) -> float:
+    """Time that a process was ready and had no CPU (kernel Documentation/scheduler/sched-stats)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def push(control: str, bindings: int) -> None:

@@ -19,6 +19,8 @@ from perf.packets import client6_of, decap_frames, encap_frames
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy.typing as npt
+
 SIZES: Final = (64, 128, 256, 512, 768, 1024, 1280, 1518)
 IMIX: Final = (64, 64, 570, 64, 64, 570, 64, 570, 64, 64, 570, 1518)  # 7 : 4 : 1
 OVERHEAD: Final = ipv6.HEADER_LEN
@@ -81,10 +83,13 @@ class Template:
     host_port: int
 
 
-def template(direction: Direction, size: int, macs: Mapping[str, tuple[str, str]]) -> Template:
+def template(
+    direction: Direction, size: int, macs: Mapping[str, tuple[str, str]], *, dual: bool = False
+) -> Template:
     """A frame of `size` octets on the IPv4 side, without check sequence.
 
-    `macs` gives destination and source for the port of each side, "6" and "4".
+    `macs` gives destination and source for the port of each side, "6" and "4". In a `dual` set-up
+    the other device makes the tunnel, and frames of clients are plain IPv4.
     """
     inner_len = size - ether.HEADER_LEN - FCS_LEN
     address = np.array([int(POOL.network_address)], np.uint32)
@@ -93,6 +98,11 @@ def template(direction: Direction, size: int, macs: Mapping[str, tuple[str, str]
         frame = encap_frames(address, port, inner_len, rng)[0]
         at, side, varied, host_port = ether.HEADER_LEN, "4", "dst", 0
         addresses: tuple[int, ...] = ()
+    elif dual:
+        frame = encap_frames(address, port, inner_len, rng)[0]
+        at, side, varied, host_port = ether.HEADER_LEN, "6", "src", 2
+        addresses = ()
+        _turn_round(frame[at:])
     else:
         frame = decap_frames(address, port, client6_of(address), TEP6, inner_len, rng)[0]
         at, side, varied, host_port = ether.HEADER_LEN + OVERHEAD, "6", "src", 2
@@ -107,6 +117,15 @@ def template(direction: Direction, size: int, macs: Mapping[str, tuple[str, str]
         addresses=(*addresses, at + _offset(ipv4.HEADER, varied)),
         host_port=udp + host_port,
     )
+
+
+def _turn_round(packet: npt.NDArray[np.uint8]) -> None:
+    """Swap addresses and ports; the checksum stays right."""
+    src, dst = (_offset(ipv4.HEADER, name) for name in ("src", "dst"))
+    for one, other, length in ((src, dst, 4), (ipv4.HEADER_LEN, ipv4.HEADER_LEN + 2, 2)):
+        former = packet[one : one + length].copy()
+        packet[one : one + length] = packet[other : other + length]
+        packet[other : other + length] = former
 
 
 def _mac(text: str) -> bytes:

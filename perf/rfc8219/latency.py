@@ -37,12 +37,15 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[F
             rate = load.found(bench, frames, args, progress)
             runs = []
             for number in range(args.runs):
+                waited = bench.device.waited_s()
                 outcome = bench.tester.run(Trial(frames, args.direction, args.seconds, rate))
+                waited = bench.device.waited_s() - waited
                 runs.append([stream.delays for stream in outcome.streams.values()])
                 progress(
                     f"run {number + 1}: {outcome.offered / 1e6:.3f} Mpps offered, "
                     f"{100 * outcome.loss:.3f} % lost, "
-                    f"p99 {worst(runs[-1], 99) / 1e3:.1f} us"
+                    f"p99 {worst(runs[-1], 99) / 1e3:.1f} us; "
+                    f"the device waited {1e3 * waited:.0f} ms for its CPU"
                 )
             for what, percent in {**PERCENTILES, "mean": None}.items():
                 values = [worst(delays, percent) / 1e3 for delays in runs]

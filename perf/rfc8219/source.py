@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from perf.rfc8219.frames import Template
 
 VARIANTS_MAX: Final = 1 << 20  # bindings of one stream
-CALLS_MAX: Final = 0x7FFF_FFFF  # frames of one system call, sent or not: minutes
+CALLS_MAX: Final = 0x7FFF_FFFF  # frames of one system call, sent or not
+AGAIN_S: Final = 0.05  # between signals, should the first one come between two calls
 LATE_NS: Final = 100_000  # what was not sent so long after it was due is never sent
 BATCH: Final = 8  # frames wait for so many: 0.7 us in the median, 3.6 with the kernel's 64
 NEVER: Final = (1 << 63) - 1
@@ -106,7 +107,8 @@ class Source:
     def send(self, seconds: float) -> None:
         """Send for some time."""
         with interrupted_after(seconds):
-            self._program.run_live(self._frame, CALLS_MAX, batch=BATCH)
+            while True:  # a call ends after 2**31 frames, due or not: a minute and a half
+                self._program.run_live(self._frame, CALLS_MAX, batch=BATCH)
 
     def send_some(self, count: int) -> None:
         """Send so many frames as fast as the kernel can."""
@@ -145,9 +147,9 @@ class Source:
 
 @contextlib.contextmanager
 def interrupted_after(seconds: float) -> Iterator[None]:
-    """End a system call of the block by a signal."""
+    """End the block by a signal during a system call."""
     former = signal.signal(signal.SIGALRM, lambda *_: None)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
     try:
         yield
     except SystemCallError as error:

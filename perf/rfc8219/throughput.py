@@ -69,6 +69,7 @@ def throughput(
     over = bench.tester.run(Trial(frames, args.direction, args.seconds, most))
     progress(f"{name}: overload {over.offered / 1e6:.3f}, forwarded {over.forwarded / 1e6:.3f}")
     if over.loss <= tolerated:
+        progress(f"{name}: the tester or the line is the limit")
         return over.offered / 1e6
     resolution = QUICK_RESOLUTION if args.quick else args.resolution
     high = min(over.offered, MARGIN * over.forwarded)

@@ -15,6 +15,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
+from dstmrouter.wire import ether
 from perf.rfc8219.frames import FCS_LEN, OVERHEAD, Direction, template
 from perf.rfc8219.receiver import Receiver
 from perf.rfc8219.shared import SLOT_BITS
@@ -124,16 +125,19 @@ class Tester:
         ports: Mapping[str, str],
         macs: Mapping[str, tuple[str, str]],
         variants: int,
+        *,
+        dual: bool = False,
     ) -> None:
         """`entered()` lets this thread be in the namespace of the ports.
 
         `macs` gives for each port the address to send to and the one to send from, `variants` is
-        the number of bindings that frames belong to, a power of two.
+        the number of bindings that frames belong to, a power of two. `dual` is the set-up of two
+        devices, one of which makes the tunnel and the other ends it.
         """
         self._entered = entered
         self._ports, self._macs, self._variants = ports, macs, variants
         self._sources: dict[tuple[Frames, str], Source] = {}
-        self._number = 0
+        self._number, self._dual = 0, dual
         with ExitStack() as undo, entered():
             self._receivers = {
                 side: undo.enter_context(Receiver(port)) for side, port in ports.items()
@@ -187,7 +191,7 @@ class Tester:
     def _schedule(self, trial: Trial) -> list[Step]:
         return [
             Step(
-                template(direction, size, self._macs),
+                template(direction, size, self._macs, dual=self._dual),
                 number,
                 socket.if_nametoindex(self._ports[SIDES[direction][0]]),
             )
@@ -197,8 +201,9 @@ class Tester:
 
     def _check_mtu(self, frames: Frames) -> None:
         """ValueError if a port cannot send or receive the largest of these frames."""
+        overhead = {"6": 0 if self._dual else OVERHEAD, "4": 0}
         for side, port in self._ports.items():
-            needed = max(frames.sizes) - FCS_LEN - 14 + (OVERHEAD if side == "6" else 0)
+            needed = max(frames.sizes) - FCS_LEN - ether.HEADER_LEN + overhead[side]
             mtu = mtu_of(port)
             if mtu < needed:
                 raise ValueError(f"{port}: MTU {mtu}, frames {frames.name} need {needed}")

@@ -75,6 +75,13 @@ def test_methods_on_a_wire(words: tuple[str, ...], works: set[str]) -> None:
         assert max(figure["value"] for figure in figures) < 1  # per cent, milliseconds
 
 
+def test_two_devices_are_joined_by_plain_ipv4() -> None:
+    code, (figure,), said = run("throughput", "--device", "wire", "--dual", "--direction", "decap")
+    assert code == 0, said
+    assert figure["value"] > 0
+    assert "the tester or the line is the limit" in said
+
+
 def test_a_wire_cannot_be_reset() -> None:
     code, _, said = run("reset", "--device", "wire", "--rate", "0.05", "--reset-seconds", "0.6")
     assert code == 2
@@ -110,6 +117,7 @@ def test_options_that_cannot_be_are_refused(capsys: pytest.CaptureFixture[str]) 
     assert main(["loss", "--step", "0", "--device", "wire"]) == 2
     assert main(["throughput", "--bindings", "0"]) == 2
     assert main(["throughput", "--ports", "a", "b"]) == 2
+    assert main(["throughput", "--dual"]) == 2
     said = capsys.readouterr().err
-    for problem in ("--step 0.0", "--bindings 0", "--ports and --macs"):
+    for problem in ("--step 0.0", "--bindings 0", "--ports and --macs", "--dual: give --ports"):
         assert problem in said

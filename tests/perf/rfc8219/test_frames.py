@@ -66,6 +66,20 @@ def test_frames_of_clients_are_longer_by_the_tunnel(size: int) -> None:
     assert frame[UDP].sport == 4711
 
 
+@pytest.mark.parametrize("size", [64, 1518])
+def test_between_two_devices_clients_speak_plain_ipv4(size: int) -> None:
+    made = template(Direction.DECAP, size, MACS, dual=True)
+    frame = Ether(made.octets)
+    assert (len(made.octets), frame.dst) == (size - FCS, MACS["6"][0])
+    assert (frame[IP].src, frame[IP].dst) == ("10.0.0.0", "198.51.100.1")
+    assert frame[UDP].sport == 4711
+    header = frame[IP].copy()
+    del header.chksum
+    assert IP(bytes(header)).chksum == frame[IP].chksum
+    (src,) = made.addresses
+    assert made.octets[src:][:4] == bytes([10, 0, 0, 0])
+
+
 def test_a_bad_mac_address_is_refused() -> None:
     with pytest.raises(ValueError, match="expected six octets"):
         template(Direction.ENCAP, 64, {"4": ("02:00", "02:00:00:00:01:04")})
