@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from perf.rfc8219.bench import opened, settle_arguments
+from perf.rfc8219.bench import opened, positive, settle_arguments
 from perf.rfc8219.search import longest_burst
 from perf.rfc8219.trial import Trial
 
@@ -30,7 +30,7 @@ QUICK_RESOLUTION = 0.2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How long a burst may get."""
     parser.add_argument(
-        "--longest", type=float, default=LONGEST_S, help="burst in seconds (default 2)"
+        "--longest", type=positive, default=LONGEST_S, help="burst in seconds (default 2)"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
+import math
 import shlex
 import time
 from typing import TYPE_CHECKING, Final
@@ -17,7 +19,6 @@ from perf.rfc8219.source import VARIANTS_MAX
 from perf.rfc8219.trial import DIRECTIONS, Tester, Trial, mac_of
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator, Sequence
 
     from perf.rfc8219.frames import Frames
@@ -58,6 +59,22 @@ class Bench:
         )
 
 
+def positive(text: str) -> float:
+    """A number over 0, for argparse."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number over 0")
+    return value
+
+
+def count(text: str) -> int:
+    """A number of bindings, tunnels or runs, for argparse."""
+    value = int(text)
+    if not 1 <= value <= VARIANTS_MAX:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 to {VARIANTS_MAX}")
+    return value
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What all methods have in common."""
     parser.add_argument("--device", choices=DEVICES, default="dstm-afxdp", help="on this machine")
@@ -73,13 +90,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dual", action="store_true", help="two devices between the ports: IPv4 on both sides"
     )
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="nothing else gets the worker's CPU; for trials of less than a second",
+    )
     parser.add_argument("--frames", type=parse, default=parse("64"), help="64,128,...,imix; or rfc")
     parser.add_argument("--direction", choices=("encap", "decap", "both"), default="encap")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a trial (RFC 2544: 60)")
-    parser.add_argument("--runs", type=int, default=3, help="of every measurement (default 3)")
-    parser.add_argument("--bindings", type=int, default=256, help="in the device (default 256)")
-    parser.add_argument("--tunnels", type=int, help="that frames use; a power of two (default all)")
-    parser.add_argument("--line-rate", type=float, metavar="GBITS", help="of slower port, Gbit/s")
+    parser.add_argument("--seconds", type=positive, default=1.0, help="of a trial (RFC 2544: 60)")
+    parser.add_argument("--runs", type=count, default=3, help="of every measurement (default 3)")
+    parser.add_argument("--bindings", type=count, default=256, help="in the device (default 256)")
+    parser.add_argument(
+        "--tunnels", type=count, help="that frames use; a power of two (default all)"
+    )
+    parser.add_argument(
+        "--line-rate", type=positive, metavar="GBITS", help="of slower port, Gbit/s"
+    )
     parser.add_argument(
         "--rfc", action="store_true", help="as long and as often as the RFCs want: hours"
     )
@@ -96,8 +122,6 @@ def settle_arguments(args: argparse.Namespace) -> None:
         raise ValueError("--ports and --macs belong together")
     if args.dual and args.ports is None and args.device != "wire":
         raise ValueError("--dual: give --ports; on this machine there is no second device")
-    if not 1 <= args.bindings <= VARIANTS_MAX:
-        raise ValueError(f"--bindings {args.bindings}: expected 1 to {VARIANTS_MAX}")
     if args.device == "kernel" and args.bindings > KERNEL_MAX:
         raise ValueError(f"--bindings {args.bindings}: at most {KERNEL_MAX} kernel tunnels")
 
@@ -133,7 +157,7 @@ def _joined(args: argparse.Namespace, bindings: int, variants: int) -> Iterator[
     with Gateway(mtu=MTU, together=True) as gateway:
         macs = {side: (MACS[f"port{side}"], MACS[f"far{side}"]) for side in "64"}
         with (
-            running(gateway, args.device, bindings) as device,
+            running(gateway, args.device, bindings, realtime=args.realtime) as device,
             Tester(gateway.far6.entered, ports, macs, variants, dual=args.dual) as tester,
         ):
             yield Bench(tester, device, bindings, args.direction)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perf.rfc8219.bench import positive
 from perf.rfc8219.throughput import add_arguments as add_search
 from perf.rfc8219.throughput import throughput
 
@@ -19,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser, share: float = 100) -> None:
     """How the load is found."""
     add_search(parser)
     parser.add_argument(
-        "--load", type=float, default=share, metavar="PERCENT", help=f"of it (default {share:g})"
+        "--load", type=positive, default=share, metavar="PERCENT", help=f"of it (default {share:g})"
     )
-    parser.add_argument("--rate", type=float, metavar="MPPS", help="this rate, without a search")
+    parser.add_argument("--rate", type=positive, metavar="MPPS", help="this rate, without a search")
 
 
 def found(

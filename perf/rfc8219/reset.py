@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from perf.rfc8219 import load
-from perf.rfc8219.bench import opened, settle_arguments, wait_forwarding
+from perf.rfc8219.bench import opened, positive, settle_arguments, wait_forwarding
 from perf.rfc8219.devices import RESETS, reset_after
 from perf.rfc8219.trial import Trial
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     load.add_arguments(parser, SHARE)
     parser.add_argument("--reset", choices=RESETS, default="worker", help="what starts anew")
     parser.add_argument("--reset-command", metavar="COMMAND", help="resets an external device")
-    parser.add_argument("--reset-seconds", type=float, help="of a trial with a reset")
+    parser.add_argument("--reset-seconds", type=positive, help="of a trial with a reset")
 
 
 def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[Figure]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from perf.rfc8219.bench import opened, settle_arguments
+from perf.rfc8219.bench import count, opened, settle_arguments
 from perf.rfc8219.throughput import add_arguments as add_search
 from perf.rfc8219.throughput import throughput
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--over", choices=("bindings", "tunnels"), default="bindings")
     parser.add_argument(
         "--counts",
-        type=lambda text: tuple(map(int, text.split(","))),
+        type=lambda text: tuple(map(count, text.split(","))),
         default=COUNTS,
         help="1,256,65536,1000000",
     )
@@ -44,12 +44,12 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[F
     settle_arguments(args)
     figures: list[Figure] = []
     first: dict[str, float] = {}
-    for count in args.counts:
-        bindings, tunnels = (count, None) if args.over == "bindings" else (args.bindings, count)
+    for number in args.counts:
+        bindings, tunnels = (number, None) if args.over == "bindings" else (args.bindings, number)
         with opened(args, bindings, tunnels) as bench:
             for frames in args.frames:
                 rates = [throughput(bench, frames, args, progress) for _ in range(args.runs)]
-                name = f"{count:,} {args.over}"
+                name = f"{number:,} {args.over}"
                 of_all = bench.figure("scaling", frames, rates, what=name)
                 base = first.setdefault(frames.name, of_all.value)
                 lower = [100 * (1 - rate / base) if base else 0.0 for rate in of_all.runs]

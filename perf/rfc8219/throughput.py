@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from perf.rfc8219.bench import opened, settle_arguments
+from perf.rfc8219.bench import count, opened, positive, settle_arguments
 from perf.rfc8219.search import highest_rate
 from perf.rfc8219.trial import Trial
 
@@ -28,8 +28,10 @@ QUICK_RESOLUTION: Final = 0.2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the search can be told."""
     parser.add_argument("--loss", type=float, default=0.0, help="per cent tolerated (default 0)")
-    parser.add_argument("--resolution", type=float, default=0.02, help="of the rate (default 0.02)")
-    parser.add_argument("--tries", type=int, default=2, help="for each rate (RFC 2544: 1)")
+    parser.add_argument(
+        "--resolution", type=positive, default=0.02, help="of the rate (default 0.02)"
+    )
+    parser.add_argument("--tries", type=count, default=2, help="for each rate (RFC 2544: 1)")
 
 
 def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[Figure]:

@@ -113,11 +113,36 @@ def test_a_device_between_ports_given_by_name(gateway: Gateway) -> None:
         router.close()
 
 
-def test_options_that_cannot_be_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["loss", "--step", "0", "--device", "wire"]) == 2
-    assert main(["throughput", "--bindings", "0"]) == 2
-    assert main(["throughput", "--ports", "a", "b"]) == 2
-    assert main(["throughput", "--dual"]) == 2
-    said = capsys.readouterr().err
-    for problem in ("--step 0.0", "--bindings 0", "--ports and --macs", "--dual: give --ports"):
-        assert problem in said
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("loss --step 0 --device wire", "--step 0.0: expected"),
+        ("throughput --ports a b", "--ports and --macs belong together"),
+        ("throughput --dual", "--dual: give --ports"),
+        ("throughput --device kernel --bindings 5000", "at most 4096 kernel tunnels"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    capsys: pytest.CaptureFixture[str], words: str, problem: str
+) -> None:
+    assert main(words.split()) == 2
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("throughput --bindings 0", "expected 1 to 1048576"),
+        ("throughput --seconds -1", "expected a number over 0"),
+        ("scaling --counts 1,2000000", "expected 1 to 1048576"),
+        ("latency --rate nan", "expected a number over 0"),
+        ("loss --frames 63", "--frames"),
+        ("jitter", "invalid choice"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused(
+    capsys: pytest.CaptureFixture[str], words: str, problem: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words.split())
+    assert problem in capsys.readouterr().err
