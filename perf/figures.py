@@ -27,6 +27,9 @@ class Figure:
     frame: int | None = None
     flows: int | None = None  # clients that the packets are of
     frames: int | None = None  # frames in rotation
+    percentile: float | None = None
+    load: float | None = None  # what was offered, Mpps
+    direction: str | None = None
 
     @property
     def value(self) -> float:
@@ -45,7 +48,13 @@ class Figure:
             "unit": self.unit,
             "runs": [round(run, 4) for run in self.runs],
         }
-        own = {"flows": self.flows, "frames": self.frames}
+        own = {
+            "flows": self.flows,
+            "frames": self.frames,
+            "percentile": self.percentile,
+            "load": self.load,
+            "direction": self.direction,
+        }
         return json.dumps(shared | {name: n for name, n in own.items() if n is not None})
 
 

@@ -174,10 +174,12 @@ class Routing:
         """Neighbours the kernel is to be asked about now, at most SOLICIT_LIMIT.
 
         Those without a MAC address every second; those in use now and then, so that the kernel
-        notices when one has moved or gone, as it would if it sent the packets itself.
+        notices when one has moved or gone, as it would if it sent the packets itself. Never
+        permanent ones: to be asked about would make them ordinary (NTF_USE, since Linux 5.16).
         """
         keys = self._gleaning.to_ask(now, SOLICIT_LIMIT // 2)
-        return keys + self._book.to_ask(now, SOLICIT_LIMIT - len(keys))
+        keys += self._book.to_ask(now, SOLICIT_LIMIT - len(keys))
+        return [key for key in keys if not self._is_permanent(key)]
 
     # Inside -----------------------------------------------------------------------------------
 
@@ -197,6 +199,10 @@ class Routing:
             return False
         neighbour = self._state.neighbours.get(key)
         return (neighbour is not None and neighbour.usable) is not (key in self._known4)
+
+    def _is_permanent(self, key: NeighbourKey) -> bool:
+        neighbour = self._state.neighbours.get(key)
+        return neighbour is not None and neighbour.permanent
 
     def _ways(self) -> Ways:
         up = {ifindex for ifindex, link in self._links.items() if link.up}

@@ -22,6 +22,7 @@ INSTRUCTION: Final = np.dtype(
 )
 MAX_JUMP: Final = 0x7FFF  # instructions, forward; the verifier of old kernels wants no loops
 BPF_PSEUDO_MAP_FD: Final = 1  # source register of a 64-bit load whose value is a map's fd
+BPF_PSEUDO_MAP_VALUE: Final = 2  # likewise: the address of the only value of an array
 
 Instruction = tuple[int, int, int, int]
 
@@ -79,6 +80,7 @@ class Cond(enum.IntEnum):
 _LD, _LDX, _ST, _STX, _JMP, _ALU64 = 0x00, 0x01, 0x02, 0x03, 0x05, 0x07
 _SRC_REGISTER: Final = 0x08
 _MODE_MEM: Final = 0x60
+_MODE_ATOMIC: Final = 0xC0
 _END_TO_BIG: Final = 0xDC  # ALU, END, to big endian
 _JUMP_ALWAYS, _CALL, _EXIT = 0x00, 0x80, 0x90
 
@@ -96,6 +98,11 @@ class Assembler:
         self._labels: dict[str, int] = {}
         self._jumps: list[_Jump] = []
 
+    @property
+    def position(self) -> int:
+        """Number of the next instruction."""
+        return len(self._code)
+
     def label(self, name: str) -> None:
         """Name the next instruction."""
         assert name not in self._labels, f"label {name} set twice"
@@ -111,6 +118,15 @@ class Assembler:
             self._emit(_STX | size | _MODE_MEM, base, src, offset)
         else:
             self._emit(_ST | size | _MODE_MEM, base, 0, offset, src)
+
+    def atomic_add(self, base: Reg, offset: int, src: Reg) -> None:
+        """Add a register to the 64 bits at `base` + `offset` octets (RFC 9669 section 5.3)."""
+        self._emit(_STX | Size.U64 | _MODE_ATOMIC, base, src, offset, Alu.ADD)
+
+    def load_map_value(self, dst: Reg, map_fd: int) -> None:
+        """Load the address of the value of an array with one element, open as `map_fd`."""
+        self._emit(_LD | Size.U64, dst, BPF_PSEUDO_MAP_VALUE, 0, map_fd)
+        self._emit(0, 0)  # octets from the start of the value
 
     def load_map(self, dst: Reg, map_fd: int) -> None:
         """Load a reference to the map open as `map_fd`."""

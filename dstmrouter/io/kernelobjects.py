@@ -116,6 +116,11 @@ class Neighbour:
         """Whether a frame can be addressed to it."""
         return bool(self.state & NUD_USABLE) and len(self.mac) == 6
 
+    @property
+    def permanent(self) -> bool:
+        """Whether an administrator has set it."""
+        return bool(self.state & NUD_PERMANENT)
+
 
 KernelObject: TypeAlias = Link | Address | Route | Neighbour
 

@@ -65,6 +65,7 @@ XDP_FLAGS_DRV_MODE: Final = 1 << 2
 BPF_OBJ_NAME_LEN: Final = 16
 BPF_F_NO_PREALLOC: Final = 1 << 0
 BPF_F_TEST_XDP_LIVE_FRAMES: Final = 1 << 1
+BPF_F_MMAPABLE: Final = 1 << 10
 BPF_ANY: Final = 0
 
 
@@ -117,6 +118,7 @@ class BpfHelper(enum.IntEnum):
     SKB_LOAD_BYTES = 26
     SKB_PULL_DATA = 39
     REDIRECT_MAP = 51
+    XDP_ADJUST_TAIL = 65
 
 
 class XdpAction(enum.IntEnum):

@@ -10,6 +10,8 @@ import pytest
 from dstmrouter.daemon.gleaning import AGAIN_S
 from dstmrouter.daemon.routing import REBUILD_S, SOLICIT_LIMIT
 from dstmrouter.io.kernelobjects import (
+    NUD_PERMANENT,
+    Neighbour,
     Notice,
     Part,
     Route,
@@ -36,6 +38,7 @@ from tests.daemon.routing_plan import (
     route,
 )
 
+HOUR_S = 3600.0
 NOWHERE = (HopState.UNREACHABLE, 0, bytes(6))
 
 
@@ -222,6 +225,14 @@ def test_a_neighbour_found_meanwhile_is_not_asked_for(plan: Plan) -> None:
     plan.tell(neighbour(OUTSIDE, "192.0.2.7", 7))
     plan.glean("192.0.2.7")  # a report from before
     assert (OUTSIDE, IPv4Address("192.0.2.7")) not in plan.routing.to_solicit(plan.now)
+
+
+def test_a_neighbour_that_somebody_has_set_is_never_asked_for(plan: Plan) -> None:
+    gateway = (OUTSIDE, IPv4Address("192.0.2.254"))
+    plan.tell(neighbour(OUTSIDE, "192.0.2.254", 9))
+    assert gateway in plan.routing.to_solicit(plan.now + HOUR_S)
+    plan.tell(Notice(Neighbour(*gateway, mac(9), NUD_PERMANENT)))
+    assert plan.routing.to_solicit(plan.now + 2 * HOUR_S) == []
 
 
 def test_a_scan_cannot_keep_the_gateway_from_being_asked_for(plan: Plan) -> None:

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from dstmrouter.io.bpf import Program
+from dstmrouter.io.bpf import Map, MapSpec, Program
 from dstmrouter.io.bpfasm import INSTRUCTION, Alu, Assembler, Cond, Reg, Size
-from dstmrouter.io.uapi import BpfProgType
+from dstmrouter.io.uapi import BpfMapType, BpfProgType
 
 needs_bpf = [
     pytest.mark.netns,
@@ -94,6 +94,19 @@ class TestMemory:
         asm.store(size, R10, -8, R1 if from_register else 0x11223344)
         asm.load(Size.U64, R0, R10, -8)
         assert result(asm) == value
+
+    def test_the_value_of_an_array_is_added_to(self) -> None:
+        spec = MapSpec(BpfMapType.ARRAY, 4, 16, 1)
+        with Map.create(spec, "asm_test") as array:
+            array.set(bytes(4), (5).to_bytes(8, "little") + (7).to_bytes(8, "little"))
+            asm = Assembler()
+            asm.load_map_value(R1, array.fileno())
+            asm.mov(R2, 100)
+            asm.atomic_add(R1, 8, R2)
+            asm.load(Size.U64, R0, R1, 8)
+            assert result(asm) == 107
+            expected = (5).to_bytes(8, "little") + (107).to_bytes(8, "little")
+            assert array.get(bytes(4)) == expected
 
     def test_frame_octets_in_network_order(self) -> None:
         asm = Assembler()
