@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import dataclasses
@@ -23,7 +22,7 @@ from typing import Final
 
 from lab.netns import wait_until
 from perf.changes import Background, Changes, Work, publish, push
-from perf.figures import Figure, show
+from perf.figures import Figure, shared_options, show
 from perf.gateway import POOL, Gateway, RouterProcess, memory_octets, settle_in, unix_time
 from perf.leaseserver import fill_store, serving
 from perf.wire import Forwarder, Options, Way, Ways, check, load
@@ -169,9 +168,7 @@ class Bench:
 
 def main() -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
-    parser.add_argument("--runs", type=int, default=3, help="runs per figure (default 3)")
+    parser = shared_options(__doc__, 3)
     parser.add_argument("--leases", type=int, default=1_000_000, help="(default 1,000,000)")
     parser.add_argument("--pps", type=float, default=1e5, help="packets/s offered during changes")
     parser.add_argument("--rate", type=float, default=2e5, help="changes/s where they are paced")

@@ -9,8 +9,6 @@ on once more. Frames are laid out afresh before each run; only the turns are tim
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -27,7 +25,7 @@ from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ether, ipv6
-from perf.figures import Figure, show
+from perf.figures import Figure, shared_options, show, stay_on_one_cpu
 from perf.holdings import Holdings
 from perf.packets import Matrix, decap_frames, encap_frames
 from perf.rotation import POOL, RULES, TEP6, build
@@ -228,11 +226,9 @@ def measure(runs: int) -> list[Figure]:
 
 def main() -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
-    parser.add_argument("--runs", type=int, default=15, help="runs per figure (default 15)")
+    parser = shared_options(__doc__, 15)
     args = parser.parse_args()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    stay_on_one_cpu()
     show("packets in pieces, one core, in memory", measure(args.runs), as_json=args.json)
 
 

@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import dataclasses
@@ -33,7 +32,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from lab.netns import Lab, Namespace, wait_until
-from perf.figures import Figure, show
+from perf.figures import Figure, shared_options, show
 from perf.gateway import TEP6, WORKER_CPU, cpu_seconds, memory_octets, settle_in
 from perf.leaseclients import WAYS, Orders, Round
 from perf.leaseserver import fill_store, serving
@@ -269,9 +268,7 @@ def measure(plan: Plan) -> list[Figure]:
 
 def main() -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
-    parser.add_argument("--runs", type=int, default=3, help="runs per figure (default 3)")
+    parser = shared_options(__doc__, 3)
     parser.add_argument("--clients", type=int, default=2_000, help="of a run (default 2,000)")
     parser.add_argument("--at-once", type=int, default=48, help="of these (default 48)")
     parser.add_argument("--leases", type=int, default=100_000, help="in store (default 100,000)")

@@ -14,12 +14,11 @@ source" has 10 a second, and the limit of the prefix to be asked about each pack
 
 from __future__ import annotations
 
-import argparse
 import os
 from typing import TYPE_CHECKING, Final
 
 from perf.cases import AIMS, SCALING
-from perf.figures import Figure, show
+from perf.figures import Figure, shared_options, show
 from perf.holdings import Holdings
 from perf.rotation import POOL, Rotation, build
 from perf.workers import Workers
@@ -71,9 +70,7 @@ def _figure(case: Case, unit: str, runs: list[float]) -> Figure:
 
 def main() -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
-    parser.add_argument("--runs", type=int, default=5, help="runs per figure (default 5)")
+    parser = shared_options(__doc__, 5)
     parser.add_argument("--scaling", action="store_true", help="by bindings and bursts instead")
     parser.add_argument("--quick", action="store_true", help="one run, 65,536 bindings at most")
     args = parser.parse_args()

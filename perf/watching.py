@@ -10,8 +10,6 @@ copied before it is known that nobody wants it.
 
 from __future__ import annotations
 
-import argparse
-import os
 import time
 from typing import Final
 
@@ -30,7 +28,7 @@ from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.verdict import Verdict
-from perf.figures import Figure, show
+from perf.figures import Figure, shared_options, show, stay_on_one_cpu
 from perf.holdings import Holdings
 from perf.packets import encap_frames
 from perf.rotation import POOL, RULES, build
@@ -124,12 +122,10 @@ def measure(runs: int) -> list[Figure]:
 
 def main() -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
-    parser.add_argument("--runs", type=int, default=15, help="runs per figure (default 15)")
+    parser = shared_options(__doc__, 15)
     parser.add_argument("--quick", action="store_true", help="three runs only")
     args = parser.parse_args()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    stay_on_one_cpu()
     figures = measure(3 if args.quick else args.runs)
     show("watching and filtering, one core, in memory", figures, as_json=args.json)
 

@@ -10,7 +10,6 @@ after the other in each run, and moves frames without looking at them.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import dataclasses
@@ -23,7 +22,7 @@ import numpy as np
 from dstmrouter.binding import full_address_columns
 from dstmrouter.zmqctl import LeasePusher
 from perf import testpmd
-from perf.figures import Figure, show
+from perf.figures import Figure, shared_options, show
 from perf.gateway import MACS, POOL, TEP6, Gateway, RouterProcess, cpu_seconds, settle_in
 from perf.generator import VARIANTS_MAX, Generator, decap_variation, encap_variation
 from perf.packets import client6_of, decap_frames, encap_frames
@@ -221,9 +220,7 @@ def router(gateway: Gateway, io: str, options: Options) -> Iterator[RouterProces
 
 def main() -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
-    parser.add_argument("--runs", type=int, default=5, help="runs per figure (default 5)")
+    parser = shared_options(__doc__, 5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement (default 1)")
     parser.add_argument("--size", type=int, default=64, help="octets of the inner packet")
     parser.add_argument(

@@ -106,7 +106,7 @@ class EmbeddedReader:
     def _inner(self, at: Index, room: npt.NDArray[np.int64]) -> tuple[Inner, Mask]:
         header = self._memory.read(at, ipv4.PACKET)
         version_ihl = header["version_ihl"]
-        header_len = (version_ihl & 0xF).astype(np.int64) * 4
+        header_len = ipv4.header_len(version_ihl)
         total_len = header["total_len"].astype(np.int64)
         whole: Mask = (version_ihl >> 4 == 4) & (header_len >= ipv4.HEADER_LEN)
         whole &= (header_len + icmp.HEADER_LEN <= room) & (total_len >= header_len)

@@ -54,7 +54,7 @@ class Fragmenter4:
         """
         kept = self._cuttable(packets, verdicts)
         packets, mtus = packets.take(kept), mtus[kept]
-        header_len = (packets.header["version_ihl"] & 0xF).astype(np.int64) * 4
+        header_len = ipv4.header_len(packets.header["version_ihl"])
         step = whole_units(mtus - header_len)
         if not len(kept):
             return Cut(kept, packets, packets, kept)

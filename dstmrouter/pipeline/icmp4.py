@@ -61,7 +61,7 @@ def answerable(memory: FrameMemory, packets: Inner) -> Mask:
     fine &= ~ipv4.MARTIAN.take(header["dst_upper"])
     rows = np.flatnonzero(header["protocol"] == ipv4.PROTOCOL_ICMP)
     if len(rows):
-        header_len = (header["version_ihl"][rows] & 0xF).astype(np.intp) * 4
+        header_len = ipv4.header_len(header["version_ihl"][rows])
         kinds = memory.records(1)[packets.at[rows] + header_len].view(np.uint8)
         fine[rows] &= (packets.total_len[rows] > header_len) & ~icmp.ERROR4.take(kinds)
     return fine

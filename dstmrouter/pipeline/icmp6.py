@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.pipeline import message_sum
 from dstmrouter.pipeline.memory import pick
 from dstmrouter.wire import checksum, icmp, ipv6
 
@@ -25,7 +26,6 @@ _COLUMNS: Final = np.arange(QUOTE_LEN)
 _PSEUDO: Final = np.dtype([("zero", ">u4"), ("length", ">u2"), ("next_header", ">u2")])
 _LOOPBACK: Final = np.uint64(1 << 56)  # ::1, lower word as on the wire
 _GROUP: Final = np.uint64(0xFF)  # first octet of a multicast address
-_STEP: Final = 256  # octets; messages are summed in rows of a multiple of it
 
 
 @dataclasses.dataclass(slots=True)
@@ -102,12 +102,7 @@ def intact(memory: FrameMemory, at: Index, length: npt.NDArray[np.int64], header
 
     `header` are the IPv6 headers before them, dtype ipv6.HEADER.
     """
-    n, width = len(at), -(-int(length.max(initial=0)) // _STEP) * _STEP
-    octets = memory.records(width)[at].view(np.uint8).reshape(n, width)
-    octets[np.arange(width) >= length[:, None]] = 0
-    sums = checksum.row_sums(octets.view("<u4")) + checksum.row_sums(_pseudo(length, header))
-    fine: Mask = sums % np.uint64(0xFFFF) == 0
-    return fine
+    return message_sum.right(memory, at, length, checksum.row_sums(_pseudo(length, header)))
 
 
 def _pseudo(length: npt.NDArray[np.int64], header: Records) -> npt.NDArray[np.uint32]:

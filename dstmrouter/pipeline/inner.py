@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.pipeline import message_sum
 from dstmrouter.pipeline.memory import pick
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import checksum, ipv4
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.decide import Checks, Mask
     from dstmrouter.pipeline.memory import FrameMemory, Index, Records
 
-_OPTION_WORDS: Final = ipv4.MAX_HEADER_LEN // 4
-_WORD_NUMBERS: Final = np.arange(_OPTION_WORDS)
 _PORTS: Final = np.dtype([("ports", "<u4")])
 _MIN_LEN: Final = constant(ipv4.HEADER_LEN, np.int64)
 _LAST_TTL: Final = constant(1, np.uint8)
@@ -107,8 +106,8 @@ def read_ports(memory: FrameMemory, inner: Inner) -> None:
     """Put what stands behind options in the place of the ports, where there are options."""
     rows = np.flatnonzero(inner.header["version_ihl"] != ipv4.VERSION_IHL)
     if len(rows):
-        words = (inner.header["version_ihl"][rows] & 0xF).astype(np.intp)
-        inner.header["ports"][rows] = memory.read(inner.at[rows] + words * 4, _PORTS)["ports"]
+        behind = inner.at[rows] + ipv4.header_len(inner.header["version_ihl"][rows])
+        inner.header["ports"][rows] = memory.read(behind, _PORTS)["ports"]
 
 
 def _read_options(
@@ -116,15 +115,16 @@ def _read_options(
 ) -> None:
     """Correct checksum, length check and ports of the rows whose header is not 20 octets long."""
     version_ihl = inner.header["version_ihl"][rows]
-    words = (version_ihl & 0xF).astype(np.intp)
-    malformed[rows] |= (version_ihl >> 4 != 4) | (words < 5) | (inner.total_len[rows] < words * 4)
-    rows, words = rows[~malformed[rows]], words[~malformed[rows]]
+    header_len, total_len = ipv4.header_len(version_ihl), inner.total_len[rows]
+    malformed[rows] |= (
+        (version_ihl >> 4 != 4) | (header_len < ipv4.HEADER_LEN) | (total_len < header_len)
+    )
+    fine = ~malformed[rows]
+    rows, header_len = rows[fine], header_len[fine]
     at = inner.at[rows]
-    header = memory.records(ipv4.MAX_HEADER_LEN)[at].view("<u4").reshape(-1, _OPTION_WORDS)
-    covered = np.where(words[:, None] > _WORD_NUMBERS, header, 0)
-    bad_sum[rows] = checksum.row_sums(covered) != 0
-    has_ports = inner.total_len[rows] >= words * 4 + 4
-    ports = memory.read(at + words * 4, _PORTS)["ports"]
+    bad_sum[rows] = ~message_sum.right(memory, at, header_len)
+    has_ports = inner.total_len[rows] >= header_len + _PORTS.itemsize
+    ports = memory.read(at + header_len, _PORTS)["ports"]
     inner.header["ports"][rows] = np.where(has_ports, ports, 0)
 
 

@@ -22,10 +22,16 @@ _ONES: Final = np.uint64(0xFFFF)
 _KEPT: Final = np.array([(1 << 8 * n) - 1 for n in range(_WORD)], np.uint64)
 
 
-def right(memory: FrameMemory, at: Index, size: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which messages have the right checksum (RFC 1071), shape (n,).
+def right(
+    memory: FrameMemory,
+    at: Index,
+    size: npt.NDArray[np.int64],
+    besides: npt.NDArray[np.uint64] | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Which messages, or IPv4 headers, have the right checksum (RFC 1071), shape (n,).
 
     They start at `at` and have `size` octets; of fewer than 8 or more than MAX_LEN it is wrong.
+    `besides` are sums of what else it covers, modulo 65535 (`wire.checksum.row_sums`).
     """
     usual = (size >= _WORD) & (size <= MAX_LEN)
     if not len(at):
@@ -38,6 +44,8 @@ def right(memory: FrameMemory, at: Index, size: npt.NDArray[np.int64]) -> npt.ND
     sums = np.add.reduceat(_halves(records[words].view("<u8")), starts)
     rest = records[at + counts * _WORD].view("<u8") & _KEPT[size % _WORD]
     sums += _halves(rest)
+    if besides is not None:
+        sums += besides
     # A sum of nothing but zeros is 0, not the 0xFFFF that it has with the right checksum in it.
     result: npt.NDArray[np.bool_] = usual & (sums % _ONES == 0) & (sums != 0)
     return result

@@ -37,7 +37,7 @@ class MssClamp:
         if not len(rows):
             return
         first = packets.header["fragment"][rows].byteswap() & ipv4.OFFSET_MASK == 0
-        header_len = (packets.header["version_ihl"][rows] & 0xF).astype(np.intp) * 4
+        header_len = ipv4.header_len(packets.header["version_ihl"][rows])
         at, room = packets.at[rows] + header_len, packets.total_len[rows] - header_len
         header = self._memory.read(at, tcp.HEADER)
         length = (header["offset"] >> 4).astype(np.intp) * 4

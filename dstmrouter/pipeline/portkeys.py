@@ -20,11 +20,11 @@ import numpy.typing as npt
 
 from dstmrouter.pipeline import message_sum
 from dstmrouter.pipeline.bindings import RowKind
-from dstmrouter.wire import checksum, ipv4
+from dstmrouter.wire import ipv4
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
-    from dstmrouter.pipeline.memory import FrameMemory, Index, Records
+    from dstmrouter.pipeline.memory import FrameMemory, Index
 
 FINE: Final = RowKind.BOUND
 """Among kinds: the packet has a key."""
@@ -42,7 +42,6 @@ _HEAD_LEN: Final = 8
 _PORTS_LEN: Final = 4
 _ERRORS: Final = (3, 4, 5, 11, 12)  # RFC 1122 section 3.2.2
 _QUERIES: Final = (ipv4.ICMP_ECHO_REPLY, ipv4.ICMP_ECHO_REQUEST)
-_WORDS: Final = np.arange(ipv4.MAX_HEADER_LEN // 4)
 
 
 def _marked(numbers: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -73,7 +72,7 @@ class Keys(NamedTuple):
 def of(memory: FrameMemory, packets: Inner, side: Side) -> Keys:
     """Keys of packets, whether R1 has been checked or not."""
     header = packets.header
-    header_len = _header_len(header)
+    header_len = ipv4.header_len(header["version_ihl"])
     port = of_pair(header["ports"].byteswap(), side)
     has_ports = HAS_PORTS.take(header["protocol"]) & (packets.total_len >= header_len + _PORTS_LEN)
     why = np.where(has_ports, FINE, RowKind.NO_PORT).astype(np.uint8)
@@ -114,7 +113,7 @@ def of_quoted(
     `side` is that of the errors: what one from a client quotes went to it.
     """
     header = memory.read(at, ipv4.PACKET)
-    header_len = _header_len(header)
+    header_len = ipv4.header_len(header["version_ihl"])
     head = memory.read(at + header_len, _HEAD)
     was, opposite = ("src", Side.SRC) if side is Side.DST else ("dst", Side.DST)
     whole = (
@@ -133,21 +132,8 @@ def of_quoted(
         np.int64
     )
     why = np.where(known, FINE, RowKind.NO_PORT).astype(np.uint8)
-    why[known & _bad_sum(memory, at, header_len)] = RowKind.DAMAGED
+    why[known & ~message_sum.right(memory, at, header_len)] = RowKind.DAMAGED
     return Keys(port, why)
-
-
-def _bad_sum(memory: FrameMemory, at: Index, header_len: Index) -> npt.NDArray[np.bool_]:
-    """Which IPv4 headers, options included, have a wrong checksum."""
-    words = memory.records(ipv4.MAX_HEADER_LEN)[at].view("<u4").reshape(-1, len(_WORDS))
-    covered = np.where(header_len[:, None] // 4 > _WORDS, words, 0)
-    bad: npt.NDArray[np.bool_] = checksum.row_sums(covered) != 0
-    return bad
-
-
-def _header_len(header: Records) -> Index:
-    octets: Index = (header["version_ihl"] & 0xF).astype(np.intp) * 4
-    return octets
 
 
 def of_pair(ports: npt.NDArray[np.uint32], side: Side) -> npt.NDArray[np.int64]:

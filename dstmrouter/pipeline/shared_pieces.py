@@ -218,7 +218,7 @@ def _read(
     memory: FrameMemory, packets: Inner, rows: Index, client6: npt.NDArray[np.uint64]
 ) -> list[_Seen]:
     header = packets.header
-    header_len = (header["version_ihl"] & 0xF).astype(np.int64) * 4
+    header_len = ipv4.header_len(header["version_ihl"])
     fragment = header["fragment"].byteswap()
     starts = (fragment & ipv4.OFFSET_MASK).astype(np.int64) * 8
     sizes = packets.total_len - header_len

@@ -69,6 +69,11 @@ ICMP_ECHO_REQUEST: Final = 8
 assert HEADER.itemsize == HEADER_LEN
 
 
+def header_len(version_ihl: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Octets of headers with their options, 0 to 60, as this field of theirs says; shape (n,)."""
+    return (version_ihl & 0xF).astype(np.int64) * 4
+
+
 def _martian_networks() -> npt.NDArray[np.bool_]:
     """Mark the /16 blocks that must be neither source nor destination on the Internet."""
     martian = np.zeros(1 << 16, np.bool_)

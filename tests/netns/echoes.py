@@ -20,7 +20,6 @@ from tests import oracle
 if TYPE_CHECKING:
     from lab.netns import Namespace
 
-INTERVAL_S: Final = 0.02
 PATIENCE_S: Final = 2.0  # after the last request
 PING_SIZE: Final = 56  # octets of payload, as ping's
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2  # linux/in.h: with DF, by the MTUs that are known
@@ -33,6 +32,7 @@ class Form(NamedTuple):
     tos: int = 0
     whole: bool = False  # with DF
     ident: int | None = None
+    interval_s: float = 0.02
 
 
 PLAIN: Final = Form()
@@ -75,7 +75,7 @@ def answered(space: Namespace, target: str, count: int, form: Form = PLAIN) -> i
             with contextlib.suppress(OSError):  # told of an earlier one, or no way: not answered
                 sock.sendto(_request(spoken.request, ident, number, body), (target, 0))
             last = number == count - 1
-            _gather(sock, spoken, ident, found, count, PATIENCE_S if last else INTERVAL_S)
+            _gather(sock, spoken, ident, found, count, PATIENCE_S if last else form.interval_s)
     return len(found)
 
 

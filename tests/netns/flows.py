@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 from lab.netns import wait_until
 from lab.topology import CLIENT1, HOST4, TEP6
 from tests.io.frames import ones_complement
+from tests.netns.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,40 +43,25 @@ def udp4(src: str, dst: str, sport: int, payload: bytes) -> bytes:
     return header(ones_complement(header(0))) + udp
 
 
-class Client:
+class Client(Listener):
     """The tunnel end of a client: collects the numbers of every flow that comes to it."""
 
     def __init__(self, space: Namespace, client6: str = CLIENT1) -> None:
         with space.entered():
-            self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_IPIP)
-        self._socket.bind((client6, 0))
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self._socket.settimeout(0.05)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._receive)
+            super().__init__(socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_IPIP))
+        self.socket.bind((client6, 0))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.got: dict[int, list[int]] = {}
         """Numbers received, by the UDP source port of their flow, in order."""
 
     def send(self, ipv4: str, dst: str, number: int, sport: int = PORT) -> None:
         """Send one UDP packet through the tunnel."""
         packet = udp4(ipv4, dst, sport, NUMBER.pack(number))
-        self._socket.sendto(packet, (TEP6, 0))
+        self.socket.sendto(packet, (TEP6, 0))
 
-    def _receive(self) -> None:
-        while not self._ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                packet = self._socket.recv(2048)
-                sport = int.from_bytes(packet[20:22], "big")
-                self.got.setdefault(sport, []).append(NUMBER.unpack(packet[28:32])[0])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        self._socket.close()
+    def heard(self, packet: bytes) -> None:
+        sport = int.from_bytes(packet[20:22], "big")
+        self.got.setdefault(sport, []).append(NUMBER.unpack(packet[28:32])[0])
 
 
 class Flow:

@@ -225,5 +225,5 @@ def ask(client: ControlClient, method: str) -> dict[str, Any]:
 
 
 def pings(space: Namespace, target: str, count: int = 5, form: Form = PLAIN) -> int:
-    """Send pings, 50 a second; how many were answered."""
+    """Send pings, 50 a second if `form` does not say else; how many were answered."""
     return echoes.answered(space, target, count, form)

@@ -14,6 +14,7 @@ from lab.netns import interfaces
 from lab.topology import CLIENT1, HOST4, ONLINK_INTERFACE, TEP4, TEP6
 from lab.transfer import download, random_file, serve
 from tests.daemon.certificates import Authority
+from tests.netns.echoes import Form
 from tests.netns.gateway import Gateway, pings, program
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ def test_a_short_lease_is_renewed_without_a_lost_packet(gateway: Gateway) -> Non
     client.start()
     client.until_state("BOUND")
     client4 = client.client4()
-    words = ["ping", "-n", "-q", "-c", "100", "-i", "0.1", "-W", "1", HOST4]
-    assert "100 received" in client.space.run(*words)  # ten seconds: three terms
+    for_three_terms = Form(interval_s=0.1)
+    assert pings(client.space, HOST4, 100, for_three_terms) == 100
     assert client.client4() == client4
 
 

@@ -13,8 +13,9 @@ from dstmrouter.zmqctl import Binding
 from lab.netns import wait_until
 from lab.topology import CLIENT1, CLIENT2, HOST4, POOL, TEP4, TEP6
 from lab.transfer import download, random_file, serve
+from tests.netns.echoes import Form
 from tests.netns.flows import PORT, Client
-from tests.netns.gateway import Gateway
+from tests.netns.gateway import Gateway, pings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,9 +82,7 @@ def udp(space: Namespace, address: str, port: int = 0) -> Iterator[socket.socket
 
 
 def ping(space: Namespace, target: str, ident: int) -> int:
-    words = ("ping", "-n", "-q", "-c", "3", "-i", "0.05", "-W", "1", "-e", str(ident), target)
-    said = space.run(*words, check=False)
-    return int(said.partition(" received")[0].rpartition(" ")[2])
+    return pings(space, target, 3, Form(ident=ident))
 
 
 def test_each_sharer_has_its_own_connections(shared: Gateway, tmp_path: Path) -> None:

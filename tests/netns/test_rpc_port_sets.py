@@ -6,8 +6,7 @@ import contextlib
 import signal
 import socket
 import subprocess
-import threading
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -16,6 +15,7 @@ from dstmrouter.daemon.client_status import boottime, read_status
 from dstmrouter.protocols.granted import PortSet
 from lab.topology import CLIENT1, CLIENT2, HOST4, ONLINK_INTERFACE, POOL, TEP6
 from tests.netns.gateway import Gateway, program
+from tests.netns.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,6 @@ PINGS: Final = 50
 PING: Final = ("ping", "-n", "-q", "-c", str(PINGS), "-i", "0.1", "-W", "2")  # longer than a lease
 LIFETIME_S: Final = 4
 WITHIN_S: Final = 30.0
-POLL_S: Final = 0.05  # how soon a thread sees that it is to end
 SHARES: Final = f'prefix = "{POOL}"\npsid_offset = 6\npsid_len = 8\n'
 CHANGES: Final = {
     "[lease]": "[lease]\nmin_s = 1",
@@ -92,35 +91,20 @@ class Sharer:
         return self.space.run("nft", "list", "tables")
 
 
-class Witness:
-    """In the IPv4 host: who pings it, by the last octet of the ping; a context manager."""
+class Witness(Listener):
+    """In the IPv4 host: who pings it, by the last octet of the ping."""
 
     def __init__(self, space: Namespace) -> None:
         with space.entered():
-            self._tap = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        self._tap.settimeout(POLL_S)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+            super().__init__(socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
         self.seen: dict[int, set[tuple[str, int]]] = {}
         """Source address and identifier."""
 
-    def _look(self) -> None:
-        while not self._ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                packet = self._tap.recv(2000)
-                source = socket.inet_ntoa(packet[12:16])
-                if packet[20] == 8:
-                    ident = int.from_bytes(packet[24:26], "big")
-                    self.seen.setdefault(packet[-1], set()).add((source, ident))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        self._tap.close()
+    def heard(self, packet: bytes) -> None:
+        source = socket.inet_ntoa(packet[12:16])
+        if packet[20] == 8:
+            ident = int.from_bytes(packet[24:26], "big")
+            self.seen.setdefault(packet[-1], set()).add((source, ident))
 
 
 @pytest.fixture

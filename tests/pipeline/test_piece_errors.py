@@ -11,7 +11,7 @@ import pytest
 from tests import oracle
 from tests.pipeline import worlds
 from tests.pipeline.machine import Machine
-from tests.pipeline.test_reassembly import INNER, piece
+from tests.pipeline.outer_pieces import INNER, piece
 
 if TYPE_CHECKING:
     from tests.oracle import Fate
