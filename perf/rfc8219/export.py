@@ -111,8 +111,8 @@ softwire-config {{
 def vpp(plan: Plan) -> str:
     """`vppctl exec`: MAP domains of one whole address each (RFC 7597 section 5.2 without EA bits).
 
-    VPP finds the domain of a packet of a client by the tunnel's own address, which all share here:
-    with more than one binding, only encapsulation can be measured while it checks sources.
+    VPP's table of domains for clients' packets has the tunnel's own address as its key, which all
+    share here: with more than one binding, direction decap should fail its check of sources.
     """
     lines = []
     for side, mtu in (("6", MTU6), ("4", MTU4)):

@@ -2,7 +2,8 @@
 
 RFC 8219 section 7.6, RFC 2544 section 26.5: 110 % of the throughput for half of the time, then half
 of that rate. The figure is the time from the change of rates to the sending of the last frame that
-was lost, to the width of a slot of time, which is told; 0 if none was lost afterwards.
+was lost, to the width of a slot of time, which is told; 0 if none was lost afterwards. Where none
+was lost at all, the load was no overload: `--load 200`.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[F
             for number in range(args.runs):
                 streams = bench.tester.run(trial).streams.values()
                 runs.append(1e3 * max(last_loss(s, trial.seconds / 2) for s in streams))
+                lost = sum(s.lost for s in streams)
                 progress(
-                    f"run {number + 1}: {runs[-1]:.2f} ms, {sum(s.lost for s in streams)} lost, "
+                    f"run {number + 1}: {runs[-1]:.2f} ms, {lost or 'NONE'} lost, "
                     f"slots of {1e3 * next(iter(streams)).slot_s:.2f} ms"
                 )
             figures.append(
