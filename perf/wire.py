@@ -1,6 +1,7 @@
 """Forwarding over veth: offered, forwarded and lost packets of `dstm-router` and of dpdk-testpmd.
 
-    python -m perf.wire [--json] [--runs N] [--seconds S] [--size OCTETS] [--bindings N] [--quick]
+    python -m perf wire [--json] [--out FILE] [--runs N] [--seconds S] [--size OCTETS]
+                        [--bindings N] [--quick]
 
 A generator inside the kernel sends into one port of the gateway; an XDP program at the far end of
 the other counts what arrives. `offered` is as much as the generator can; `no-loss` is the highest
@@ -22,14 +23,15 @@ import numpy as np
 from dstmrouter.binding import full_address_columns
 from dstmrouter.zmqctl import LeasePusher
 from perf import testpmd
-from perf.figures import Figure, shared_options, show
+from perf.figures import Figure
 from perf.gateway import MACS, POOL, TEP6, Gateway, RouterProcess, cpu_seconds, settle_in
 from perf.generator import VARIANTS_MAX, Generator, decap_variation, encap_variation
 from perf.packets import client6_of, decap_frames, encap_frames
+from perf.results import report, shared_options
 from perf.sink import Kind, Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MODES: Final = {"afxdp": "auto", "packet_mmap": "packet_mmap"}
 LOSS_MAX: Final = 0.001  # of the packets offered
@@ -218,9 +220,9 @@ def router(gateway: Gateway, io: str, options: Options) -> Iterator[RouterProces
         yield running
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = shared_options(__doc__, 5)
+    parser = shared_options("wire", __doc__, 5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement (default 1)")
     parser.add_argument("--size", type=int, default=64, help="octets of the inner packet")
     parser.add_argument(
@@ -230,7 +232,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without testpmd")
     parser.add_argument("--no-search", action="store_true", help="no search for the no-loss rate")
     parser.add_argument("--quick", action="store_true", help="one short run, no search, no testpmd")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     settle_in()
     options = Options(
         runs=1 if args.quick else args.runs,
@@ -243,7 +245,7 @@ def main() -> None:
     )
     if not testpmd.installed():
         print("dpdk-testpmd is not installed: no comparison", file=sys.stderr)
-    show("over veth, one worker", measure(options), as_json=args.json)
+    report("over veth, one worker", measure(options), args)
 
 
 if __name__ == "__main__":
