@@ -13,6 +13,7 @@ packets are for exactly the addresses that change hands. With and without change
   worker waited because another process had its CPU. Both also without changes, because a host that
   takes the CPU away from a virtual machine makes pauses that nobody can tell from its own.
 - dropped: packets with another verdict than "encapsulated".
+- changes: by the clock; "per CPU" by the CPU time that the supervisor got.
 """
 
 from __future__ import annotations
@@ -205,20 +206,20 @@ class Router:
         assert isinstance(walked, Walked)
         return walked
 
-    def walk_while(self, seconds: float, changes: Changes) -> tuple[Walked, float]:
-        """Let the worker forward while bindings change; also return changes/s."""
-        rate = asyncio.run(self._change(seconds, changes))
+    def walk_while(self, seconds: float, changes: Changes) -> tuple[Walked, float, float]:
+        """Let the worker forward while bindings change; also return changes/s, by clock and CPU."""
+        rates = asyncio.run(self._change(seconds, changes))
         walked = self._orders.recv()
         assert isinstance(walked, Walked)
-        return walked, rate
+        return walked, *rates
 
-    async def _change(self, seconds: float, changes: Changes) -> float:
+    async def _change(self, seconds: float, changes: Changes) -> tuple[float, float]:
         self._orders.send(seconds)
-        began, done = time.monotonic(), 0
+        began, cpu, done = time.monotonic(), time.process_time(), 0
         while not self._orders.poll():
             await asyncio.sleep(changes.wait_s())
             done += await self._apply(changes.next())
-        return done / (time.monotonic() - began)
+        return done / (time.monotonic() - began), done / (time.process_time() - cpu)
 
     def __enter__(self) -> Self:
         self._process.start()
@@ -278,7 +279,7 @@ def _measure(
 ) -> None:
     """One turn: without changes, with them, without them."""
     before, dropped = router.walk(seconds / 2), router.dropped()
-    during, rate = router.walk_while(seconds, changes)
+    during, rate, rate_cpu = router.walk_while(seconds, changes)
     after = router.walk(seconds / 2)
     alone = Walked(
         before.packets + after.packets,
@@ -291,5 +292,6 @@ def _measure(
         found[f"{state}: longest pause", "us"].append(walked.longest / 1000)
         found[f"{state}: longest pause of its own", "us"].append(walked.longest_own / 1000)
     found[f"{name}: changes", "changes/s"].append(rate)
+    found[f"{name}: changes per CPU", "changes/s"].append(rate_cpu)
     found[f"{name}: lost", "%"].append(100 * (1 - during.mpps / alone.mpps))
     found[f"{name}: dropped", "packets"].append(router.dropped() - dropped)
