@@ -23,6 +23,7 @@ SUBCOMMANDS: Final[dict[str, str]] = {
     "fragments": "perf.fragments",
     "watching": "perf.watching",
     "churn": "perf.churn",
+    "ratios": "perf.ratios",
     "wire": "perf.wire",
     "bindings": "perf.bindings",
     "leases": "perf.leases",
