@@ -23,6 +23,7 @@ SUBCOMMANDS: Final[dict[str, str]] = {
     "fragments": "perf.fragments",
     "watching": "perf.watching",
     "churn": "perf.churn",
+    "accounting": "perf.accounting",
     "ratios": "perf.ratios",
     "wire": "perf.wire",
     "bindings": "perf.bindings",
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if words else USAGE
     module = SUBCOMMANDS.get(words[0])
-    if module is None:
+    if module is None or importlib.util.find_spec(module) is None:
         print(f"perf: no subcommand {words[0]!r}\n{usage()}", file=sys.stderr)
         return USAGE
     found = importlib.import_module(module)

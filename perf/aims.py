@@ -171,6 +171,17 @@ def _wire() -> Iterator[Aim]:
         )
         yield _share(f"{name}, AF_XDP over veth, of testpmd", 2.5, ours, theirs)
         yield _share(f"{name}, AF_XDP over veth: overloaded, of no-loss", 0.95, ours, lossless)
+        user = Wanted("wire", f"{way} afxdp dstm-router: user share", "%")
+        yield Aim(
+            name=f"{name}, AF_XDP over veth: our share of the CPU", most=20, unit="%", of=user
+        )
+
+
+def _accounting() -> Iterator[Aim]:
+    for flows in (1000, WIDE):
+        for way, name in WAYS.items():
+            cost = Wanted("accounting", f"{way}, {flows:,} flows: cost", "% of the rate")
+            yield Aim(name=f"{name}, {flows:,} flows: accounting", most=15, unit="%", of=cost)
 
 
 def _churn() -> Iterator[Aim]:
@@ -198,7 +209,14 @@ def _churn() -> Iterator[Aim]:
     )
 
 
-AIMS: Final[Sequence[Aim]] = (*_rates(), *_sizes_and_bursts(), *_unbound(), *_wire(), *_churn())
+AIMS: Final[Sequence[Aim]] = (
+    *_rates(),
+    *_sizes_and_bursts(),
+    *_unbound(),
+    *_wire(),
+    *_churn(),
+    *_accounting(),
+)
 
 
 # The table ----------------------------------------------------------------------------------------

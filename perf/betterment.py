@@ -19,7 +19,7 @@ class Better(enum.Enum):
 
 _SMALLER: Final = (
     *("ns/packet", "ns", "us", "ms", "s", "cycles/packet"),
-    *("octets", "octets/lease", "MB", "MiB", "packets", "ppm", "%"),
+    *("octets", "octets/lease", "MB", "MiB", "packets", "ppm", "%", "% of the rate"),
 )
 UNITS: Final[dict[str, Better]] = {
     **dict.fromkeys(("Mpps", "M/s", "1/s", "changes/s", "Gbit/s", "frames"), Better.LARGER),
@@ -30,7 +30,7 @@ ENDINGS: Final[dict[str, Better]] = {
     "lost": Better.SMALLER,
     "offered": Better.NEITHER,
     "CPU": Better.SMALLER,
-    "share": Better.LARGER,
+    "user share": Better.NEITHER,
 }
 
 

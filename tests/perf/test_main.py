@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 def subcommand(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """An empty module that `perf made-up` runs."""
     module = ModuleType("perf.made_up", "What it does.\n\nMore of it.")
+    module.__spec__ = ModuleSpec(module.__name__, None)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(SUBCOMMANDS, "made-up", module.__name__)
     return module
@@ -77,6 +79,11 @@ def test_without_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
 
 
-def test_an_unknown_word(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SUBCOMMANDS, "planned", "perf.not_yet_there")
+    assert main(["planned"]) == 2
+    assert "no subcommand 'planned'" in capsys.readouterr().err
     assert main(["pipelines"]) == 2
     assert "no subcommand 'pipelines'" in capsys.readouterr().err
