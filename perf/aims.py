@@ -47,7 +47,7 @@ class Wanted:
     fields: Mapping[str, str | int | None] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"perf {self.bench}"
+        return f"perf {self.bench.replace('-', ' ')}"
 
     def find(self, rows: Sequence[Row]) -> Row | None:
         """The figure, if there is one. Raises ResultsError if there are several."""
@@ -177,6 +177,13 @@ def _wire() -> Iterator[Aim]:
         )
 
 
+def _latency() -> Iterator[Aim]:
+    """At half of the throughput over veth, from the stamps in the frames."""
+    for way, name in WAYS.items():
+        p99 = Wanted("rfc8219-latency", f"dstm-afxdp {way} p99", "us", {"frame": 64})
+        yield Aim(name=f"{name}, AF_XDP over veth: p99 of the latency", most=200, unit="us", of=p99)
+
+
 def _accounting() -> Iterator[Aim]:
     for flows in (1000, WIDE):
         for way, name in WAYS.items():
@@ -214,6 +221,7 @@ AIMS: Final[Sequence[Aim]] = (
     *_sizes_and_bursts(),
     *_unbound(),
     *_wire(),
+    *_latency(),
     *_churn(),
     *_accounting(),
 )

@@ -24,7 +24,6 @@ import asyncio
 import collections
 import contextlib
 import multiprocessing
-import os
 import time
 from typing import TYPE_CHECKING, Final, Self
 
@@ -39,7 +38,7 @@ from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.zmqctl.update import BindingUpdate
 from perf.changes import Changes, bindings
 from perf.figures import Figure
-from perf.gateway import CONTROL_CPU, NICE, POOL
+from perf.gateway import POOL, settle_in
 from perf.rotation import RULES
 from perf.walker import BURST, INNER_LEN, Walked, Walker
 
@@ -163,9 +162,8 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[F
     runs, seconds, leases, changed = args.runs, args.seconds, args.leases, CHANGED
     if args.quick:
         runs, seconds, leases, changed = 1, 0.2, 20_000, 4096
-    os.sched_setaffinity(0, {CONTROL_CPU})
-    with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    with contextlib.suppress(PermissionError):  # without root, as one of many
+        settle_in()
     found: dict[tuple[str, str], list[float]] = collections.defaultdict(list)
     pace = f"{args.rate:,.0f}/s"
     with Bench(leases, changed) as bench:

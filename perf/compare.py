@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from perf.betterment import better, improvement
-from perf.results import Results, ResultsError, Row, read_all
+from perf.results import REACHED, Results, ResultsError, Row, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +81,7 @@ def missing(files: Sequence[Results], only: str = "") -> Iterator[str]:
 
 def name(row: Row) -> str:
     """What was measured, in a line."""
-    rest = {k: v for k, v in row.fields.items() if k not in {"bench", "work", "unit"}}
+    rest = {k: v for k, v in row.fields.items() if k not in {"bench", "work", "unit", *REACHED}}
     details = ", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in rest.items())
     return f"{row.fields['bench']}: {row.work}" + (f" ({details})" if details else "")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -42,12 +43,21 @@ class Kind:
     label: str  # of the axis
     log: bool = False
     along: tuple[str, ...] = ()  # fields that change with it: few bindings have few flows
+    words: str = "$^"  # where a name of work tells of the field, what it says
 
 
 KINDS: Final = (
-    Kind("loss", "load", ("%",), "offered (Mpps)"),
-    Kind("latency", "percentile", (), "percentile"),
-    Kind("scaling", "bindings", ("Mpps",), "bindings", log=True, along=("flows",)),
+    Kind("loss", "load", ("%",), "offered (Mpps)", words=r" at [\d.]+ %"),
+    Kind("latency", "percentile", (), "percentile", along=("load",), words=r" (min|max|p[\d.]+)$"),
+    Kind(
+        "scaling",
+        "bindings",
+        ("Mpps",),
+        "bindings",
+        log=True,
+        along=("flows",),
+        words=r" [\d,]+ bindings",
+    ),
 )
 
 
@@ -70,7 +80,8 @@ def lines(files: Sequence[Results], kind: Kind) -> list[Line]:
             x = row.fields.get(kind.by)
             if isinstance(x, str | None) or (kind.units and row.unit not in kind.units):
                 continue
-            rest = tuple(pair for pair in row.key if pair[0] not in {kind.by, *kind.along})
+            apart = {**row.fields, "work": re.sub(kind.words, "", row.work)}
+            rest = tuple(sorted(p for p in apart.items() if p[0] not in {kind.by, *kind.along}))
             groups.setdefault((each.name, rest), []).append(row)
     groups = {name: rows for name, rows in groups.items() if len(rows) > 1}
     common = _constant([dict(rest) for _, rest in groups])
@@ -91,7 +102,7 @@ def _line(kind: Kind, file: str, common: set[str], rows: Sequence[Row]) -> Line:
     hidden = common | {kind.by, *kind.along, "bench", "work", "unit"}
     words = [f"{k} {v}" for k, v in sorted(rows[0].fields.items()) if k not in hidden]
     return Line(
-        panel=f"{rows[0].fields['bench']}: {rows[0].work}",
+        panel=f"{rows[0].fields['bench']}: {re.sub(kind.words, '', rows[0].work)}",
         label=", ".join([*words, *([file] if file else [])]),
         unit=rows[0].unit,
         x=[float(row.fields[kind.by]) for row in rows],

@@ -3,8 +3,9 @@
     {"format": "dstmrouter-perf", "version": 1, "environment": {...}, "figures": [{...}, ...]}
 
 `environment` is what `perf.environment` tells. A figure is the JSON line of `perf.figures`: `value`
-is the median of `runs`; all its other fields but these two say what was measured, and figures of
-two files that agree in them are the same figure. Readers so need no list of the fields.
+is the median of `runs`. All its other fields but these two and `load`, a rate that was reached, say
+what was measured: figures of two files that agree in them are the same. So readers need no list of
+the fields.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "dstmrouter-perf"
 VERSION: Final = 1
-MEASURED: Final = ("value", "runs")  # all other fields of a figure are its name
+MEASURED: Final = ("value", "runs")
+REACHED: Final = ("load",)  # said of a figure, and no part of its name
 _OURS: Final = ("begun", "out", "json")  # options that change no figure
 
 
@@ -45,7 +47,7 @@ class Row:
     @property
     def key(self) -> Key:
         """Equal for the same figure of two files."""
-        return tuple(sorted(self.fields.items()))
+        return tuple(sorted(pair for pair in self.fields.items() if pair[0] not in REACHED))
 
     @property
     def value(self) -> float:

@@ -30,7 +30,8 @@ def made(path: Path, *rows: dict[str, Any]) -> Path:
 
 
 def latency(percentile: float, value: float, **more: object) -> dict[str, Any]:
-    named = {"work": "latency", "unit": "us", "percentile": percentile}
+    word = {0.0: "min", 100.0: "max"}.get(percentile, f"p{percentile:g}")
+    named = {"work": f"wire encap {word}", "unit": "us", "percentile": percentile, "load": value}
     return {**named, "runs": [value], **more}
 
 
@@ -55,11 +56,26 @@ def test_a_point_alone_is_no_line(tmp_path: Path) -> None:
 
 def test_files_are_told_apart(tmp_path: Path) -> None:
     rows = [
-        {"work": "lost", "unit": unit, "load": load} for load in (0.5, 1) for unit in ("%", "Mpps")
+        {"work": f"wire at {100 * load:g} %", "unit": unit, "load": load}
+        for load in (0.5, 1)
+        for unit in ("%", "Mpps")
     ]
     paths = [made(tmp_path / f"{name}.json", *rows) for name in ("before", "after")]
     drawn = lines(read_all(paths), LOSS)
     assert [(line.label, line.unit) for line in drawn] == [("before", "%"), ("after", "%")]
+    assert {line.panel for line in drawn} == {"b: wire"}
+
+
+def test_names_that_tell_of_the_point_are_one_line(tmp_path: Path) -> None:
+    rows = [latency(p, 10 + p) for p in (100, 0, 50, 99.9)]
+    scaled = [
+        {"work": f"wire {n:,} bindings", "unit": "Mpps", "bindings": n} for n in (1, 1_000_000)
+    ]
+    found = read(made(tmp_path / "one.json", *rows, *scaled))
+    (line,) = lines([found], LATENCY)
+    assert (line.panel, line.label, line.x) == ("b: wire encap", "", [0, 50, 99.9, 100])
+    (line,) = lines([found], SCALING)
+    assert (line.panel, line.x) == ("b: wire", [1, 1_000_000])
 
 
 def test_nines_are_as_far_apart() -> None:

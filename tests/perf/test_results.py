@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from perf.results import ResultsError, add_output, read, read_all, report
+from perf.results import ResultsError, Row, add_output, read, read_all, report
 from tests.perf.resultsfiles import figure, results_file
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ def test_fields_that_came_later_are_part_of_the_name(tmp_path: Path) -> None:
     other.write_text(json.dumps(content))
     assert read(one).rows[0].key != read(other).rows[0].key
     assert read(other).rows[0].says(flows=60_000)
+
+
+def test_a_rate_that_was_reached_is_no_part_of_the_name() -> None:
+    named = {"bench": "b", "work": "lost at 90 %", "unit": "%"}
+    one, other = (Row({**named, "load": load}, [1.0]) for load in (0.51, 0.52))
+    assert one.key == other.key
 
 
 def test_files_of_one_name_are_told_apart_by_their_directories(tmp_path: Path) -> None:
