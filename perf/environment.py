@@ -52,8 +52,12 @@ def describe(begun: Begun, words: Sequence[str], options: Mapping[str, object]) 
         "machine": machine(),
         "kernel": f"{platform.system()} {platform.release()}",
         "versions": versions(),
-        "load": {"before": list(begun.load), "after": list(os.getloadavg())},
+        "load": {"before": _loads(begun.load), "after": _loads(os.getloadavg())},
     }
+
+
+def _loads(averages: tuple[float, float, float]) -> list[float]:
+    return [round(average, 2) for average in averages]
 
 
 def _plain(value: object) -> object:
