@@ -129,7 +129,7 @@ class Bench:
         """Let the worker forward while bindings change; also return changes/s, by clock and CPU."""
         self._orders.send(seconds)
         began, cpu, done = time.monotonic(), time.process_time(), 0
-        while not self._orders.poll():
+        while not done or not self._orders.poll():
             await asyncio.sleep(changes.wait_s())
             done += await supervisor.apply(changes.next())
         rates = done / (time.monotonic() - began), done / (time.process_time() - cpu)

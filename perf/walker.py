@@ -87,10 +87,10 @@ class Walker:
             orders.send(self.walk(seconds))
 
     def walk(self, seconds: float) -> Walked:
-        """Forward all frames again and again."""
+        """Forward all frames again and again, once at least."""
         end = time.monotonic() + seconds
         packets = cpu = longest = longest_own = 0
-        while time.monotonic() < end:
+        while not packets or time.monotonic() < end:
             self._lay_out()
             waited, cpu_before = waited_ns(), time.thread_time_ns()
             for took in self._bursts():

@@ -84,10 +84,7 @@ def test_nines_are_as_far_apart() -> None:
     assert all(math.isclose(b - a, 1) for a, b in itertools.pairwise(steps))
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_a_file_of_each_kind(
-    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_of_each_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = made(
         tmp_path / "all.json",
         *[
@@ -97,14 +94,13 @@ def test_a_file_of_each_kind(
         ],
         *[latency(p, 0, work="zero") for p in (50, 99)],
         *[{"work": "lost", "unit": "%", "load": load} for load in (0.5, 1)],
-        *[{"work": f"w{n % 5}", "unit": "Mpps", "bindings": n} for n in range(1, 11)],
+        *[{"work": f"w{n % 4}", "unit": "Mpps", "bindings": n} for n in range(1, 9)],
     )
-    assert main([str(path), "--to", str(tmp_path / "plots"), "--format", suffix]) == 0
-    names = [f"{kind.name}.{suffix}" for kind in KINDS]
+    assert main([str(path), "--to", str(tmp_path / "plots"), "--format", "svg"]) == 0
+    names = [f"{kind.name}.svg" for kind in KINDS]
     assert capsys.readouterr().out.split() == [str(tmp_path / "plots" / name) for name in names]
     for name in names:
-        head = (tmp_path / "plots" / name).read_bytes()[:8]
-        assert head.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
+        assert "</svg>" in (tmp_path / "plots" / name).read_text()
 
 
 def test_nothing_to_plot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
