@@ -22,6 +22,8 @@ SUBCOMMANDS: Final[dict[str, str]] = {
     "pipeline": "perf.pipeline",
     "fragments": "perf.fragments",
     "watching": "perf.watching",
+    "runtime": "perf.runtime",
+    "worker": "perf.worker",
     "churn": "perf.churn",
     "accounting": "perf.accounting",
     "ratios": "perf.ratios",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
+import re
 import sys
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -18,7 +21,6 @@ from tests.perf.resultsfiles import figure
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from perf.figures import Figure
 
@@ -69,6 +71,32 @@ def test_words_and_exit_code_of_what_does_all_itself(subcommand: ModuleType) -> 
     subcommand.main = given.append  # type: ignore[attr-defined]
     assert main(["made-up"]) == 0
     assert given == [["a", "--b"], []]
+
+
+def present() -> dict[str, Path]:
+    """Sources of the subcommands."""
+    specs = {name: importlib.util.find_spec(module) for name, module in SUBCOMMANDS.items()}
+    return {name: Path(spec.origin) for name, spec in specs.items() if spec and spec.origin}
+
+
+@pytest.mark.parametrize(("name", "path"), present().items(), ids=[*present()])
+def test_every_subcommand_is_of_one_of_the_two_kinds(name: str, path: Path) -> None:
+    functions = {
+        each.name: [argument.arg for argument in each.args.args]
+        for each in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(each, ast.FunctionDef)
+    }
+    if "main" in functions:
+        assert functions["main"] == ["argv"], f"{name}: as perf/pipeline.py has it"
+    else:
+        assert functions["add_arguments"] == ["parser"]
+        assert functions["measure"] == ["args", "progress"]
+
+
+def test_make_perf_runs_subcommands() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^PERF := (.*)$", makefile, re.MULTILINE)
+    assert set(listed.split()) <= set(present())
 
 
 def test_without_words(capsys: pytest.CaptureFixture[str]) -> None:
