@@ -50,7 +50,7 @@ def ratios() -> list[Ratio]:
         made += [
             Ratio(name=f"{way}: compiled, of numpy alone", least=1.5, case=many, than=alone),
             Ratio(
-                name=f"{way}: a million bindings, of a thousand", least=0.33, case=many, than=few
+                name=f"{way}: a million bindings, of a thousand", least=0.25, case=many, than=few
             ),
         ]
     return made
