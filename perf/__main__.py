@@ -23,7 +23,7 @@ SUBCOMMANDS: Final[dict[str, str]] = {
     "fragments": "perf.fragments",
     "watching": "perf.watching",
     "runtime": "perf.runtime",
-    "worker": "perf.worker",
+    "waking": "perf.waking",
     "churn": "perf.churn",
     "accounting": "perf.accounting",
     "ratios": "perf.ratios",
