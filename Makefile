@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.complete
 PERF := pipeline churn accounting fragments watching bindings leases wire
+METHODS := throughput latency loss
 RESULTS := perf-results
 COVERAGE_MIN := 85
 JOBS := auto
@@ -47,9 +48,13 @@ test: $(READY)
 
 perf: $(READY)
 	for script in $(PERF); do $(BIN)/python -m perf $$script --out $(RESULTS)/$$script.json || exit 1; done
+	for way in encap decap; do for method in $(METHODS); do \
+	  $(BIN)/python -m perf rfc8219 $$method --direction $$way --runs 5 --out $(RESULTS)/$$method-$$way.json \
+	    $$(test $$method != latency || echo --load 50 --loss 0.1) || exit 1; \
+	done; done
 	$(BIN)/python -m perf pipeline --scaling --out $(RESULTS)/scaling.json
 	$(BIN)/python -m perf plot $(RESULTS)/*.json --to $(RESULTS)
-	$(BIN)/python -m perf aims $(PERF:%=$(RESULTS)/%.json)
+	$(BIN)/python -m perf aims $(PERF:%=$(RESULTS)/%.json) $(RESULTS)/latency-encap.json $(RESULTS)/latency-decap.json
 
 clean:
 	rm -rf $(VENV) $(RESULTS) build dist *.egg-info .coverage .coverage.* .hypothesis

@@ -178,7 +178,7 @@ def _wire() -> Iterator[Aim]:
 
 
 def _latency() -> Iterator[Aim]:
-    """At half of the throughput over veth, from the stamps in the frames."""
+    """At half of the throughput over veth (`--load 50`), from the stamps in the frames."""
     for way, name in WAYS.items():
         p99 = Wanted("rfc8219-latency", f"dstm-afxdp {way} p99", "us", {"frame": 64})
         yield Aim(name=f"{name}, AF_XDP over veth: p99 of the latency", most=200, unit="us", of=p99)
@@ -187,7 +187,8 @@ def _latency() -> Iterator[Aim]:
 def _accounting() -> Iterator[Aim]:
     for flows in (1000, WIDE):
         for way, name in WAYS.items():
-            cost = Wanted("accounting", f"{way}, {flows:,} flows: cost", "% of the rate")
+            fields = {"bindings": MILLION, "flows": flows}
+            cost = Wanted("accounting", f"{way}: cost", "% of the rate", fields)
             yield Aim(name=f"{name}, {flows:,} flows: accounting", most=15, unit="%", of=cost)
 
 
