@@ -187,7 +187,7 @@ def _latency() -> Iterator[Aim]:
 def _accounting() -> Iterator[Aim]:
     for flows in (1000, WIDE):
         for way, name in WAYS.items():
-            fields = {"bindings": MILLION, "flows": flows}
+            fields = {"burst": 256, "bindings": MILLION, "flows": flows}
             cost = Wanted("accounting", f"{way}: cost", "% of the rate", fields)
             yield Aim(name=f"{name}, {flows:,} flows: accounting", most=15, unit="%", of=cost)
 

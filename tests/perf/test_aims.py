@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from perf import accounting
 from perf.aims import AIMS, Aim, Wanted, last_of_each, main
 from perf.cases import AIMS as CASES
 from perf.figures import Figure
@@ -15,6 +16,8 @@ from tests.perf.resultsfiles import figure, results_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from perf.cases import Case
+
 
 def row(work: str, *runs: float, unit: str = "Mpps", **fields: int) -> Row:
     return Row({"bench": "b", "work": work, "unit": unit, **fields}, runs)
@@ -22,6 +25,20 @@ def row(work: str, *runs: float, unit: str = "Mpps", **fields: int) -> Row:
 
 def wanted(work: str, **fields: int | None) -> Wanted:
     return Wanted("b", work, "Mpps", fields)
+
+
+def of_case(bench: str, case: Case, unit: str, state: str = "") -> Figure:
+    return Figure(
+        bench=bench,
+        work=case.work + state,
+        unit=unit,
+        runs=[1.0],
+        burst=case.burst,
+        bindings=case.bindings,
+        frame=case.inner,
+        flows=case.flows,
+        frames=case.frames,
+    )
 
 
 def test_a_number_to_reach() -> None:
@@ -69,25 +86,23 @@ def test_of_equal_figures_the_last_counts(tmp_path: Path) -> None:
 
 def test_all_aims_of_the_pipeline_are_measured(tmp_path: Path) -> None:
     """The names here and those of `perf.cases` are the same."""
-    figures = [
-        Figure(
-            bench="pipeline",
-            work=case.work,
-            unit=unit,
-            runs=[1.0],
-            burst=case.burst,
-            bindings=case.bindings,
-            frame=case.inner,
-            flows=case.flows,
-            frames=case.frames,
-        )
-        for case in CASES
-        for unit in ("Mpps", "ns/packet")
-    ]
+    figures = [of_case("pipeline", case, unit) for case in CASES for unit in ("Mpps", "ns/packet")]
     rows = read(results_file(tmp_path / "all.json", figures)).rows
     of_pipeline = [aim for aim in AIMS if aim.of.bench == "pipeline"]
     assert len(of_pipeline) > 20
     assert [aim.name for aim in of_pipeline if aim.reached(rows) is None] == []
+
+
+def test_all_aims_of_accounting_are_measured(tmp_path: Path) -> None:
+    figures = [
+        of_case("accounting", case, "% of the rate", f"{pages}: cost")
+        for case in accounting.CASES
+        for pages in ("", ", huge")
+    ]
+    rows = read(results_file(tmp_path / "all.json", figures)).rows
+    of_accounting = [aim for aim in AIMS if aim.of.bench == "accounting"]
+    assert len(of_accounting) == 4
+    assert [aim.name for aim in of_accounting if aim.reached(rows) is None] == []
 
 
 def test_aims_have_names_of_their_own() -> None:
