@@ -3,7 +3,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.complete
-PERF := pipeline accounting fragments watching bindings leases wire
+PERF := pipeline churn accounting fragments watching bindings leases wire
+METHODS := throughput latency loss
+RESULTS := perf-results
 COVERAGE_MIN := 85
 JOBS := auto
 # Byte code that was not kept would be made at every start of a program, and tests start hundreds.
@@ -15,7 +17,7 @@ help:
 	@echo "make demo    an IPv6-only host leases an IPv4 address and uses it, in namespaces"
 	@echo "make test    style, types, layers, all tests with coverage; what CI runs"
 	@echo "make lint    style, types and layers only"
-	@echo "make perf    measure: $(PERF)"
+	@echo "make perf    measure into $(RESULTS)/, and print what was reached: $(PERF)"
 	@echo "make venv    install what the others need (they do it themselves)"
 	@echo "make clean   remove what make made"
 
@@ -45,9 +47,16 @@ test: $(READY)
 	$(BIN)/coverage report --skip-covered --fail-under=$(COVERAGE_MIN)
 
 perf: $(READY)
-	for script in $(PERF); do $(BIN)/python -m perf.$$script || exit 1; done
+	for script in $(PERF); do $(BIN)/python -m perf $$script --out $(RESULTS)/$$script.json || exit 1; done
+	for way in encap decap; do for method in $(METHODS); do \
+	  $(BIN)/python -m perf rfc8219 $$method --direction $$way --runs 5 --out $(RESULTS)/$$method-$$way.json \
+	    $$(test $$method != latency || echo --load 50 --loss 0.1) || exit 1; \
+	done; done
+	$(BIN)/python -m perf pipeline --scaling --out $(RESULTS)/scaling.json
+	$(BIN)/python -m perf plot $(RESULTS)/*.json --to $(RESULTS)
+	$(BIN)/python -m perf aims $(PERF:%=$(RESULTS)/%.json) $(RESULTS)/latency-encap.json $(RESULTS)/latency-decap.json
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .hypothesis
+	rm -rf $(VENV) $(RESULTS) build dist *.egg-info .coverage .coverage.* .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

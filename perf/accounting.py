@@ -1,6 +1,6 @@
 """What it costs a worker to count usage by binding: nanoseconds a packet, off and on.
 
-    python -m perf.accounting [--json] [--runs N] [--quick]
+    python -m perf accounting [--json] [--out FILE] [--runs N] [--quick]
 
 Cases and frames as in `perf.pipeline`; 60,000 flows are in as many frames, and then frames, rows
 and records of usage are in no cache. Off and on take turns on the same frames and tables, and the
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from dstmrouter.pipeline.usage import UsageTable
 from perf.cases import NUMPY, WIDE, Case
-from perf.figures import Figure, show
+from perf.figures import Figure
 from perf.holdings import Holdings
+from perf.results import add_output, report
 from perf.rotation import POOL, Rotation, build
 
 if TYPE_CHECKING:
@@ -90,17 +91,17 @@ def _figure(case: Case, state: str, unit: str, runs: list[float]) -> Figure:
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
+    parser = argparse.ArgumentParser(prog="perf accounting", description=__doc__.split("\n", 1)[0])
+    add_output(parser)
     parser.add_argument("--runs", type=int, default=25, help="runs per figure (default 25)")
     parser.add_argument("--quick", action="store_true", help="65,536 bindings, few flows, 3 runs")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     quick = [case.reduced(QUICK_BINDINGS) for case in CASES if case.flows < WIDE]
     figures = measure(quick, 3) if args.quick else measure(CASES, args.runs)
-    show("usage by binding, one core, in memory", list(figures), as_json=args.json)
+    report("usage by binding, one core, in memory", list(figures), args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Bindings by the million: how fast they reach the forwarding table, and what they weigh.
 
-    python -m perf.bindings [--json] [--runs N] [--leases N] [--pps RATE] [--quick]
+    python -m perf bindings [--json] [--out FILE] [--runs N] [--leases N] [--pps RATE] [--quick]
 
 - snapshot: a real `dstm-server` holds all leases in its store; from the moment a real `dstm-router`
   follows its feed until every lease is in the forwarding table.
@@ -18,14 +18,18 @@ import contextlib
 import dataclasses
 import time
 from ipaddress import IPv4Network
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lab.netns import wait_until
 from perf.changes import Background, Changes, Work, publish, push
-from perf.figures import Figure, shared_options, show
+from perf.figures import Figure
 from perf.gateway import POOL, Gateway, RouterProcess, memory_octets, settle_in, unix_time
 from perf.leaseserver import fill_store, serving
+from perf.results import report, shared_options
 from perf.wire import Forwarder, Options, Way, Ways, check, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SMALL_POOL: Final = IPv4Network("10.0.0.0/24")
 DELTAS: Final = (1_000, 10_000)
@@ -166,14 +170,14 @@ class Bench:
         self.results.add(work, unit, value, self.plan.changed)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = shared_options(__doc__, 3)
+    parser = shared_options("bindings", __doc__, 3)
     parser.add_argument("--leases", type=int, default=1_000_000, help="(default 1,000,000)")
     parser.add_argument("--pps", type=float, default=1e5, help="packets/s offered during changes")
     parser.add_argument("--rate", type=float, default=2e5, help="changes/s where they are paced")
     parser.add_argument("--quick", action="store_true", help="one short run with 20,000 leases")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     settle_in()
     plan = Plan(runs=args.runs, leases=args.leases, pps=args.pps, rate=args.rate)
     if args.quick:
@@ -182,7 +186,7 @@ def main() -> None:
     with Gateway() as gateway:
         measure_snapshots(gateway, plan, results)
         measure_changes(gateway, plan, results)
-    show("bindings", results.figures(), as_json=args.json)
+    report("bindings", results.figures(), args)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -58,14 +57,6 @@ class Figure:
             "direction": self.direction,
         }
         return json.dumps(shared | {name: n for name, n in own.items() if n is not None})
-
-
-def shared_options(doc: str, runs: int) -> argparse.ArgumentParser:
-    """The options that all our scripts share; `doc` is the script's docstring."""
-    parser = argparse.ArgumentParser(description=doc.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
-    parser.add_argument("--runs", type=int, default=runs, help=f"runs per figure (default {runs})")
-    return parser
 
 
 def stay_on_one_cpu() -> None:

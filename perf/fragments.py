@@ -1,6 +1,6 @@
 """What packets in pieces cost one core, in memory: cut, put together, mixed, and a flood of junk.
 
-    python -m perf.fragments [--json] [--runs N]
+    python -m perf fragments [--json] [--out FILE] [--runs N]
 
 As `perf.pipeline`, but through the whole engine of a worker, over ports that neither receive nor
 send: so frames of pieces are taken and given back, and datagrams that were put together are worked
@@ -25,12 +25,15 @@ from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ether, ipv6
-from perf.figures import Figure, shared_options, show, stay_on_one_cpu
+from perf.figures import Figure, stay_on_one_cpu
 from perf.holdings import Holdings
 from perf.packets import Matrix, decap_frames, encap_frames
+from perf.results import report, shared_options
 from perf.rotation import POOL, RULES, TEP6, build
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dstmrouter.pipeline.outcome import Tables
 
 BURST: Final = 1024
@@ -224,12 +227,12 @@ def measure(runs: int) -> list[Figure]:
     ]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = shared_options(__doc__, 15)
-    args = parser.parse_args()
+    parser = shared_options("fragments", __doc__, 15)
+    args = parser.parse_args(argv)
     stay_on_one_cpu()
-    show("packets in pieces, one core, in memory", measure(args.runs), as_json=args.json)
+    report("packets in pieces, one core, in memory", measure(args.runs), args)
 
 
 if __name__ == "__main__":

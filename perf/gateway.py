@@ -258,8 +258,14 @@ class RouterProcess(Logged):
 
 def cpu_seconds(pid: int) -> float:
     """Processor time of a process so far, user and system."""
+    return sum(cpu_seconds_by_mode(pid))
+
+
+def cpu_seconds_by_mode(pid: int) -> tuple[float, float]:
+    """Processor time of a process so far: in its own code, and in the kernel for it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    user, system = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields[11:13])
+    return user, system
 
 
 def memory_octets(*pids: int) -> int:

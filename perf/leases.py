@@ -1,6 +1,6 @@
 """Leases per second of a `dstm-server`, through each of its protocols; and 100,000 of them.
 
-    python -m perf.leases [--json] [--runs N] [--clients N] [--leases N] [--store KIND]
+    python -m perf leases [--json] [--out FILE] [--runs N] [--clients N] [--leases N] [--store KIND]
                           [--way WAY] [--quick]
 
 - obtain, renew, release: by clients in other processes, each from an address of its own, so many at
@@ -32,14 +32,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from lab.netns import Lab, Namespace, wait_until
-from perf.figures import Figure, shared_options, show
+from perf.figures import Figure
 from perf.gateway import TEP6, WORKER_CPU, cpu_seconds, memory_octets, settle_in
 from perf.leaseclients import WAYS, Orders, Round
 from perf.leaseserver import fill_store, serving
 from perf.leasestores import STORES
+from perf.results import report, shared_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from perf.leaseserver import ServerProcess
 
@@ -266,16 +267,16 @@ def measure(plan: Plan) -> list[Figure]:
     return results.figures()
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = shared_options(__doc__, 3)
+    parser = shared_options("leases", __doc__, 3)
     parser.add_argument("--clients", type=int, default=2_000, help="of a run (default 2,000)")
     parser.add_argument("--at-once", type=int, default=48, help="of these (default 48)")
     parser.add_argument("--leases", type=int, default=100_000, help="in store (default 100,000)")
     parser.add_argument("--store", choices=[*STORES], help="only this store (default: all)")
     parser.add_argument("--way", choices=WAYS, help="only this protocol (default: all)")
     parser.add_argument("--quick", action="store_true", help="one short run, few clients")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     settle_in()
     plan = Plan(
         runs=1 if args.quick else args.runs,
@@ -285,7 +286,7 @@ def main() -> None:
         stores=(*STORES,) if args.store is None else (args.store,),
         ways=WAYS if args.way is None else (args.way,),
     )
-    show("leases", measure(plan), as_json=args.json)
+    report("leases", measure(plan), args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Packets per second through the pipeline on one core, in memory: all checks, counters included.
 
-    python -m perf.pipeline [--json] [--runs N] [--scaling] [--quick]
+    python -m perf pipeline [--json] [--out FILE] [--runs N] [--scaling] [--quick]
 
 What is measured are the cases of `perf.cases`, where the names of works are told, too; how, is told
 by `perf.rotation`. The cases take turns, so that a slow moment of the machine hits all of them.
@@ -18,8 +18,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from perf.cases import AIMS, SCALING
-from perf.figures import Figure, shared_options, show
+from perf.figures import Figure
 from perf.holdings import Holdings
+from perf.results import report, shared_options
 from perf.rotation import POOL, Rotation, build
 from perf.workers import Workers
 
@@ -68,12 +69,12 @@ def _figure(case: Case, unit: str, runs: list[float]) -> Figure:
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = shared_options(__doc__, 5)
+    parser = shared_options("pipeline", __doc__, 5)
     parser.add_argument("--scaling", action="store_true", help="by bindings and bursts instead")
     parser.add_argument("--quick", action="store_true", help="one run, 65,536 bindings at most")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     cases = SCALING if args.scaling else AIMS
     if args.quick:
         cases = [case.reduced(QUICK_BINDINGS) for case in cases]
@@ -82,7 +83,7 @@ def main() -> None:
     for bindings in sorted({case.bindings for case in cases}):
         several = [case for case in dict.fromkeys(cases) if case.bindings == bindings]
         figures += measure(several, 1 if args.quick else args.runs, cpus)
-    show("pipeline, one core, in memory", figures, as_json=args.json)
+    report("pipeline, one core, in memory", figures, args)
 
 
 if __name__ == "__main__":

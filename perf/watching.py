@@ -1,6 +1,6 @@
 """What it costs a worker that packets can be watched and filtered: nanoseconds a packet.
 
-    python -m perf.watching [--json] [--runs N] [--quick]
+    python -m perf watching [--json] [--out FILE] [--runs N] [--quick]
 
 The engine of a worker over memory ports, bursts of 1,024, the compiled pass, encapsulation of
 64-octet packets. "nobody watches" is a router as it usually runs, "no tap" one that could not be
@@ -11,7 +11,7 @@ copied before it is known that nobody wants it.
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -28,10 +28,14 @@ from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.verdict import Verdict
-from perf.figures import Figure, shared_options, show, stay_on_one_cpu
+from perf.figures import Figure, stay_on_one_cpu
 from perf.holdings import Holdings
 from perf.packets import encap_frames
+from perf.results import report, shared_options
 from perf.rotation import POOL, RULES, build
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FRAMES: Final = 8 * BURST
 LEASES: Final = 65_536
@@ -120,14 +124,14 @@ def measure(runs: int) -> list[Figure]:
     ]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = shared_options(__doc__, 15)
+    parser = shared_options("watching", __doc__, 15)
     parser.add_argument("--quick", action="store_true", help="three runs only")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     stay_on_one_cpu()
     figures = measure(3 if args.quick else args.runs)
-    show("watching and filtering, one core, in memory", figures, as_json=args.json)
+    report("watching and filtering, one core, in memory", figures, args)
 
 
 if __name__ == "__main__":

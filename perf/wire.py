@@ -1,11 +1,13 @@
 """Forwarding over veth: offered, forwarded and lost packets of `dstm-router` and of dpdk-testpmd.
 
-    python -m perf.wire [--json] [--runs N] [--seconds S] [--size OCTETS] [--bindings N] [--quick]
+    python -m perf wire [--json] [--out FILE] [--runs N] [--seconds S] [--size OCTETS]
+                        [--bindings N] [--quick]
 
 A generator inside the kernel sends into one port of the gateway; an XDP program at the far end of
 the other counts what arrives. `offered` is as much as the generator can; `no-loss` is the highest
 offered rate found of which at most 0.1 % was lost. testpmd stands between the same two ports, one
-after the other in each run, and moves frames without looking at them.
+after the other in each run, and moves frames without looking at them. `user share` is the part of
+a program's processor time that it spends in its own code, and not in the kernel.
 """
 
 from __future__ import annotations
@@ -22,14 +24,15 @@ import numpy as np
 from dstmrouter.binding import full_address_columns
 from dstmrouter.zmqctl import LeasePusher
 from perf import testpmd
-from perf.figures import Figure, shared_options, show
-from perf.gateway import MACS, POOL, TEP6, Gateway, RouterProcess, cpu_seconds, settle_in
+from perf.figures import Figure
+from perf.gateway import MACS, POOL, TEP6, Gateway, RouterProcess, cpu_seconds_by_mode, settle_in
 from perf.generator import VARIANTS_MAX, Generator, decap_variation, encap_variation
 from perf.packets import client6_of, decap_frames, encap_frames
+from perf.results import report, shared_options
 from perf.sink import Kind, Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MODES: Final = {"afxdp": "auto", "packet_mmap": "packet_mmap"}
 LOSS_MAX: Final = 0.001  # of the packets offered
@@ -113,6 +116,7 @@ class Load:
     forwarded: float
     lost: float
     cpu: float  # of one CPU, used by the forwarding process
+    user: float  # of that, in its own code
 
     @property
     def clean(self) -> bool:
@@ -123,13 +127,22 @@ class Load:
 def load(way: Way, through: Forwarder, seconds: float, pps: float | None = None) -> Load:
     """Send for some time and count."""
     kind = through.made_of(way)
-    before, cpu = way.sink.settled(kind), cpu_seconds(through.pid)
+    before, (user, system) = way.sink.settled(kind), cpu_seconds_by_mode(through.pid)
     start = time.monotonic()
     sent = way.generator.send(seconds, pps)
     elapsed = time.monotonic() - start
-    arrived, cpu = way.sink.count(kind) - before, cpu_seconds(through.pid) - cpu
+    arrived = way.sink.count(kind) - before
+    user_now, system_now = cpu_seconds_by_mode(through.pid)
+    user, system = user_now - user, system_now - system
     lost = sent - (way.sink.settled(kind) - before)
-    return Load(sent / elapsed, arrived / elapsed, lost / elapsed, cpu / elapsed)
+    cpu = user + system
+    return Load(
+        offered=sent / elapsed,
+        forwarded=arrived / elapsed,
+        lost=lost / elapsed,
+        cpu=cpu / elapsed,
+        user=user / cpu if cpu else 0.0,
+    )
 
 
 def no_loss(way: Way, through: Forwarder, overload: Load) -> float:
@@ -201,7 +214,9 @@ def _measure_ways(ways: Ways, through: Forwarder, options: Options, runs: Runs) 
         for what in ("offered", "forwarded", "lost"):
             runs[f"{name}: {what}", "Mpps"].append(getattr(over, what) / 1e6)
         runs[f"{name}: CPU", "%"].append(100 * over.cpu)
-        runs[f"{name}: forwarded per CPU", "Mpps"].append(over.forwarded / over.cpu / 1e6)
+        if over.cpu:  # else it got none at all, in a short time on a busy machine
+            runs[f"{name}: user share", "%"].append(100 * over.user)
+            runs[f"{name}: forwarded per CPU", "Mpps"].append(over.forwarded / over.cpu / 1e6)
         if options.search:
             runs[f"{name}: no-loss", "Mpps"].append(no_loss(way, through, over) / 1e6)
 
@@ -218,9 +233,9 @@ def router(gateway: Gateway, io: str, options: Options) -> Iterator[RouterProces
         yield running
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = shared_options(__doc__, 5)
+    parser = shared_options("wire", __doc__, 5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement (default 1)")
     parser.add_argument("--size", type=int, default=64, help="octets of the inner packet")
     parser.add_argument(
@@ -230,7 +245,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without testpmd")
     parser.add_argument("--no-search", action="store_true", help="no search for the no-loss rate")
     parser.add_argument("--quick", action="store_true", help="one short run, no search, no testpmd")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     settle_in()
     options = Options(
         runs=1 if args.quick else args.runs,
@@ -243,7 +258,7 @@ def main() -> None:
     )
     if not testpmd.installed():
         print("dpdk-testpmd is not installed: no comparison", file=sys.stderr)
-    show("over veth, one worker", measure(options), as_json=args.json)
+    report("over veth, one worker", measure(options), args)
 
 
 if __name__ == "__main__":

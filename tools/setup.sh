@@ -89,7 +89,7 @@ esac
 echo "setup: installing Python packages into .venv"
 # Byte code is kept of what gets imported: of all that is in the packages it takes 10 s to make.
 unset PYTHONDONTWRITEBYTECODE
-.venv/bin/pip install --quiet --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
+.venv/bin/pip install --quiet --quiet --disable-pip-version-check --no-compile --editable '.[dev,perf]'
 # `python perf/pipeline.py` finds lab and perf as `python -m perf.pipeline` does.
 pwd >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
 .venv/bin/dstm-router compile

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from dstmrouter.errors import DstmError
 from lab.netns import LabError
-from perf.figures import Figure, show
 from perf.gateway import settle_in
+from perf.results import add_output, report
 from perf.rfc8219 import (
     backtoback,
     bench,
@@ -26,6 +26,8 @@ from perf.rfc8219.devices import push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from perf.figures import Figure
 
 
 class Method(Protocol):
@@ -67,7 +69,7 @@ def run(argv: Sequence[str] | None) -> int:
         sub = commands.add_parser(name, help=(module.__doc__ or "").partition("\n")[0])
         bench.add_arguments(sub)
         method.add_arguments(sub)
-        sub.add_argument("--json", action="store_true", help="one JSON object per figure")
+        add_output(sub)
     export.add_arguments(commands.add_parser("export", help="configuration of devices"))
     pushing = commands.add_parser("push", help="give a running dstm-router the bindings")
     pushing.add_argument("control", help="its endpoint, as ipc:///run/dstm-router/control")
@@ -88,5 +90,5 @@ def _run(args: argparse.Namespace) -> int:
         return 0
     settle_in()
     figures = METHODS[args.method].measure(args, progress)
-    show(f"RFC 8219, {args.method}", figures, as_json=args.json)
+    report(f"RFC 8219, {args.method}", figures, args)
     return 0

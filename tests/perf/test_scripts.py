@@ -15,7 +15,7 @@ from perf.leaseclients import WAYS
 
 FIELDS = {"bench", "work", "burst", "bindings", "frame", "value", "unit", "runs"}
 MORE_FIELDS = {script: {"flows", "frames"} for script in ("pipeline", "accounting")}
-MAY_BE_ZERO = (": lost", ": no-loss", ": dropped", " CPU", ": cost")
+MAY_BE_ZERO = (": lost", ": no-loss", ": dropped", ": user share", " CPU", ": cost")
 END_S = 120
 
 pytestmark = [
@@ -27,7 +27,7 @@ pytestmark = [
 
 def figures(script: str, *options: str) -> dict[str, float]:
     """Run a bench in its quick mode; values by what was measured."""
-    words = [sys.executable, "-m", f"perf.{script}", "--quick", "--json", *options]
+    words = [sys.executable, "-m", "perf", script, "--quick", "--json", *options]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         try:
             output, _ = process.communicate(timeout=END_S)
@@ -66,6 +66,13 @@ def test_bindings() -> None:
     dropped = {work: value for work, value in values.items() if work.endswith(": dropped")}
     assert dropped
     assert set(dropped.values()) == {0}  # a changed binding is never missing, not for one burst
+
+
+def test_churn() -> None:
+    values = figures("churn")
+    dropped = [value for work, value in values.items() if work.endswith(": dropped")]
+    assert len(dropped) == 4
+    assert set(dropped) == {0}  # a changed binding is never missing, not for one burst
 
 
 def test_watching() -> None:
