@@ -25,7 +25,7 @@ from dstmrouter.jit.pointers import (
     store64,
 )
 from dstmrouter.pipeline.bindings import ROW, RowKind
-from dstmrouter.pipeline.compiled import packet, path_mtus, usage
+from dstmrouter.pipeline.compiled import packet, path_mtus
 from dstmrouter.pipeline.compiled.rows import is_alive, row_of, row_of_set
 from dstmrouter.pipeline.compiled.views import NO_PORT, Burst, World
 from dstmrouter.pipeline.hops import HopState
@@ -256,7 +256,7 @@ def forward(
     frames = U(at.ctypes.data), U(length.ctypes.data), U(len(at))
     burst = Burst(*frames, *to_fixed_tuple(columns, _COLUMNS))
     group = Group(NONE, NONE, NONE, _NOBODY)
-    shared, counts_usage = load32(seen.shared), load32(seen.counts_usage)
+    shared = load32(seen.shared)
     fetch(seen, burst, NONE)
     while group.end < burst.size:
         end = min(group.first + _GROUP, burst.size)
@@ -266,8 +266,5 @@ def forward(
         look_up(seen, burst, group)
         if shared:
             look_up_sets(seen, burst, group)
-        first = group.first
         group = finish(seen, burst, group, now_s)
-        if counts_usage:
-            usage.fetch(seen, burst, first, end)
     return group.left, group.only_port

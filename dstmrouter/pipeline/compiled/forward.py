@@ -39,7 +39,7 @@ class CompiledForwarder:
         steps: Forwarder,
         worker: int = 0,
     ) -> None:
-        self._usage = tables.usage
+        self._counts_usage = tables.usage.switch.data
         self._ports = tables.ports
         self.steps = steps
         self._views = views.Views(buffer, tables, rules, worker)
@@ -64,7 +64,7 @@ class CompiledForwarder:
         if left == n:
             return self.steps.process(at, length, port, now_s)
         outcome = Outcome(columns.verdict[:n])
-        if self._usage.on:
+        if self._counts_usage[0]:
             outcome.charges.append(self._charges.of(n))
         if left or only_port == views.NO_PORT:
             outcome.sends += _sends(columns, n)

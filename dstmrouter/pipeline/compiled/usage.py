@@ -1,8 +1,9 @@
 """Counting for bindings, compiled: what `dstmrouter.pipeline.usage` says, for normal packets.
 
 A record of usage is as long as a row of the binding table, so the one of a row is always as many
-octets further on: `World.usage`. The pass has the records fetched as soon as it knows the rows.
-They are written when it is known what was sent, from the columns of the burst alone.
+octets further on: `World.usage`. Records are written when it is known what was sent, from the
+columns of the burst alone, in a loop that has those of later packets fetched meanwhile. To fetch
+them in the pass itself costs more than it saves: they push out what the pass works with.
 """
 
 from __future__ import annotations
@@ -32,14 +33,8 @@ _ENCAPSULATED: Final = U(Verdict.ENCAPSULATED)
 _DECAPSULATED: Final = U(Verdict.DECAPSULATED)
 _HAIRPINNED: Final = U(Verdict.HAIRPINNED)
 _NO_PORT: Final = U(NO_PORT)
+_AHEAD: Final = U(16)  # packets
 _NUMBERS: Final = 2 + len(Burst._fields) - 3  # without those that come with each burst
-
-
-@inlined
-def fetch(world: World, burst: Burst, first: np.uint64, end: np.uint64) -> None:
-    """Have the records of the rows of packets `first` to `end` fetched."""
-    for i in span(first, end):
-        prefetch_to_write(load64(burst.row + i * WORD) + world.usage)
 
 
 @inlined
@@ -57,6 +52,7 @@ def charge(frames: np.uint64, usage: np.uint64, burst: Burst, verdicts: np.uint6
     each packet. Of the burst, `at` and `length` are not looked at.
     """
     for i in span(NONE, burst.size):
+        prefetch_to_write(load64(burst.row + min(i + _AHEAD, burst.size - ONE) * WORD) + usage)
         if load8(burst.port + i) == _NO_PORT:
             continue  # the numpy steps' to count
         verdict, record = load8(verdicts + i), load64(burst.row + i * WORD) + usage
