@@ -7,6 +7,7 @@ import shutil
 import signal
 from typing import TYPE_CHECKING
 
+import coverage
 import pytest
 import zmq
 import zmq.asyncio
@@ -80,13 +81,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def untraced() -> Iterator[None]:
-    """Programs of this file are not measured by coverage, which takes a third of a start's CPU.
+    """Nothing in this file is measured by coverage, which takes a third of the CPU time.
 
-    For files that run everything together: what they run is measured where it is tested alone.
+    For files that run everything together, or many examples: what they run is measured where it is
+    tested alone.
     """
+    ours = coverage.Coverage.current()
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # of programs that are started
+        if ours is not None:
+            ours.stop()
         yield
+        if ours is not None:
+            ours.start()
 
 
 @pytest.fixture(scope="session", autouse=True)

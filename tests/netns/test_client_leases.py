@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from lab.netns import Namespace
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("untraced")]
 
 LEASES = '[rpc]\n[tsp]\nmechanisms = ["ANONYMOUS"]\n'
 AWAY6 = "2001:db8:1::99"

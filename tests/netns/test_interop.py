@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.netns, pytest.mark.uml]
+pytestmark = [pytest.mark.netns, pytest.mark.uml, pytest.mark.usefixtures("untraced")]
 
 CLIENT6 = "2001:db8:1::33"
 ERROR_HEADERS = 28  # what an ICMP error puts before the packet that it quotes
