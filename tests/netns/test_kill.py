@@ -136,7 +136,7 @@ def test_killed_supervisor_leaves_nothing_and_can_be_restarted(gateway: Gateway)
         pids = gateway.pids().values()
         assert len(pids) == 2
         gateway.kill(gateway.router)
-        gateway.wait_until(lambda: not any(alive(pid) for pid in pids), "end of the workers", 2)
+        gateway.wait_until(lambda: not any(alive(pid) for pid in pids), "end of the workers")
         assert "xdp" not in router.ip("-d", "link")
         assert xdp_sockets(gateway) == 0
         assert "203.0.113.0/24" in discard_routes(gateway), "the pool would loop without a router"
