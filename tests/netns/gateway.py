@@ -226,3 +226,8 @@ def ask(client: ControlClient, method: str) -> dict[str, Any]:
 def pings(space: Namespace, target: str, count: int = 5, form: Form = PLAIN) -> int:
     """Send pings, 50 a second if `form` does not say else; how many were answered."""
     return echoes.answered(space, target, count, form)
+
+
+def no_ping(space: Namespace, target: str, count: int = 5, form: Form = PLAIN) -> bool:
+    """Whether none is answered."""
+    return echoes.answered(space, target, count, form._replace(wait_s=echoes.SILENCE_S)) == 0
