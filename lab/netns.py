@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "dstm"
 NETNS_DIR: Final = Path("/run/netns")
 SERIALS: Final = itertools.count()
+PATIENCE_S: Final = 60.0  # for what takes a moment; on a busy machine only a fault takes longer
 STOP_TIMEOUT_S: Final = 20.0  # between SIGTERM and SIGKILL; a busy machine may need some
 OFFLOADS_OFF: Final = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
 QUIET_SYSCTLS: Final = {  # addresses are usable at once, and no router is looked for
@@ -43,7 +44,7 @@ class LabError(Exception):
     """A command of the lab failed; `str()` shows the command and what it said."""
 
 
-def run(*command: str | Path, timeout_s: float = 30, check: bool = True) -> str:
+def run(*command: str | Path, timeout_s: float = PATIENCE_S, check: bool = True) -> str:
     """Run a command to its end and return what it printed (both streams)."""
     words = [str(word) for word in command]
     try:
@@ -64,7 +65,7 @@ def run(*command: str | Path, timeout_s: float = 30, check: bool = True) -> str:
     return done.stdout
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 10) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
     """Poll `condition` until it is true; LabError names `what` when it does not get so."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -80,7 +81,7 @@ class Namespace:
     name: str
     started: list[subprocess.Popen[Any]] = dataclasses.field(default_factory=list, compare=False)
 
-    def run(self, *command: str | Path, timeout_s: float = 30, check: bool = True) -> str:
+    def run(self, *command: str | Path, timeout_s: float = PATIENCE_S, check: bool = True) -> str:
         """Run a command inside to its end and return what it printed."""
         return run("ip", "netns", "exec", self.name, *command, timeout_s=timeout_s, check=check)
 

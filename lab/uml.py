@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self, cast
 
-from lab.netns import LabError
+from lab.netns import PATIENCE_S, LabError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -92,7 +92,7 @@ class Uml:
             raise LabError(f"{XSTATE.name} does not compile:\n{done.stderr}")
         return library
 
-    def run(self, script: str, *, timeout_s: float = 30, check: bool = True) -> str:
+    def run(self, script: str, *, timeout_s: float = PATIENCE_S, check: bool = True) -> str:
         """Run shell commands inside, up to the first that fails; returns what they printed.
 
         A command for the background must not write to the script's output, or the script lasts

@@ -7,6 +7,7 @@ import shutil
 import signal
 from typing import TYPE_CHECKING
 
+import coverage
 import pytest
 import zmq
 import zmq.asyncio
@@ -32,23 +33,35 @@ LONG = (
     "tests/netns/test_router.py",
     "tests/lab/test_demo.py",
     "tests/perf/test_scripts.py",
-    "tests/pipeline/test_forward.py",
-    "tests/daemon/test_server_pair.py",
-    "tests/netns/test_faults.py",
-    "tests/daemon/test_client_ip6tnl.py",
     "tests/netns/test_interop.py",
+    "tests/daemon/test_client_ip6tnl.py",
+    "tests/netns/test_rpc_port_sets.py",
     "tests/netns/test_feed.py",
+    "tests/netns/test_faults.py",
+    "tests/daemon/test_server_pair.py",
+    "tests/netns/test_interop_mtu.py",
+    "tests/pipeline/test_forward.py",
+    "tests/vectors/test_rings.py",
     "tests/netns/test_kill.py",
+    "tests/netns/test_watching.py",
+    "tests/daemon/test_client_nat.py",
+    "tests/leases/test_lending.py",
+    "tests/pipeline/test_reassembly.py",
+    "tests/netns/test_port_sets.py",
     "tests/daemon/test_client.py",
+    "tests/netns/test_filters.py",
+    "tests/netns/test_icmp.py",
+    "tests/netns/test_interop_tsp.py",
     "tests/daemon/test_client_daemon.py",
     "tests/daemon/test_server_restart.py",
-    "tests/daemon/test_tsp_server.py",
-    "tests/daemon/test_server.py",
-    "tests/netns/test_interop_tsp.py",
+    "tests/netns/test_shared_address.py",
+    "tests/netns/test_shortcomings.py",
+    "tests/netns/test_tagged.py",
     "tests/netns/test_legacy.py",
-    "tests/leases/test_lending.py",
-    "tests/leases/test_shared_steps.py",
-    "tests/protocols/test_lifecycle_promises.py",
+    "tests/daemon/test_server.py",
+    "tests/pipeline/test_bursts.py",
+    "tests/cli/test_program.py",
+    "tests/daemon/test_tsp_deployed.py",
 )
 PROGRAMS = ("ip", "ping", "ethtool", "curl")
 
@@ -80,13 +93,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def untraced() -> Iterator[None]:
-    """Programs of this file are not measured by coverage, which takes a third of a start's CPU.
+    """Nothing in this file is measured by coverage, which takes a third of the CPU time.
 
-    For files that run everything together: what they run is measured where it is tested alone.
+    For files that run everything together, or many examples: what they run is measured where it is
+    tested alone.
     """
+    ours = coverage.Coverage.current()
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # of programs that are started
+        if ours is not None:
+            ours.stop()
         yield
+        if ours is not None:
+            ours.start()
 
 
 @pytest.fixture(scope="session", autouse=True)

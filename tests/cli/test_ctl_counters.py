@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.errors import ControlError
+from lab.netns import PATIENCE_S
 from tests.cli.daemons import Daemon
 from tests.cli.test_ctl import ask
 from tests.zmqctl.sockets import control_in_thread
@@ -64,7 +65,7 @@ def test_watch_prints_rates_until_interrupted(router: str) -> None:
         assert watcher.stdout is not None
         looks = [json.loads(watcher.stdout.readline()) for _ in range(3)]
         watcher.send_signal(signal.SIGINT)
-        _, errors = watcher.communicate(timeout=20)
+        _, errors = watcher.communicate(timeout=PATIENCE_S)
     assert all(look["verdicts"][0]["packets_per_s"] > 0 for look in looks)
     assert watcher.returncode == 130
     assert "Traceback" not in errors
@@ -81,5 +82,5 @@ def test_watch_in_a_terminal_redraws(router: str) -> None:
         lines = iter(watcher.stdout.readline, "")
         seen = sum("encapsulated" in line for line, _ in zip(lines, range(20), strict=False))
         watcher.send_signal(signal.SIGINT)
-        watcher.communicate(timeout=20)
+        watcher.communicate(timeout=PATIENCE_S)
     assert seen >= 2

@@ -22,7 +22,7 @@ class Process:
         self.log = run_dir.with_name(f"{run_dir.name}.log")
         with self.log.open("w") as log:
             self.process = space.popen(PROGRAM, "--static", *words, stdout=log, stderr=log)
-        wait_until(self._settled, "client up or ended", timeout_s=30)
+        wait_until(self._settled, "client up or ended")
 
     def _settled(self) -> bool:
         return " up " in self.said() or self.process.poll() is not None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from dstmrouter.binding import OP_PUT, address4, address6
 from dstmrouter.errors import ControlError
 from dstmrouter.zmqctl import ApplyResult, AsyncControlClient, BindingUpdate, FeedFollower
+from lab.netns import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from dstmrouter.zmqctl import CurveClient
 
 Endpoints: TypeAlias = tuple[str, str]
-DEADLINE_S = 15.0
+DEADLINE_S = PATIENCE_S
 PROGRAM = "from dstmrouter.cli.server import main; main()"
 CONFIG = """
 [server]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dstmrouter.daemon.admission import NO_LIMIT, Admission
 from dstmrouter.daemon.stream_connection import Connection
 from dstmrouter.daemon.stream_listener import StreamListener, bind_stream
+from lab.netns import PATIENCE_S
 
 if TYPE_CHECKING:
     import ssl
@@ -101,7 +102,7 @@ def with_echo(
 ) -> None:
     async def run() -> None:
         server = Echo(limits, serve, tls)
-        async with asyncio.timeout(20), server.running():
+        async with asyncio.timeout(PATIENCE_S), server.running():
             await scenario(server)
 
     asyncio.run(run())

@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from dstmrouter.daemon.answers import WAITING_MAX, Answers, open_datagrams
+from lab.netns import PATIENCE_S
 
 
 def test_what_comes_is_kept_in_order_and_no_more_than_there_is_room_for() -> None:
@@ -30,10 +31,10 @@ def test_a_datagram_and_then_nobody_who_listens() -> None:
             transport, answers = await open_datagrams("::1", server.getsockname()[1], None)
             with contextlib.closing(transport):
                 server.sendto(b"hello", transport.get_extra_info("sockname"))
-                assert await asyncio.wait_for(answers.next(), 10) == b"hello"
+                assert await asyncio.wait_for(answers.next(), PATIENCE_S) == b"hello"
                 server.close()
                 transport.sendto(b"?")
                 with pytest.raises(ConnectionRefusedError):
-                    await asyncio.wait_for(answers.next(), 10)
+                    await asyncio.wait_for(answers.next(), PATIENCE_S)
 
     asyncio.run(scenario())

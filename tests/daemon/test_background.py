@@ -7,6 +7,7 @@ import pytest
 
 from dstmrouter.daemon.background import Background
 from dstmrouter.errors import DstmError
+from lab.netns import PATIENCE_S
 
 
 async def fail() -> None:
@@ -47,7 +48,7 @@ def test_failure_stops_and_is_raised() -> None:
         async with contextlib.AsyncExitStack() as undo:
             background = Background(undo, stop)
             background.run(fail())
-            await asyncio.wait_for(stop.wait(), 5)
+            await asyncio.wait_for(stop.wait(), PATIENCE_S)
             with pytest.raises(DstmError, match="it broke"):
                 background.check()
 
@@ -60,7 +61,7 @@ def test_task_that_just_ends_stops_too() -> None:
         async with contextlib.AsyncExitStack() as undo:
             background = Background(undo, stop)
             background.run(end())
-            await asyncio.wait_for(stop.wait(), 5)
+            await asyncio.wait_for(stop.wait(), PATIENCE_S)
             background.check()
 
     asyncio.run(scenario())

@@ -10,6 +10,7 @@ import pytest
 from dstmrouter.config.client import TunnelSection
 from dstmrouter.daemon.client_address import choose6, watch_network
 from dstmrouter.errors import DstmError
+from lab.netns import PATIENCE_S
 from tests.dti.conftest import CLIENT6, STRANGER6, TEP6, wire
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def test_changes_are_told_once_they_have_settled(wire: Wire) -> None:
         told: asyncio.Queue[None] = asyncio.Queue()
         watching = asyncio.create_task(watch_network(lambda: told.put_nowait(None)))
         await asyncio.sleep(0)  # it listens from its first step on
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             for _ in range(2):
                 for number in range(20):
                     wire.client.ip("address", "add", f"2001:db8::{number + 100}/64", "dev", "eth0")

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from dstmrouter.config.client import HooksSection
 from dstmrouter.daemon.client_hooks import Hooks, variables_of
 from dstmrouter.protocols.granted import PortSet
+from lab.netns import PATIENCE_S
 from tests.protocols.leases import FIRST4, HOME6, OTHER4, lease
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def script(path: Path, text: str) -> Path:
 def run_all(hooks: Hooks) -> None:
     async def main() -> None:
         running = asyncio.create_task(hooks.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await hooks.finish()
         running.cancel()
         with suppress(asyncio.CancelledError):

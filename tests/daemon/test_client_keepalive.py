@@ -12,6 +12,7 @@ import pytest
 
 from dstmrouter.daemon.client_keepalive import Prober
 from dstmrouter.dti.echo import ECHO_REPLY, ECHO_REQUEST
+from lab.netns import PATIENCE_S
 from tests.dti.conftest import CLIENT4, TEP4, Wire, wire
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run(wire: Wire, scenario: Callable[[Link], Coroutine[Any, Any, None]]) -> No
     wire.tep.address("port6", f"{TEP4}/24")
 
     async def main() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await scenario(Link())
 
     with wire.client.entered():

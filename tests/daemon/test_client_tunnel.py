@@ -16,6 +16,7 @@ from dstmrouter.daemon.client_tunnel import DYNADDR, ClientTunnel
 from dstmrouter.dti import killswitch
 from dstmrouter.errors import DstmError
 from dstmrouter.protocols.granted import GrantedLease, PortSet
+from lab.netns import PATIENCE_S
 from tests.dti.conftest import CLIENT4, CLIENT6, STRANGER6, TEP4, TEP6, Wire, wire
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run(
             on_demand=events.wanted.set if on_demand else None,
             on_lost=events.lost.append,
         )
-        async with asyncio.timeout(20), tunnel:
+        async with asyncio.timeout(PATIENCE_S), tunnel:
             await scenario(tunnel, events)
 
     with wire.client.entered():

@@ -29,6 +29,7 @@ from dstmrouter.dti.plan import (
 )
 from dstmrouter.dti.tunnel import Kind
 from dstmrouter.errors import DstmError, SystemCallError
+from lab.netns import PATIENCE_S
 from tests.daemon.client_life import leased
 from tests.daemon.test_client_tunnel import OTHER
 from tests.dti.conftest import CLIENT6
@@ -103,7 +104,7 @@ def run(
     async def main() -> None:
         section = TunnelSection(**config)
         tunnel = ClientTunnel(section, tmp_path, on_demand=None, on_lost=lambda _: None)
-        async with asyncio.timeout(20), tunnel:
+        async with asyncio.timeout(PATIENCE_S), tunnel:
             await scenario(tunnel)
 
     asyncio.run(main())

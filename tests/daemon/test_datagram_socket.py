@@ -16,6 +16,7 @@ from dstmrouter.daemon.datagram_socket import (
     DatagramTally,
 )
 from dstmrouter.errors import SystemCallError
+from lab.netns import PATIENCE_S
 from tests.daemon.rpc_hosts import OTHER6, SERVER6, hosts
 from tests.daemon.server_process import until
 
@@ -56,7 +57,7 @@ def peer_of(echo: Echo, address: IPv6Address = LOOPBACK) -> Iterator[socket.sock
 
 
 async def answer(peer: socket.socket) -> bytes:
-    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(peer, 65_536), 10)
+    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(peer, 65_536), PATIENCE_S)
 
 
 def test_an_answer_goes_back() -> None:

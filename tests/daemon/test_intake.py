@@ -12,6 +12,7 @@ from dstmrouter.daemon.intake import Intake
 from dstmrouter.daemon.shared import SharedTables
 from dstmrouter.pipeline.binding_writer import BindingWriter
 from dstmrouter.zmqctl import ApplyResult, BindingUpdate
+from lab.netns import PATIENCE_S
 from tests.daemon.plans import SIZES
 
 TEP6 = IPv6Address("2001:db8:f::1")
@@ -80,7 +81,7 @@ def table() -> Table:
 
 def apply(table: Table, *updates: BindingUpdate) -> list[ApplyResult]:
     async def scenario() -> list[ApplyResult]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             return [await table.intake.apply(one) for one in updates]
 
     return asyncio.run(scenario())
@@ -225,7 +226,7 @@ def test_acknowledged_only_when_every_worker_has_passed(table: Table) -> None:
     turns = table.shared.turns
 
     async def scenario() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await table.intake.apply(update(1))
             turns.begin(0)
             turns.begin(1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.daemon.notify import notify
+from lab.netns import PATIENCE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ def test_the_manager_is_told(
     monkeypatch.setenv("NOTIFY_SOCKET", name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0"))
-        manager.settimeout(5)
+        manager.settimeout(PATIENCE_S)
         notify("READY=1", "STATUS=serving")
         assert manager.recv(100) == b"READY=1\nSTATUS=serving"
 

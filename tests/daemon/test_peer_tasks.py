@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from dstmrouter.daemon.peer_tasks import PeerTasks
+from lab.netns import PATIENCE_S
 
 if TYPE_CHECKING:
     import pytest
@@ -17,7 +18,7 @@ def test_one_that_fails_is_told_and_forgotten(capsys: pytest.CaptureFixture[str]
         tasks = PeerTasks()
         tasks.start(fail())
         tasks.start(asyncio.sleep(0))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(tasks):
                 await asyncio.sleep(0)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dstmrouter.daemon.reply_cache import KEEP_S, CallKey, ReplyCache
+from lab.netns import PATIENCE_S
 from tests.leases.lending import client
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ async def reply(octets: bytes) -> bytes:
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 10))
+    asyncio.run(asyncio.wait_for(scenario, PATIENCE_S))
 
 
 def test_a_copy_finds_the_reply_at_work_and_finished() -> None:

@@ -17,6 +17,7 @@ from dstmrouter.daemon.usage_control import UsageControl
 from dstmrouter.errors import DstmError
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.zmqctl import BindingUpdate
+from lab.netns import PATIENCE_S
 from tests.config.documents import ROUTER, edited
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def asking(
         async def ask(method: str, **params: object) -> dict[str, Any]:
             return await handlers[method](params)
 
-        await asyncio.wait_for(_awaited(scenario(router, ask)), 20)
+        await asyncio.wait_for(_awaited(scenario(router, ask)), PATIENCE_S)
 
     asyncio.run(run())
 

@@ -16,6 +16,7 @@ from dstmrouter.io.netlink import KernelMirror
 from dstmrouter.pipeline.hops import HopState, HopTable
 from dstmrouter.pipeline.quiescence import Turns
 from dstmrouter.pipeline.routes4 import Routes4
+from lab.netns import PATIENCE_S
 from tests.netns.two_hosts import in_own_namespace, join, needs_root, peer_host, run, until
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ async def running() -> AsyncIterator[LiveRouting]:
     live = LiveRouting()
     task = asyncio.create_task(live.run())
     try:
-        await asyncio.wait_for(live.mirror.ready.wait(), 20)
+        await asyncio.wait_for(live.mirror.ready.wait(), PATIENCE_S)
         yield live
     finally:
         task.cancel()

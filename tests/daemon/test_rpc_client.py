@@ -29,6 +29,7 @@ from dstmrouter.protocols.oncrpc import (
 )
 from dstmrouter.protocols.record_marking import RecordAssembler, mark
 from dstmrouter.protocols.rpc_auth import AuthStat
+from lab.netns import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -213,7 +214,7 @@ def test_a_port_where_nobody_listens(connect: Any) -> None:
     async def scenario() -> None:
         async with datagram_server(success) as port:
             pass  # free again
-        async with asyncio.timeout(10), connect("::1", port) as transport:
+        async with asyncio.timeout(PATIENCE_S), connect("::1", port) as transport:
             await ask(transport)
 
     with pytest.raises(ConnectionRefusedError):

@@ -11,6 +11,7 @@ from dstmrouter.daemon.rpcbind_client import Rpcbind, local_rpcbind
 from dstmrouter.protocols import rpcbind
 from dstmrouter.protocols.oncrpc import Accepted, AcceptStat, Call, decode_call
 from dstmrouter.protocols.rpcbind import Binding, Procedure
+from lab.netns import PATIENCE_S
 from tests.daemon.rpc_hosts import SERVER6, hosts
 from tests.daemon.rpcbind_process import needs_rpcbind, rpcbind_in
 from tests.leases.lending import client
@@ -72,5 +73,5 @@ def test_a_real_rpcbind(way: str) -> None:
 
     with hosts() as space, rpcbind_in(space) as process, space.entered():
         path = process.socket if way == "unix" else Path("/nonexistent")
-        asyncio.run(asyncio.wait_for(scenario(path), 20))
+        asyncio.run(asyncio.wait_for(scenario(path), PATIENCE_S))
         assert process.knows(PROGRAM, 1) == []

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from dstmrouter.daemon import rpcbind_registration
 from dstmrouter.daemon.rpcbind_registration import REGISTERED, Registration, RpcbindError
 from dstmrouter.protocols.rpcbind import Binding
+from lab.netns import PATIENCE_S
 from tests.daemon.rpc_hosts import hosts
 from tests.daemon.rpcbind_process import RpcbindProcess, needs_rpcbind, rpcbind_in
 from tests.daemon.server_process import until
@@ -40,7 +41,7 @@ async def running(registration: Registration) -> AsyncIterator[None]:
 
 def with_rpcbind(scenario: Callable[[RpcbindProcess], Coroutine[Any, Any, None]]) -> None:
     with hosts() as space, rpcbind_in(space) as process, space.entered():
-        asyncio.run(asyncio.wait_for(scenario(process), 30))
+        asyncio.run(asyncio.wait_for(scenario(process), PATIENCE_S))
 
 
 @pytest.mark.netns
@@ -117,7 +118,7 @@ def test_without_rpcbind(required: bool) -> None:
                 await until(lambda: "refused" in registration.state, "no rpcbind")
 
     with hosts() as space, space.entered(), capture_logs() as logs:
-        asyncio.run(asyncio.wait_for(scenario(), 20))
+        asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
     assert [entry["log_level"] for entry in logs] == ["warning"]
 
 
@@ -134,4 +135,4 @@ def test_one_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             with pytest.raises(RpcbindError, match=r"does not answer in 0\.05 s"):
                 await registration.run()
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))

@@ -19,6 +19,8 @@ from tests.daemon.sharing_router import SharingRouter
 if TYPE_CHECKING:
     from lab.postgres import Postgres
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 REQUESTS: Final = int(os.environ.get("DSTM_REQUESTS", "400"))
 REQUIRED: Final = 'required = ["gw1"]\nack_timeout_s = 10'
 

@@ -10,6 +10,7 @@ from dstmrouter.daemon.rpc_source import Asker, RpcSource
 from dstmrouter.protocols.dstm_rpc import AllocateArgs, Lease, Procedure, decode_result
 from dstmrouter.protocols.oncrpc import Accepted
 from dstmrouter.protocols.record_marking import mark
+from lab.netns import PATIENCE_S
 from tests.daemon.lending_server import lending_server
 from tests.daemon.rpc_hosts import SERVER6, hosts
 from tests.daemon.rpc_peer import StreamPeer, call_of
@@ -129,7 +130,7 @@ def test_a_call_that_is_made_again_on_a_new_connection_is_done_once() -> None:
 def test_an_address_that_is_not_ours_is_one_clear_line() -> None:
     with ServerProcess(feed=RPC) as server:
         process = server.popen()
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 1
         last = log.splitlines()[-1]
         assert last == f"dstm-server: bind([{SERVER6}]:3654): Cannot assign requested address"

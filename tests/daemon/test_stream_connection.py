@@ -12,6 +12,7 @@ import pytest
 
 from dstmrouter.daemon import stream_connection
 from dstmrouter.daemon.stream_connection import Connection, Peer, PeerDroppedError, StreamTally
+from lab.netns import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -70,7 +71,7 @@ def connected(
     scenario: Callable[[Setting], Coroutine[Any, Any, None]], extra: dict[str, Any] | None = None
 ) -> None:
     async def run() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await scenario(Setting(extra))
 
     asyncio.run(run())

@@ -17,6 +17,7 @@ from dstmrouter.daemon.stream_connection import Connection, StreamTally
 from dstmrouter.daemon.stream_listener import bind_stream
 from dstmrouter.errors import SystemCallError
 from dstmrouter.leases.rate import Rate
+from lab.netns import PATIENCE_S
 from tests.daemon.certificates import Authority
 from tests.daemon.server_process import until
 from tests.daemon.stream_echo import LOOPBACK, Echo, Limits, is_closed, with_echo
@@ -157,7 +158,7 @@ def test_without_descriptors_it_waits_and_goes_on(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(stream_listener, "PAUSE_S", 0.01)
     with capture_logs() as logs:
-        asyncio.run(asyncio.wait_for(run(), 20))
+        asyncio.run(asyncio.wait_for(run(), PATIENCE_S))
     assert [entry["event"] for entry in logs] == ["cannot accept"]
 
 
@@ -234,7 +235,7 @@ def test_the_end_of_the_listener_is_the_end_of_its_connections() -> None:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("::1", server.port)
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), PATIENCE_S))
 
 
 def test_a_connection_that_comes_at_the_very_end_is_closed_too() -> None:
@@ -246,7 +247,7 @@ def test_a_connection_that_comes_at_the_very_end_is_closed_too() -> None:
         writer.close()
         assert len(server.admission) == 0
 
-    asyncio.run(asyncio.wait_for(run(), 20))
+    asyncio.run(asyncio.wait_for(run(), PATIENCE_S))
 
 
 def test_an_address_that_is_taken_or_not_ours() -> None:

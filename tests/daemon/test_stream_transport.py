@@ -14,6 +14,7 @@ import pytest
 
 from dstmrouter.daemon.stream_connection import Connection, Peer
 from dstmrouter.daemon.stream_transport import READ_LEN, SocketTransport
+from lab.netns import PATIENCE_S
 from tests.daemon.server_process import until
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def paired(scenario: Callable[[Setting], Coroutine[Any, Any, None]]) -> None:
             ours, _ = server.accept()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         setting = Setting(ours, theirs)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await scenario(setting)
         setting.transport.abort()
         theirs.close()

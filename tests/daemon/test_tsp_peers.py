@@ -14,6 +14,7 @@ import pytest
 from dstmrouter.protocols.sasl import AuthenticationError
 from dstmrouter.protocols.sasl_digest import DigestServer
 from dstmrouter.protocols.sasl_scram import ScramServer
+from lab.netns import PATIENCE_S
 from tests.daemon.certificates import Authority
 from tests.daemon.server_process import DEADLINE_S
 from tests.daemon.test_tsp_tls import section
@@ -70,7 +71,7 @@ def converse(client: subprocess.Popen[bytes], server: Mechanism, *, spoil: bool 
     proof = reply.challenge or b""
     if spoil:
         proof = proof[:10] + (b"A" if proof[10:11] != b"A" else b"B") + proof[11:]
-    _, said = client.communicate(base64.b64encode(proof) + b"\n\n", timeout=20)
+    _, said = client.communicate(base64.b64encode(proof) + b"\n\n", timeout=PATIENCE_S)
     return said.decode()
 
 

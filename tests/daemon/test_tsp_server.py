@@ -16,6 +16,7 @@ from dstmrouter.daemon.lease_source import SourceError
 from dstmrouter.daemon.tsp_account import TspAccount
 from dstmrouter.daemon.tsp_server import make_room
 from dstmrouter.daemon.tsp_users import load_users, new_keys, save_users
+from lab.netns import PATIENCE_S
 from tests.cli.inside import inside
 from tests.daemon.server_process import FollowingRouter, ServerProcess, until_state
 from tests.daemon.tsp_lab import CLIENT6, SERVER6, in_namespace, source, tsp_config
@@ -75,7 +76,7 @@ def test_a_port_in_use_ends_the_start_with_one_line() -> None:
                 one.config.write_text(tsp_config(one.home, ""))
             async with await server.start():
                 ended = second.popen()
-                _, log = ended.communicate(timeout=20)
+                _, log = ended.communicate(timeout=PATIENCE_S)
                 assert ended.returncode == 1
                 problem = f"dstm-server: bind([{SERVER6}]:3653): Address already in use"
                 assert log.splitlines()[-1] == problem
@@ -97,7 +98,7 @@ def test_a_new_user_is_known_after_sighup() -> None:
                 save_users(server.home / "users", users)
                 assert server.process is not None
                 server.process.send_signal(signal.SIGHUP)
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(PATIENCE_S):
                     while not await admitted(client):
                         await asyncio.sleep(0.3)  # the server allows five tries a second
             assert "users and certificates read again" in server.stop()[1]

@@ -15,6 +15,7 @@ from dstmrouter.daemon.watching import Watching
 from dstmrouter.errors import DstmError
 from dstmrouter.io.pcapfilter import compile_filter
 from dstmrouter.pipeline.verdict import Verdict
+from lab.netns import PATIENCE_S
 from tests.config.documents import ROUTER, edited
 from tests.daemon.test_router_control import bind
 from tests.io.frames import ethernet, udp4
@@ -46,7 +47,7 @@ def asking(tmp_path: Path) -> Callable[[Scenario], None]:
             async def ask(method: str, **params: object) -> dict[str, Any]:
                 return await handlers[method](params)
 
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await scenario(router, ask)
 
         asyncio.run(scene())

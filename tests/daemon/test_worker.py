@@ -20,7 +20,7 @@ from dstmrouter.daemon.worker import compile_for
 from dstmrouter.io.umem import Umem
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
-from lab.netns import Lab, Namespace, veth, wait_until
+from lab.netns import PATIENCE_S, Lab, Namespace, veth, wait_until
 from tests.daemon.plans import SIZES, plan
 from tests.io.ringport import RingPort
 
@@ -67,7 +67,7 @@ def start(space: Namespace, wanted: WorkerPlan) -> subprocess.Popen[str]:
 
 def notice(shared: SharedTables, after_s: float = -1) -> dict[str, Any]:
     """Wait for a notice of worker 0 that is younger than `after_s`."""
-    wait_until(lambda: shared.noticeboard.read(0).get("at_s", -1) > after_s, "a notice", 20)
+    wait_until(lambda: shared.noticeboard.read(0).get("at_s", -1) > after_s, "a notice")
     return shared.noticeboard.read(0)
 
 
@@ -79,7 +79,7 @@ def test_worker_tells_of_itself_and_ends_in_order(space: Namespace, shared: Shar
     assert (told["frames"], told["missing"]) == (256, 0)
     assert [port["mode"] for port in told["ports"]] == ["packet_mmap"]
     assert os.sched_getaffinity(process.pid) == {wanted.cpu}
-    wait_until(lambda: notice(shared)["engine"] == "compiled", "the compiled code", 60)
+    wait_until(lambda: notice(shared)["engine"] == "compiled", "the compiled code")
     process.send_signal(signal.SIGINT)  # Ctrl-C in a terminal comes to workers as well
     notice(shared, told["at_s"])
     process.terminate()
@@ -100,7 +100,7 @@ def test_worker_counts_what_it_receives(space: Namespace, shared: SharedTables) 
 
 def test_port_that_cannot_be_opened_is_one_line(space: Namespace, shared: SharedTables) -> None:
     process = start(space, plan(shared, "nonexistent"))
-    said = process.communicate(timeout=20)[1]
+    said = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 1
     assert said.startswith("dstm-router worker 0: ")
     assert "nonexistent" in said

@@ -14,6 +14,7 @@ from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 from dstmrouter.dti import nat, pingtime
 from dstmrouter.dti.tunnel import Tunnel
 from dstmrouter.errors import DstmError
+from lab.netns import PATIENCE_S
 from tests.dti.conftest import CLIENT4, CLIENT6, TEP4, TEP6
 from tests.dti.test_natrules import MANY, ONE
 
@@ -49,7 +50,7 @@ def outer_port(wire: Wire, sock: socket.socket, port: int = 53) -> int:
     """Send from `sock`; the source port that the packet has at the other end."""
     with wire.tep.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
         far.bind((str(TEP4), port))
-        far.settimeout(5)
+        far.settimeout(PATIENCE_S)
         sock.sendto(b"question", (str(TEP4), port))
         _, (address, found) = far.recvfrom(100)
         assert address == str(CLIENT4)

@@ -9,6 +9,7 @@ from scapy.layers.inet import IP, UDP
 
 from dstmrouter.dti.tun import PLAIN, needs_checksum, open_tun
 from dstmrouter.errors import SystemCallError
+from lab.netns import PATIENCE_S
 from tests.dti.conftest import CLIENT4, TEP4
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_the_host_completes_a_checksum_if_told_to(wire: Wire, complete: bool) ->
         receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         receiver.bind((str(CLIENT4), 4000))
-        receiver.settimeout(2)
+        receiver.settimeout(PATIENCE_S)
         os.write(fd, (needs_checksum(20, 6) if complete else PLAIN) + packet)
         # the second datagram has no checksum, so it always arrives: who is first tells
         plain = bytes(IP(src=str(TEP4), dst=str(CLIENT4)) / UDP(dport=4000, chksum=0) / b"last")

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from lab.netns import PATIENCE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CLONE_NEWNET: Final = 0x40000000  # linux/sched.h
 ETH_P_ALL: Final = 3
 SO_RCVBUFFORCE: Final = 33  # asm-generic/socket.h
-DEADLINE_S: Final = 5.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,9 +34,9 @@ def ip(arguments: str) -> str:
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
     """Poll until `condition` holds; fail the test after a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {what}"
         select.select([], [], [], 0.002)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from dstmrouter.io.packetmmap import PacketMmapConfig, PacketMmapPort
 from dstmrouter.io.umem import Umem
+from lab.netns import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,6 @@ SIZES = [42, 59, 60, 61, 64, 255, 256, 257, 511, 512, 513, 1024, 1025, 1500, 151
 # are ever sent before one is received.
 SMALL = PacketMmapConfig(block_size=1 << 16, blocks=32, tx_slots=32, fill_slots=256)
 CLONE_NEWNET = 0x40000000
-PATIENCE_S = 10.0
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for network namespaces")
 
 

@@ -12,6 +12,7 @@ from dstmrouter.io import rtnetlink
 from dstmrouter.io.kernelobjects import Address, NextHop, Part, Route, RouteKind, Table
 from dstmrouter.io.kernelstate import Changes
 from dstmrouter.io.netlink import SOLICIT_BURST, KernelMirror
+from lab.netns import PATIENCE_S
 from tests.netns.two_hosts import in_own_namespace, join, needs_root, peer_host, run, until
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ async def mirror_running(
     mirror = KernelMirror(on_changes)
     task = asyncio.create_task(mirror.run())
     try:
-        await asyncio.wait_for(mirror.ready.wait(), 20)
+        await asyncio.wait_for(mirror.ready.wait(), PATIENCE_S)
         yield mirror
     finally:
         task.cancel()

@@ -9,6 +9,7 @@ import pytest
 from dstmrouter.errors import SystemCallError
 from dstmrouter.io import rtnetlink
 from dstmrouter.io.kernelobjects import Part, RouteKind
+from lab.netns import PATIENCE_S
 from tests.netns.two_hosts import in_own_namespace, needs_root, run
 
 pytestmark = [pytest.mark.netns, needs_root]
@@ -60,7 +61,7 @@ def test_notices_arrive_on_the_socket() -> None:
             with pytest.raises(BlockingIOError):
                 notices.recv(rtnetlink.RECEIVE_LEN)
             run("ip link set lo up")
-            notices.settimeout(5)
+            notices.settimeout(PATIENCE_S)
             first = next(rtnetlink.Decoder().messages(notices.recv(rtnetlink.RECEIVE_LEN)))
             assert first["header"]["type"] in (rtnetlink.RTM_NEWLINK, rtnetlink.RTM_NEWADDR)
 

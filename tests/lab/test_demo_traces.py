@@ -48,6 +48,7 @@ def test_bpf_objects() -> None:
         with Map.create(TEP6_MAP, "traces") as table:
             holder = space.popen("sleep", "60", pass_fds=[table.fileno()])
             wait_until(lambda: bpf_objects_of(holder.pid), "the holder's descriptors")
+            wait_until(lambda: traces_of(space.name).bpf, "the holder in its namespace")
         traces = traces_of(space.name)
         ((kind, number),) = traces.bpf
         assert kind == "map"

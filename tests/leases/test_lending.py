@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 Person: TypeAlias = "str | IPv6Address"
 """Who is at the other end: the identity, or for nobody the address."""
 
+pytestmark = pytest.mark.usefixtures("untraced")
 CLIENTS = st.integers(1, 4)
 PLACES = st.integers(0, PLACES_MAX - 1)
 IDENTITIES = st.sampled_from(["", "ann"])

@@ -13,6 +13,7 @@ from dstmrouter.leases.pgstore import PostgresStore
 from dstmrouter.leases.state import State
 from dstmrouter.leases.store import StoreError
 from dstmrouter.protocols.granted import PortSet
+from lab.netns import PATIENCE_S
 from tests.leases.lending import FIRST, book_of, client, wish
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ CLOSE_S = 1.0  # between times that went over two clocks
 def run(scenario: Coroutine[Any, Any, None], *stores: PostgresStore) -> None:
     async def bounded() -> None:
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 await scenario
         finally:
             for store in stores:
@@ -164,10 +165,10 @@ def test_a_commit_is_heard_and_runs_live_as_long_as_they_listen(postgres: Postgr
             async with a.listening():
                 assert sorted(await b.live_runs(hearing)) == [a.run, b.run]
                 await a.write(just(ended[0]))
-                async for told in hearing.notifies(timeout=10, stop_after=1):
+                async for told in hearing.notifies(timeout=PATIENCE_S, stop_after=1):
                     assert told.channel == "dstm_leases"
                 assert await b.orphans(hearing, [a.run, b.run]) == []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while await b.live_runs(hearing) != [b.run]:
                     await asyncio.sleep(0.01)
             await b.write(just(ended[1]))

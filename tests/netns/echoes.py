@@ -15,12 +15,13 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from lab.netns import PATIENCE_S
 from tests import oracle
 
 if TYPE_CHECKING:
     from lab.netns import Namespace
 
-PATIENCE_S: Final = 2.0  # after the last request
+SILENCE_S: Final = 2.0  # after the last request: who is silent so long does not answer
 PING_SIZE: Final = 56  # octets of payload, as ping's
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2  # linux/in.h: with DF, by the MTUs that are known
 
@@ -33,6 +34,7 @@ class Form(NamedTuple):
     whole: bool = False  # with DF
     ident: int | None = None
     interval_s: float = 0.02
+    wait_s: float = PATIENCE_S  # after the last request, while answers are missing
 
 
 PLAIN: Final = Form()
@@ -75,7 +77,7 @@ def answered(space: Namespace, target: str, count: int, form: Form = PLAIN) -> i
             with contextlib.suppress(OSError):  # told of an earlier one, or no way: not answered
                 sock.sendto(_request(spoken.request, ident, number, body), (target, 0))
             last = number == count - 1
-            _gather(sock, spoken, ident, found, count, PATIENCE_S if last else form.interval_s)
+            _gather(sock, spoken, ident, found, count, form.wait_s if last else form.interval_s)
     return len(found)
 
 

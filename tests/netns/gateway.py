@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from dstmrouter.errors import ControlError
 from dstmrouter.zmqctl import Binding, ControlClient, LeasePusher
-from lab.netns import stop, wait_until
+from lab.netns import PATIENCE_S, stop, wait_until
 from lab.settings import Settings
 from lab.topology import CLIENT1, TEP4, TEP6, Topology
 from tests.netns import echoes
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lab.netns import Namespace
     from tests.netns.echoes import Form
 
-START_S: Final = 30.0  # a second and a half alone; other tests may run at the same time
 PROGRAM: Final = "import sys; from dstmrouter.cli.{0} import main; sys.argv[0] = 'dstm-{0}'; main()"
 FIRST4: Final = "203.0.113.1"
 
@@ -120,7 +119,7 @@ class Gateway:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=START_S,
+            timeout=PATIENCE_S,
             check=False,
         )
         return done.returncode, done.stdout
@@ -141,7 +140,7 @@ class Gateway:
             return self.topology.router.popen(*command, stdout=log, stderr=log)
 
     def wait_until(
-        self, condition: Callable[[], object], what: str, timeout_s: float = START_S
+        self, condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S
     ) -> None:
         """Wait; a failure shows the log of all programs."""
         try:
@@ -227,3 +226,8 @@ def ask(client: ControlClient, method: str) -> dict[str, Any]:
 def pings(space: Namespace, target: str, count: int = 5, form: Form = PLAIN) -> int:
     """Send pings, 50 a second if `form` does not say else; how many were answered."""
     return echoes.answered(space, target, count, form)
+
+
+def no_ping(space: Namespace, target: str, count: int = 5, form: Form = PLAIN) -> bool:
+    """Whether none is answered."""
+    return echoes.answered(space, target, count, form._replace(wait_s=echoes.SILENCE_S)) == 0

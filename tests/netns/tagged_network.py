@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from dstmrouter.zmqctl import ControlClient, LeasePusher
-from lab.netns import Lab, stop, veth, wait_until
-from tests.netns.gateway import START_S, ask, program
+from lab.netns import PATIENCE_S, Lab, stop, veth, wait_until
+from tests.netns.gateway import ask, program
 
 if TYPE_CHECKING:
     import subprocess
@@ -39,7 +39,7 @@ class Wire:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self._socket.bind((interface, 0))
-        self._socket.settimeout(START_S)
+        self._socket.settimeout(PATIENCE_S)
 
     def send(self, frame: bytes) -> None:
         self._socket.send(frame)
@@ -142,7 +142,7 @@ prefix = "{POOL}"
             return any("missing" in worker for worker in ask(self.control, "status")["workers"])
 
         try:
-            wait_until(lambda: ask(self.control, "status") and forwards(), "the router", START_S)
+            wait_until(lambda: ask(self.control, "status") and forwards(), "the router")
         except Exception as error:
             log.seek(0)
             error.add_note(log.read().decode(errors="replace"))

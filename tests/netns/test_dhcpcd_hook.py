@@ -69,4 +69,4 @@ def test_dhcpcd_tells_the_servers(tmp_path: Path) -> None:
         config = ServersSection(hosts=("last.example.net",), hosts_file=hosts)
         assert servers_of(config) == [*SERVERS, "aftr.example.net", "last.example.net"]
         stop(dhcpcd)
-        assert not hosts.exists()
+        wait_until(lambda: not hosts.exists(), "the hook of the end")

@@ -15,7 +15,7 @@ from tests.netns.gateway import Gateway
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("untraced")]
 SHORT = {"quarantine_s = 1": "quarantine_s = 0\nmin_s = 1\ngrace_s = 1"}
 QUICK = {"[feed]\nbind": "[feed]\nheartbeat_s = 0.2\nack_timeout_s = 20\nbind"}
 MANY = 200

@@ -24,7 +24,7 @@ from tests.netns.gateway import Gateway
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.netns, pytest.mark.uml]
+pytestmark = [pytest.mark.netns, pytest.mark.uml, pytest.mark.usefixtures("untraced")]
 HERE: Final = Path(__file__).parent
 LENT: Final = "203.0.113.1"
 SIZE: Final = 10_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.netns import stop
+from lab.netns import PATIENCE_S, stop
 from tests.netns.gateway import Gateway
 from tests.netns.test_client_leases import LEASES, Client
 
@@ -24,7 +24,7 @@ def test_ready_and_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         path = Path(home, "notify")
         manager.bind(str(path))
-        manager.settimeout(20)
+        manager.settimeout(PATIENCE_S)
         monkeypatch.setitem(os.environ, "NOTIFY_SOCKET", str(path))
         gateway.start_server()
         assert manager.recv(100) == b"READY=1"

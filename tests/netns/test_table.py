@@ -21,6 +21,7 @@ from dstmrouter.daemon.intake import Intake
 from dstmrouter.daemon.shared import SharedTables
 from dstmrouter.pipeline.binding_writer import BindingWriter
 from dstmrouter.zmqctl import BindingUpdate
+from lab.netns import PATIENCE_S
 from tests.netns.table_reader import (
     BINDINGS,
     POOL4,
@@ -126,7 +127,7 @@ def violations(writer: Writer, seconds: float) -> dict[str, int]:
         found: dict[str, int] = {}
         for process in processes:
             process.terminate()
-            report = json.loads(process.communicate(timeout=10)[0])
+            report = json.loads(process.communicate(timeout=PATIENCE_S)[0])
             for name, count in report.items():
                 found[name] = found.get(name, 0) + count
     return found

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import dpkt
 import pytest
 
+from lab.netns import PATIENCE_S
 from lab.topology import CLIENT1, HOST4, PORT4, PORT6, TEP6
 from tests.netns.conftest import LENT1
-from tests.netns.gateway import Gateway, pings, program
+from tests.netns.gateway import Gateway, no_ping, pings, program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ def start(gateway: Gateway, command: str, *arguments: str | Path) -> subprocess.
 
 
 def lines_of(asked: subprocess.Popen[str]) -> list[dict[str, Any]]:
-    said, _ = asked.communicate(timeout=60)
+    said, _ = asked.communicate(timeout=PATIENCE_S)
     assert asked.returncode == 0
     return [json.loads(line) for line in said.splitlines()]
 
@@ -75,8 +76,8 @@ def test_capture_has_verdicts_as_comments(watched: Gateway, tmp_path: Path) -> N
     file = tmp_path / "dropped.pcapng"
     asked = start(watched, "capture", "-w", file, "--verdict", "DROP_NO", "--count", "3")
     assert pings(watched.topology.client1, HOST4, 3) == 3, "not wanted"
-    assert pings(watched.topology.host4, "203.0.113.77", 3) == 0
-    said, _ = asked.communicate(timeout=60)
+    assert no_ping(watched.topology.host4, "203.0.113.77", 3)
+    said, _ = asked.communicate(timeout=PATIENCE_S)
     assert said == f"{file}: 3 frames\n"
     shown = subprocess.run(
         ["tcpdump", "-n", "-r", str(file)], capture_output=True, text=True, check=True
@@ -97,7 +98,7 @@ def test_explained_packet_is_not_sent(watched: Gateway, tmp_path: Path) -> None:
     file = tmp_path / "sent.pcapng"
     asked = start(watched, "capture", "-w", file, "--verdict", "ENCAPSULATED", "--count", "1")
     assert pings(watched.topology.host4, LENT1, 1) == 1
-    asked.communicate(timeout=60)
+    asked.communicate(timeout=PATIENCE_S)
     with file.open("rb") as opened:
         [(_, frame)] = list(dpkt.pcapng.Reader(opened))
     with watched.counting("ENCAPSULATED", 0):

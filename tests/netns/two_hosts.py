@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from lab.netns import PATIENCE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
 CLONE_NEWNET: Final = 0x40000000  # include/uapi/linux/sched.h
 PEER_LIFE_S: Final = 120  # should this process be killed before it can end the peer
-DEADLINE_S: Final = 10.0
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: needs root")
 
@@ -79,7 +80,7 @@ def peer_host() -> Iterator[Peer]:
     with subprocess.Popen(["unshare", "--net", "sleep", str(PEER_LIFE_S)]) as process:
         try:
             theirs = Path(f"/proc/{process.pid}/ns/net")
-            deadline = time.monotonic() + DEADLINE_S
+            deadline = time.monotonic() + PATIENCE_S
             while theirs.readlink() == ours:
                 assert time.monotonic() < deadline, "the peer's namespace did not come up"
             yield Peer(process.pid)
@@ -97,7 +98,7 @@ def join(peer: Peer, ours: str, theirs: str) -> None:
 
 async def until(condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition, and fail when it does not come true."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {what}"
         await asyncio.sleep(0.01)

@@ -17,6 +17,8 @@ from tests.pipeline.machine import FRAMES, Machine
 if TYPE_CHECKING:
     from tests.oracle import Fate
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 SIZES: Final = (*range(1, 10), 255, 256, 257, 1023, 1024)
 assert max(SIZES) <= FRAMES
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.pipeline.worlds import World
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 WORLDS: Final[dict[str, World]] = {
     "usual": worlds.world(),
     "one tep6, pipe, fixed label": worlds.world(

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import random
 import struct
-from typing import TYPE_CHECKING, Final
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hypothesis import strategies as st
 
 from tests.pipeline import packets, worlds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ipaddress import IPv4Address, IPv6Address
 
 MAX_FRAME: Final = 1700  # octets; headroom, shift and frame fit a chunk of 2048
 MAX_SHIFT: Final = 90
 SHARER: Final = 5  # the client that has port sets of several addresses
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=None, typed=True)
+def _kept(*values: T) -> st.SearchStrategy[T]:
+    return st.sampled_from(values)
+
+
+def _one_of(values: Iterable[T]) -> st.SearchStrategy[T]:
+    """`st.sampled_from`, made once: hypothesis examines each new one longer than a draw takes."""
+    return _kept(*values)
+
 
 _IN_POOL: Final = [
     worlds.leased(number) for number in (1, 1, 1, 2, 3, 4, 5, 5, 5, 6, 7, 18, 18, 19, 20, 200)
@@ -32,6 +47,11 @@ _addresses4: Final[st.SearchStrategy[IPv4Address | str]] = st.sampled_from([*_OU
 _options: Final = st.sampled_from(
     [bytes.fromhex(text) for text in ("01010101", "94040000", "07040400", "00", "9401ffff", "9408")]
 ).map(lambda option: option.ljust(4, b"\0"))
+_sources4: Final = st.one_of(st.just(packets.FAR), st.just(packets.FAR), _addresses4)
+_option_lists: Final[st.SearchStrategy[list[bytes]]] = st.one_of(
+    st.just([]), st.just([]), st.lists(_options, max_size=10)
+)
+_chains: Final = st.lists(st.sampled_from([60, 60, 0]), max_size=5)
 _SIZES: Final = (0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1200, 1400, 1440, 1441, 1500, 1600)
 _tos: Final = st.one_of(st.just(0), st.integers(0, 255))
 
@@ -42,14 +62,12 @@ _ports: Final = st.one_of(st.sampled_from(worlds.PORTS), st.integers(0, 0xFFFF))
 @st.composite
 def payloads(draw: st.DrawFn, src: IPv4Address | str, dst: IPv4Address | str) -> tuple[int, bytes]:
     """A protocol number and what it carries from `src` to `dst`."""
-    protocol = draw(st.sampled_from([1, 1, 6, 6, 17, 17, 33, 132, 47, 50]))
+    protocol = draw(_one_of([1, 1, 6, 6, 17, 17, 33, 132, 47, 50]))
     if protocol == 1:
         message = draw(st.one_of(_echoes(), _errors(src, dst)))
-        return 1, message[: draw(st.sampled_from([len(message), len(message), 7]))]
+        return 1, message[: draw(_one_of([len(message), len(message), 7]))]
     size = draw(
-        st.sampled_from(
-            [0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1200, 1400, 1440, 1441, 1500, 1600]
-        )
+        _one_of([0, 1, 3, 4, 5, 6, 40, 541, 572, 580, 581, 600, 1200, 1400, 1440, 1441, 1500, 1600])
     )
     ports = packets.ports(draw(_ports), draw(_ports), b"")
     return protocol, (ports + bytes(size))[:size]
@@ -57,12 +75,12 @@ def payloads(draw: st.DrawFn, src: IPv4Address | str, dst: IPv4Address | str) ->
 
 @st.composite
 def _echoes(draw: st.DrawFn) -> bytes:
-    kind = draw(st.sampled_from([8, 8, 8, 0, 3, 13]))
-    code = draw(st.sampled_from([0, 0, 0, 1]))
+    kind = draw(_one_of([8, 8, 8, 0, 3, 13]))
+    code = draw(_one_of([0, 0, 0, 1]))
     message = bytearray(
         packets.echo(kind, ident=draw(_ports), code=code, data=draw(st.binary(max_size=20)))
     )
-    message[-1] ^= draw(st.sampled_from([0, 0, 0, 4]))
+    message[-1] ^= draw(_one_of([0, 0, 0, 4]))
     return bytes(message)
 
 
@@ -70,25 +88,25 @@ def _echoes(draw: st.DrawFn) -> bytes:
 def _errors(draw: st.DrawFn, src: IPv4Address | str, dst: IPv4Address | str) -> bytes:
     """ICMP errors from `src` to `dst`; most quote a packet that went the other way."""
     ways = [(dst, src)] * 6 + [(src, dst), (dst, packets.FAR), (packets.FAR, src)]
-    was_from, was_to = draw(st.sampled_from(ways))
-    protocol = draw(st.sampled_from([6, 17, 17, 33, 132, 1, 1, 47]))
+    was_from, was_to = draw(_one_of(ways))
+    protocol = draw(_one_of([6, 17, 17, 33, 132, 1, 1, 47]))
     payload = packets.ports(draw(_ports), draw(_ports))
     if protocol == 1:
-        payload = packets.echo(draw(st.sampled_from([8, 0, 8, 3])), ident=draw(_ports))
+        payload = packets.echo(draw(_one_of([8, 0, 8, 3])), ident=draw(_ports))
     quoted = packets.ipv4(
         was_from,
         was_to,
-        payload[: draw(st.sampled_from([99, 99, 8, 7]))],
-        options=b"\x01" * 4 * draw(st.sampled_from([0, 0, 0, 1, 10])),
-        fragment=draw(st.sampled_from([0, 0x4000, 0x4000, 0x2000, 1])),
+        payload[: draw(_one_of([99, 99, 8, 7]))],
+        options=b"\x01" * 4 * draw(_one_of([0, 0, 0, 1, 10])),
+        fragment=draw(_one_of([0, 0x4000, 0x4000, 0x2000, 1])),
         protocol=protocol,
-        version=draw(st.sampled_from([4] * 9 + [6])),
-        words=draw(st.sampled_from([None] * 12 + [4, 15])),
-        sum_off=draw(st.sampled_from([0] * 9 + [1])),
+        version=draw(_one_of([4] * 9 + [6])),
+        words=draw(_one_of([None] * 12 + [4, 15])),
+        sum_off=draw(_one_of([0] * 9 + [1])),
     )
-    quoted = quoted[: draw(st.sampled_from([len(quoted)] * 5 + [19, 20, 27]))]
-    kind = draw(st.sampled_from([3, 3, 11, 12, 4, 5]))
-    return packets.error(quoted, kind, sum_off=draw(st.sampled_from([0] * 9 + [256])))
+    quoted = quoted[: draw(_one_of([len(quoted)] * 5 + [19, 20, 27]))]
+    kind = draw(_one_of([3, 3, 11, 12, 4, 5]))
+    return packets.error(quoted, kind, sum_off=draw(_one_of([0] * 9 + [256])))
 
 
 @st.composite
@@ -96,17 +114,17 @@ def ipv4_packets(
     draw: st.DrawFn, holder: IPv4Address | None = None, to: IPv4Address | None = None
 ) -> bytes:
     """IPv4 packets; two of three are as they should be."""
-    src = holder or draw(st.one_of(st.just(packets.FAR), st.just(packets.FAR), _addresses4))
+    src = holder or draw(_sources4)
     dst = to or draw(_addresses4)
     protocol, payload = draw(payloads(src, dst))
-    broken = draw(st.sampled_from([*[None] * 24, "version", "words", "longer", "sum_off"]))
+    broken = draw(_one_of([*[None] * 24, "version", "words", "longer", "sum_off"]))
     wrong = {
-        "version": st.sampled_from([0, 5, 6, 15]),
+        "version": _one_of([0, 5, 6, 15]),
         "words": st.integers(0, 15),
         "longer": st.integers(-70, 70),
         "sum_off": st.integers(1, 0xFFFF),
     }
-    options = draw(st.one_of(st.just([]), st.just([]), st.lists(_options, max_size=10)))
+    options = draw(_option_lists)
     return packets.ipv4(
         src,
         dst,
@@ -114,8 +132,8 @@ def ipv4_packets(
         options=b"".join(options),
         tos=draw(_tos),
         ident=draw(st.integers(0, 0xFFFF)),
-        fragment=draw(st.sampled_from([0, 0x4000, 0x4000, 0x2000, 0x2005, 5, 0x1FFF, 0x8000])),
-        ttl=draw(st.sampled_from([64] * 9 + [255, 3, 2, 1, 0])),
+        fragment=draw(_one_of([0, 0x4000, 0x4000, 0x2000, 0x2005, 5, 0x1FFF, 0x8000])),
+        ttl=draw(_one_of([64] * 9 + [255, 3, 2, 1, 0])),
         protocol=protocol,
         **({} if broken is None else {broken: draw(wrong[broken])}),
     )
@@ -124,14 +142,14 @@ def ipv4_packets(
 @st.composite
 def _extensions(draw: st.DrawFn, follows: int) -> tuple[int, bytes]:
     """Options headers, 0 to 5 of them, before a header of the kind `follows`."""
-    chain = draw(st.lists(st.sampled_from([60, 60, 0]), max_size=5))
+    chain = draw(_chains)
     if draw(st.booleans()):
         chain = chain[:1]
     octets = b""
     for number in range(len(chain)):
         behind = chain[number + 1] if number + 1 < len(chain) else follows
         limit = draw(st.booleans())
-        len8 = 0 if limit else draw(st.sampled_from([0, 0, 1, 2, 255]))
+        len8 = 0 if limit else draw(_one_of([0, 0, 1, 2, 255]))
         body = packets.OPTIONS[2:] if limit else b"\x01" + bytes(5)
         octets += struct.pack("!BB", behind, len8) + body + bytes(min(len8, 3) * 8)
     return (chain[0] if chain else follows), octets
@@ -140,62 +158,65 @@ def _extensions(draw: st.DrawFn, follows: int) -> tuple[int, bytes]:
 @st.composite
 def tunnel_packets(draw: st.DrawFn) -> bytes:
     """IPv6 packets; most are of a client that may send what is inside."""
-    number = draw(st.sampled_from([1, 1, 1, 2, 3, 4, SHARER, SHARER, SHARER, 6, 7, 9]))
-    honest = draw(st.sampled_from([True, True, True, True, False]))
+    number = draw(_one_of([1, 1, 1, 2, 3, 4, SHARER, SHARER, SHARER, 6, 7, 9]))
+    honest = draw(_one_of([True, True, True, True, False]))
     src6: IPv6Address = worlds.CLIENTS6[number if honest else 8]
-    leased = worlds.leased(draw(st.sampled_from([5, 18, 19, 20])) if number == SHARER else number)
+    leased = worlds.leased(draw(_one_of([5, 18, 19, 20])) if number == SHARER else number)
     inner = draw(ipv4_packets(leased if draw(st.integers(0, 7)) else None))
-    follows = draw(st.sampled_from([4] * 9 + [44, 58, 17, 41]))
-    plain = draw(st.sampled_from([True, True, False]))
+    follows = draw(_one_of([4] * 9 + [44, 58, 17, 41]))
+    plain = draw(_one_of([True, True, False]))
     next_header, octets = (follows, b"") if plain else draw(_extensions(follows))
-    dst = draw(
-        st.sampled_from([worlds.TEP6] * 4 + [worlds.TEP6_B, worlds.TEP6_C, worlds.CLIENTS6[2]])
-    )
+    dst = draw(_one_of([worlds.TEP6] * 4 + [worlds.TEP6_B, worlds.TEP6_C, worlds.CLIENTS6[2]]))
     return packets.ipv6(
         octets + inner,
         src6,
         dst,
         traffic_class=inner[1] if draw(st.booleans()) else draw(_tos),
         next_header=next_header,
-        version=draw(st.sampled_from([6] * 30 + [4, 7])),
-        longer=draw(st.sampled_from([0] * 24 + [-1, 1, -20, 60000])),
+        version=draw(_one_of([6] * 30 + [4, 7])),
+        longer=draw(_one_of([0] * 24 + [-1, 1, -20, 60000])),
     )
 
 
 @st.composite
 def icmpv6_errors(draw: st.DrawFn) -> bytes:
     """ICMPv6 errors about tunnel packets; most of them about some that we may have sent."""
-    number = draw(st.sampled_from([1] * 9 + [2, 3, 4, 9] + [SHARER] * 4))
-    leased = worlds.leased(draw(st.sampled_from([5, 18, 19, 20])) if number == SHARER else number)
-    to = leased if draw(st.sampled_from([True] * 9 + [False])) else None
-    inner = draw(ipv4_packets(draw(st.sampled_from([packets.FAR, *_OURS])), to))
+    number = draw(_one_of([1] * 9 + [2, 3, 4, 9] + [SHARER] * 4))
+    leased = worlds.leased(draw(_one_of([5, 18, 19, 20])) if number == SHARER else number)
+    to = leased if draw(_one_of([True] * 9 + [False])) else None
+    inner = draw(ipv4_packets(draw(_one_of([packets.FAR, *_OURS])), to))
     tep6 = {2: worlds.TEP6_B, 3: worlds.TEP6_C}.get(number, worlds.TEP6)
-    tep6 = draw(st.sampled_from([tep6] * 20 + [worlds.TEP6, worlds.CLIENTS6[8]]))
+    tep6 = draw(_one_of([tep6] * 20 + [worlds.TEP6, worlds.CLIENTS6[8]]))
     pieces = [struct.pack("!BBHI", 4, 0, offset, 77) for offset in (0, 1, 1, 8, 0xFFF8)]
     plain = [(4, b"")] * 9 + [(60, packets.OPTIONS)] * 3 + [(44, piece) for piece in pieces]
-    odd = draw(st.sampled_from([False] * 7 + [True]))
-    follows, octets = draw(_extensions(4) if odd else st.sampled_from(plain))
+    odd = draw(_one_of([False] * 7 + [True]))
+    follows, octets = draw(_extensions(4) if odd else _one_of(plain))
     quoted = packets.ipv6(octets + inner, tep6, worlds.CLIENTS6[number], next_header=follows)
-    size = draw(st.sampled_from([len(quoted)] * 40 + [39, 40, 47, 48, 67, 68, 69, 75, 76, 1232]))
+    size = draw(_one_of([len(quoted)] * 40 + [39, 40, 47, 48, 67, 68, 69, 75, 76, 1232]))
     kind, code = draw(
-        st.sampled_from([(2, 0)] * 3 + [(1, 0), (1, 3), (1, 5), (3, 0), (3, 1), (4, 0), (4, 1)])
+        _one_of([(2, 0)] * 3 + [(1, 0), (1, 3), (1, 5), (3, 0), (3, 1), (4, 0), (4, 1)])
     )
-    rest = draw(st.sampled_from([44, 0, 1279, 1280, 1400, 1500, 70_000, 0xFFFFFFFF]))
-    off = draw(st.sampled_from([0] * 12 + [1]))
-    sender = draw(st.sampled_from([worlds.CLIENTS6[1], worlds.CLIENTS6[8]]))
-    ours = draw(st.sampled_from([worlds.TEP6] * 8 + [worlds.TEP6_B]))
+    rest = draw(_one_of([44, 0, 1279, 1280, 1400, 1500, 70_000, 0xFFFFFFFF]))
+    off = draw(_one_of([0] * 12 + [1]))
+    sender = draw(_one_of([worlds.CLIENTS6[1], worlds.CLIENTS6[8]]))
+    ours = draw(_one_of([worlds.TEP6] * 8 + [worlds.TEP6_B]))
     return packets.icmpv6(kind, code, rest, quoted[:size], sender, ours, off=off)
+
+
+@cache
+def _packets() -> st.SearchStrategy[bytes]:
+    return st.one_of(ipv4_packets(), tunnel_packets(), icmpv6_errors())
 
 
 @st.composite
 def frames(draw: st.DrawFn) -> bytes:
     """Ethernet frames: tagged or not, padded, cut, corrupted, and of other protocols."""
-    packet = draw(st.one_of(ipv4_packets(), tunnel_packets(), icmpv6_errors()))
-    tci = draw(st.sampled_from([None] * 20 + [0, 0xE000, 77, 0x6000 | 77, 78]))
-    ethertype = draw(st.sampled_from([None] * 40 + [0x0806, 0x86DD, 0x0800, 0x8100]))
+    packet = draw(_packets())
+    tci = draw(_one_of([None] * 20 + [0, 0xE000, 77, 0x6000 | 77, 78]))
+    ethertype = draw(_one_of([None] * 40 + [0x0806, 0x86DD, 0x0800, 0x8100]))
     frame = packets.ether(packet, tci, ethertype)
-    frame += bytes(draw(st.sampled_from([0, 0, 0, 1, 46])))
-    match draw(st.sampled_from(["whole"] * 12 + ["cut", "corrupt"])):
+    frame += bytes(draw(_one_of([0, 0, 0, 1, 46])))
+    match draw(_one_of(["whole"] * 12 + ["cut", "corrupt"])):
         case "cut":
             frame = frame[: draw(st.integers(0, len(frame)))]
         case "corrupt":

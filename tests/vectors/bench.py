@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 from dstmrouter.errors import ControlError
 from dstmrouter.zmqctl import ControlClient, LeasePusher
 from lab.netns import Lab, Namespace, veth, wait_until
-from tests.netns.gateway import START_S, program
+from tests.netns.gateway import program
 from tests.pipeline import packets
 from tests.vectors import setting
 from tests.vectors.setting import PORT4, PORT6
@@ -124,7 +124,7 @@ class Bench:
             self._router.popen(*program("router", "run", "-c", config), stdout=file, stderr=file)
         self.control = undo.enter_context(ControlClient(f"ipc://{directory}/router"))
         try:
-            wait_until(self.workers, "a worker", START_S)
+            wait_until(self.workers, "a worker")
             with LeasePusher(f"ipc://{directory}/router", source="vectors") as pusher:
                 result = pusher.put(setting.bindings(case))
             assert result.applied == len(case.softwires), result

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.vectors.case import Case
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("untraced")]
 TUNNELLED: Final = {0, 4, 44, 60}  # next headers that are the router's
 ICMPV6_ERRORS: Final = range(1, 5)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dstmrouter.binding import OP_REMOVE, BindingColumns, full_address_columns
 from dstmrouter.zmqctl.update import ApplyResult, BindingUpdate
+from lab.netns import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TEP6: Final = IPv6Address("2001:db8:f::1")
 FIRST4: Final = int(IPv4Address("198.18.0.0"))
-DEADLINE_S: Final = 30.0
+DEADLINE_S: Final = PATIENCE_S
 
 
 def puts(start: int, stop: int, *, client: int = 1, lifetime_s: int = 900) -> BindingColumns:
