@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstmrouter.daemon.engine import Engine
 from dstmrouter.daemon.filtering import filtered
+from dstmrouter.daemon.idling import Idling
+from dstmrouter.daemon.meter import TurnMeter
 from dstmrouter.daemon.plan import PortPlan, WorkerPlan, read_plan
 from dstmrouter.daemon.shared import SharedTables
 from dstmrouter.daemon.tap import Tap
@@ -33,6 +35,7 @@ from dstmrouter.io.taggedport import parted
 from dstmrouter.io.umem import Umem
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.runtime import TurnStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,9 +44,6 @@ if TYPE_CHECKING:
 
 PACKET_MMAP: Final = "packet_mmap"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-IDLE_TURNS: Final = 16  # turns without a packet before the worker sleeps in poll()
-POLL_MS: Final = 100  # also how late a stop is seen at worst
-SENDING_POLL_MS: Final = 1  # while frames wait for the kernel to send them
 NOTICE_S: Final = 1.0
 LOAD_AFTER_S: Final = 1.0  # a worker that replaces a dead one has more urgent things to do
 SLOW_LOAD_S: Final = 3.0  # loading takes less, so that was compiling
@@ -58,6 +58,8 @@ class Worker:
         self._engine = engine
         self._stop = False
         self._next_notice = 0.0
+        self._idling = Idling()
+        self._meter = engine.meter = TurnMeter(shared.runtime, plan.worker)
         self._poll = select.poll()
         for port in engine.ports:
             self._poll.register(port.fileno(), select.POLLIN)
@@ -70,24 +72,45 @@ class Worker:
     def run(self) -> None:
         """Forward until stopped."""
         turns, worker = self._shared.turns, self._plan.worker
-        idle = 0
+        meter, idling, turn = self._meter, self._idling, self._engine.turn
+        clock = meter.clock
+        empty, now, unmeasured = 0, time.monotonic(), 0
         while not self._stop:
-            now = time.monotonic()
+            if unmeasured:
+                now, unmeasured = clock(), unmeasured - 1
+            else:
+                now, unmeasured = meter.begin()
             turns.begin(worker)
-            received = self._engine.turn(now - self._plan.clock_zero)
+            received = turn(now - self._plan.clock_zero)
             turns.end(worker)
-            idle = 0 if received else idle + 1
-            if now >= self._next_notice:
-                self._post(now)
-            if idle > IDLE_TURNS:
-                self._wait()
+            if meter.on:
+                meter.end(received)
+                if now >= self._next_notice:
+                    self._post(now)
+            if received:
+                empty = 0
+            elif empty < idling.turns:
+                empty += 1
+            else:
+                now = self._wait()
 
-    def _wait(self) -> None:
-        timeout = SENDING_POLL_MS if self._engine.sending() else POLL_MS
-        self._poll.poll(timeout)
+    def _wait(self) -> float:
+        """Sleep until there is something to do; the time then."""
+        now = time.monotonic()
+        if now >= self._next_notice:
+            self._post(now)  # before it sleeps: whoever wakes it does not wait for that
+        begun = self._meter.rest()
+        ready = self._poll.poll(self._idling.timeout_ms(sending=self._engine.sending()))
+        now = self._meter.waited(begun, in_vain=not ready)
+        self._idling.slept(now - begun, woken=bool(ready))
+        return now
 
     def _post(self, now: float) -> None:
         self._next_notice = now + NOTICE_S
+        with self._meter.aside(TurnStep.TELL):
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
         self._shared.noticeboard.post(
             self._plan.worker,
             {
@@ -167,6 +190,7 @@ def forward(plan: WorkerPlan) -> None:
         engine.tap = Tap(shared.taps, plan.worker, umem.memory)
         engine.usage = shared.tables.usage.values[plan.worker]
         worker = Worker(plan, shared, engine)
+        forwarder.measure_with(engine.meter)
         signal.signal(signal.SIGTERM, worker.stop)
         if plan.compiled:
             compile_for(engine, forwarder, shared, plan)
@@ -187,6 +211,7 @@ def compile_for(
 
         memory = engine.umem.memory
         compiled = CompiledForwarder(memory, shared.tables, plan.rules, steps, plan.worker)
+        compiled.measure_with(engine.meter)
         for port in engine.ports:
             port.use_compiled()
         engine.forwarder = filtered(compiled, memory, plan.filters())
