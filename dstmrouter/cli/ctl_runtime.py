@@ -136,17 +136,21 @@ def _quotient(a: float, b: float) -> float:
 
 
 def _tables(workers: list[dict[str, Any]], *, show_all: bool) -> Group:
-    return Group(*(_table(worker, show_all=show_all) for worker in workers))
+    shown = ((_title(worker), _table(worker, show_all=show_all)) for worker in workers)
+    return Group(*(part for both in shown for part in both))
+
+
+def _title(worker: dict[str, Any]) -> str:
+    return (
+        f"worker {worker['worker']}: {worker['all_ns'] / 1e9:,.1f} s, "
+        f"{worker['idle_share']:.1%} idle; "
+        f"{worker['turns']:,} turns, {worker['measured_turns']:,} of them measured; "
+        f"slept {worker['timeouts']:,} times in vain"
+    )
 
 
 def _table(worker: dict[str, Any], *, show_all: bool) -> Table:
-    seconds = worker["all_ns"] / 1e9
-    table = Table(
-        title=f"worker {worker['worker']}: {seconds:,.1f} s, {worker['idle_share']:.1%} idle; "
-        f"{worker['turns']:,} turns, {worker['measured_turns']:,} of them measured; "
-        f"slept {worker['timeouts']:,} times in vain",
-        title_justify="left",
-    )
+    table = Table()
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading == "step" else "right")
     for row in worker["steps"]:

@@ -26,11 +26,12 @@ _LOOP: Final = int(TurnStep.LOOP)
 _EMPTY: Final = int(TurnStep.EMPTY)
 _WAIT: Final = int(TurnStep.WAIT)
 _NS: Final = 1e9
+_DISTANCES: Final = 2 * MEASURED_EVERY - 1
 
 
 def random_distance() -> int:
     """Turns from one that is measured to the next, `MEASURED_EVERY` on the average."""
-    return random.randint(1, 2 * MEASURED_EVERY - 1)  # noqa: S311 no secret
+    return 1 + int(random.random() * _DISTANCES)  # noqa: S311 no secret; randint takes 0.5 us
 
 
 class TurnMeter:
@@ -83,8 +84,11 @@ class TurnMeter:
         at = self._begun
         if received:
             self._laps.append((_LOOP, received, now))
+            all_calls, all_packets, all_seconds = self._calls, self._packets, self._seconds
             for step, packets, then in self._laps:
-                self._add(step, packets, then - at)
+                all_calls[step] += 1
+                all_packets[step] += packets
+                all_seconds[step] += then - at
                 at = then
         else:
             self._add(_EMPTY, 0, now - at)

@@ -187,6 +187,7 @@ def _ledger(notice: dict[str, Any], uptime_s: float) -> dict[str, Any]:
     if not notice:
         return {}
     told = {name: notice[name] for name in ("frames", "pool", "kept", "missing", "engine")}
+    told |= {name: notice[name] for name in ("forwarding_after_s", "compiled_after_s")}
     return told | {"heard_s": round(uptime_s - notice["at_s"], 3)}
 
 

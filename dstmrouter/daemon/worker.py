@@ -33,6 +33,7 @@ from dstmrouter.io.packetmmap import PacketMmapPort
 from dstmrouter.io.steering import XskMap
 from dstmrouter.io.taggedport import parted
 from dstmrouter.io.umem import Umem
+from dstmrouter.jit import cache
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.runtime import TurnStep
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
 PACKET_MMAP: Final = "packet_mmap"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 NOTICE_S: Final = 1.0
-LOAD_AFTER_S: Final = 1.0  # a worker that replaces a dead one has more urgent things to do
-SLOW_LOAD_S: Final = 3.0  # loading takes less, so that was compiling
+COMPILING: Final = (
+    "compiling the fast path, half a minute at most; until then all packets take the numpy way. "
+    "`dstm-router compile` does that beforehand"
+)
 
 
 class Worker:
@@ -58,6 +61,8 @@ class Worker:
         self._engine = engine
         self._stop = False
         self._next_notice = 0.0
+        self._forwarding_after_s = time.monotonic() - plan.begun_at
+        self._compiled_after_s: float | None = None
         self._idling = Idling()
         self._meter = engine.meter = TurnMeter(shared.runtime, plan.worker)
         self._poll = select.poll()
@@ -69,12 +74,16 @@ class Worker:
         """End after the present turn; a signal handler."""
         self._stop = True
 
+    def now_compiled(self) -> None:
+        """Compiled code has taken over: tell so; another thread's call."""
+        self._compiled_after_s = round(time.monotonic() - self._plan.begun_at, 3)
+        self._next_notice = 0.0
+
     def run(self) -> None:
         """Forward until stopped."""
         turns, worker = self._shared.turns, self._plan.worker
         meter, idling, turn = self._meter, self._idling, self._engine.turn
-        clock = meter.clock
-        empty, now, unmeasured = 0, time.monotonic(), 0
+        clock, empty, unmeasured = meter.clock, 0, 0
         while not self._stop:
             if unmeasured:
                 now, unmeasured = clock(), unmeasured - 1
@@ -92,18 +101,17 @@ class Worker:
             elif empty < idling.turns:
                 empty += 1
             else:
-                now = self._wait()
+                self._wait()
 
-    def _wait(self) -> float:
-        """Sleep until there is something to do; the time then."""
-        now = time.monotonic()
-        if now >= self._next_notice:
-            self._post(now)  # before it sleeps: whoever wakes it does not wait for that
+    def _wait(self) -> None:
+        """Sleep until there is something to do."""
         begun = self._meter.rest()
+        if begun >= self._next_notice:
+            self._post(begun)  # now, because whoever wakes it should not wait for that
+            begun = self._meter.rest()
         ready = self._poll.poll(self._idling.timeout_ms(sending=self._engine.sending()))
         now = self._meter.waited(begun, in_vain=not ready)
         self._idling.slept(now - begun, woken=bool(ready))
-        return now
 
     def _post(self, now: float) -> None:
         self._next_notice = now + NOTICE_S
@@ -121,6 +129,8 @@ class Worker:
                 "missing": self._engine.missing(),
                 "kept": self._engine.forwarder.held(),
                 "engine": self._engine.forwarder.engine,
+                "forwarding_after_s": round(self._forwarding_after_s, 3),
+                "compiled_after_s": self._compiled_after_s,
                 "ports": [self._about(port) for port in self._engine.ports],
             },
         )
@@ -193,22 +203,28 @@ def forward(plan: WorkerPlan) -> None:
         forwarder.measure_with(engine.meter)
         signal.signal(signal.SIGTERM, worker.stop)
         if plan.compiled:
-            compile_for(engine, forwarder, shared, plan)
+            compile_for(worker, engine, forwarder, shared, plan)
         worker.run()
 
 
 def compile_for(
-    engine: Engine, steps: Forwarder, shared: SharedTables, plan: WorkerPlan
+    worker: Worker, engine: Engine, steps: Forwarder, shared: SharedTables, plan: WorkerPlan
 ) -> threading.Thread:
-    """Load the compiled forwarder in a thread, and let it take over; numpy forwards meanwhile."""
+    """Load the compiled forwarder in a thread, and let it take over; numpy forwards meanwhile.
+
+    It begins at once: the two share a CPU for 0.4 s of work whenever it is done, and until then all
+    packets take the slower way.
+    """
 
     def load() -> None:
-        time.sleep(LOAD_AFTER_S)
         start = time.monotonic()
         # Here and not above, because importing Numba takes longer than all of a worker's start.
         from dstmrouter.daemon.compiled.ringturn import ring_turn
         from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 
+        cold = not cache.is_filled()
+        if cold:
+            print(f"worker {plan.worker}: {COMPILING}", file=sys.stderr, flush=True)
         memory = engine.umem.memory
         compiled = CompiledForwarder(memory, shared.tables, plan.rules, steps, plan.worker)
         compiled.measure_with(engine.meter)
@@ -217,11 +233,20 @@ def compile_for(
         engine.forwarder = filtered(compiled, memory, plan.filters())
         if engine.forwarder is compiled:
             engine.handover = ring_turn(engine, compiled)
-        took = time.monotonic() - start
-        if took > SLOW_LOAD_S:
+        worker.now_compiled()
+        if cold:
+            took = time.monotonic() - start
             print(f"worker {plan.worker}: compiled in {took:.0f} s", file=sys.stderr)
 
-    thread = threading.Thread(target=load, name="compile", daemon=True)
+    def load_without_collecting() -> None:
+        gc.disable()  # it takes a sixth of the time, and finds nothing
+        try:
+            load()
+        finally:
+            gc.freeze()  # what Numba keeps is too much to be looked through while packets wait
+            gc.enable()
+
+    thread = threading.Thread(target=load_without_collecting, name="compile", daemon=True)
     thread.start()
     return thread
 
