@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Final
 
 TURNS_MIN: Final = 4  # without a packet, before the worker sleeps
-TURNS_MAX: Final = 64
-SOON_S: Final = 200e-6  # what TURNS_MAX empty turns take, about
+TURNS_MAX: Final = 256  # 0.5 to 2 ms
+SOON_S: Final = 200e-6  # packets that are closer together than this, about, are met awake
 POLL_MS: Final = 100  # also how late a stop is seen at worst
 SENDING_POLL_MS: Final = 1  # at first, while frames wait for the kernel to send them
 
