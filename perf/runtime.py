@@ -34,7 +34,7 @@ from dstmrouter.runtime import MEASURED_EVERY, UNMEASURED, Runtime
 from perf.figures import Figure, show
 from perf.holdings import Holdings
 from perf.packets import encap_frames
-from perf.pipeline import POOL, RULES, build
+from perf.rotation import POOL, RULES, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable

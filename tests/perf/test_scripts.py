@@ -85,8 +85,8 @@ def test_runtime() -> None:
     assert values["on"] > 0
 
 
-def test_worker() -> None:
-    values = figures("worker")
+def test_waking() -> None:
+    values = figures("waking")
     assert values["start: forwarding"] <= values["start: compiled"]
 
 

@@ -1,6 +1,6 @@
 """How soon a worker forwards, and what it takes of a CPU without traffic and with little of it.
 
-    python -m perf.worker [--json] [--runs N] [--seconds S] [--quick]
+    python -m perf.waking [--json] [--runs N] [--seconds S] [--quick]
 
 A real router over veth. Start: its only worker is killed, and the next one tells how long after
 the start of its process it began to forward, and when the compiled code took over from numpy; the
@@ -120,7 +120,7 @@ def measure(times: int, seconds: float) -> list[Figure]:
             for pps in (0, *RATES):
                 load(running, lone, seconds, pps, runs)
     return [
-        Figure(bench="worker", work=work, unit=unit, runs=values)
+        Figure(bench="waking", work=work, unit=unit, runs=values)
         for (work, unit), values in runs.items()
     ]
 
