@@ -39,7 +39,7 @@ from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.runtime import TurnStep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dstmrouter.io.port import Port
 
@@ -203,17 +203,21 @@ def forward(plan: WorkerPlan) -> None:
         forwarder.measure_with(engine.meter)
         signal.signal(signal.SIGTERM, worker.stop)
         if plan.compiled:
-            compile_for(worker, engine, forwarder, shared, plan)
+            compile_for(engine, forwarder, shared, plan, worker.now_compiled)
         worker.run()
 
 
 def compile_for(
-    worker: Worker, engine: Engine, steps: Forwarder, shared: SharedTables, plan: WorkerPlan
+    engine: Engine,
+    steps: Forwarder,
+    shared: SharedTables,
+    plan: WorkerPlan,
+    done: Callable[[], None],
 ) -> threading.Thread:
     """Load the compiled forwarder in a thread, and let it take over; numpy forwards meanwhile.
 
     It begins at once: the two share a CPU for 0.4 s of work whenever it is done, and until then all
-    packets take the slower way.
+    packets take the slower way. `done` is called when it has taken over.
     """
 
     def load() -> None:
@@ -233,7 +237,7 @@ def compile_for(
         engine.forwarder = filtered(compiled, memory, plan.filters())
         if engine.forwarder is compiled:
             engine.handover = ring_turn(engine, compiled)
-        worker.now_compiled()
+        done()
         if cold:
             took = time.monotonic() - start
             print(f"worker {plan.worker}: compiled in {took:.0f} s", file=sys.stderr)

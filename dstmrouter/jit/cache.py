@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PACKAGE: Final = Path(dstmrouter.__file__).parent
 _SOURCES: Final = ("daemon/compiled", "io", "jit", "pipeline", "wire")
 CACHE_VARIABLE: Final = "CACHE_DIRECTORY"
-_LARGEST: Final = "burst.forward"  # compiled last, so the others are there as well
+_LARGEST: Final = "burst.forward"  # takes most of the time, and every worker loads it
 _COMPILERS: Final = ("numba", "llvmlite", "numpy")
 
 

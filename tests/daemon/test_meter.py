@@ -21,6 +21,8 @@ from tests.io.frames import ethernet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy.typing as npt
+
 NS = 10**9
 
 
@@ -229,6 +231,27 @@ def test_rare_packets_are_steps_of_their_own(engine: MeteredEngine) -> None:
     if isinstance(engine.machine.engine.forwarder, CompiledForwarder):
         assert taken[TurnStep.COMPILED] == (1, 2)
         assert taken[TurnStep.NUMPY_LINK] == (1, 1)  # what the compiled pass has left
+
+
+def test_a_compiled_turn_is_one_step_and_what_it_leaves_are_others(engine: MeteredEngine) -> None:
+    class HalfDone:
+        """Says that it has received two packets, and left one."""
+
+        steps = engine.machine.engine.forwarder
+
+        def turn(self, port: int, _now_s: int) -> tuple[int, int]:
+            return (2, 1) if port == 0 else (0, 0)
+
+        def rest(self, _left: int) -> npt.NDArray[np.int64]:
+            [at] = engine.machine.umem.pool.take(1).astype(np.int64)
+            return np.array([[at + 256], [14]])
+
+    engine.machine.engine.handover = HalfDone()
+    assert engine.turn() == 2
+    taken = engine.taken()
+    assert taken[TurnStep.COMPILED_TURN] == (2, 2)  # two ports
+    assert taken[TurnStep.SEND] == taken[TurnStep.FORWARD] == taken[TurnStep.FINISH] == (1, 1)
+    assert TurnStep.RECEIVE not in taken
 
 
 def test_what_time_brings_about_is_exact(engine: MeteredEngine) -> None:

@@ -58,7 +58,7 @@ class CompiledForwarder:
     def measure_with(self, meter: Meter) -> None:
         """Let `meter` know when a step is done, here or of numpy."""
         self._meter = meter
-        self._steps.measure_with(meter)
+        self.steps.measure_with(meter)
 
     def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: float) -> Outcome:
         """As `dstmrouter.pipeline.forward.Forwarder.process`; the outcome is good for one burst."""
