@@ -39,7 +39,7 @@ from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.runtime import TurnStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dstmrouter.io.port import Port
 
@@ -220,6 +220,7 @@ def compile_for(
     packets take the slower way. `done` is called when it has taken over.
     """
 
+    @uncollected()
     def load() -> None:
         start = time.monotonic()
         # Here and not above, because importing Numba takes longer than all of a worker's start.
@@ -242,17 +243,20 @@ def compile_for(
             took = time.monotonic() - start
             print(f"worker {plan.worker}: compiled in {took:.0f} s", file=sys.stderr)
 
-    def load_without_collecting() -> None:
-        gc.disable()  # it takes a sixth of the time, and finds nothing
-        try:
-            load()
-        finally:
-            gc.freeze()  # what Numba keeps is too much to be looked through while packets wait
-            gc.enable()
-
-    thread = threading.Thread(target=load_without_collecting, name="compile", daemon=True)
+    thread = threading.Thread(target=load, name="compile", daemon=True)
     thread.start()
     return thread
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Collect no garbage in the block, and never anything of what is there after it."""
+    gc.disable()  # to load Numba with it takes a sixth longer, and it finds nothing
+    try:
+        yield
+    finally:
+        gc.freeze()  # what Numba keeps is too much to be looked through while packets wait
+        gc.enable()
 
 
 def die_with(parent: int) -> None:
