@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Octets: TypeAlias = mmap.mmap | bytearray | npt.NDArray[np.uint8]
 
-MEASURED_EVERY: Final = 32  # turns, on the average
+MEASURED_EVERY: Final = 64  # turns, on the average
 _LINE: Final = 64  # octets of a cache line: workers must not share one
 _HEAD: Final = ("version", "all_ns", "turns", "measured_turns", "timeouts")
 _COLUMNS: Final = 3  # calls, packets, ns

@@ -3,7 +3,7 @@
     python -m perf.runtime [--json] [--runs N] [--quick]
 
 The engine of a worker over memory ports, the compiled pass, encapsulation of 64-octet packets; each
-turn forwards one burst. "off" has no meter, "on" measures one turn in 32 as workers do, "every
+turn forwards one burst. "off" has no meter, "on" measures one turn in 64 as workers do, "every
 turn" would measure all. They take turns within a run. "cost" compares on and off by the fastest
 tenth of their runs, in percent: what else the machine does disturbs those least. Over real ports a
 turn takes longer, so there the meter costs less of it.

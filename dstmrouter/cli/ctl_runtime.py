@@ -39,7 +39,7 @@ def runtime(
     """Show where the time of workers goes: calls, packets and time of every step.
 
     ns are nanoseconds; share is of a worker's time, EMPTY and WAIT being idle. Workers measure one
-    turn in 32, so figures of a short time are rough. docs/operations.md explains the steps.
+    turn in 64, so figures of a short time are rough. docs/operations.md explains the steps.
     """
     access = Access.in_use(context)
     if not watch:

@@ -1,7 +1,7 @@
 """The clock of a worker: measures some of its turns step by step, and how long it sleeps.
 
 A stamp costs 0.1 us, so a turn in which a lone packet passes would take a tenth longer if it were
-measured. One turn in 32 is. Their distances are random, because traffic that comes in a rhythm
+measured. One turn in 64 is. Their distances are random, because traffic that comes in a rhythm
 would otherwise meet the same turn again and again.
 """
 

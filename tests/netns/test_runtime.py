@@ -64,7 +64,7 @@ def test_a_worker_without_traffic_sleeps_for_timeouts_and_takes_a_turn_for_each(
 
 def test_packets_are_seen_in_the_steps(gateway: Gateway) -> None:
     def measured() -> bool:
-        """One turn in 32 is; so more pings than it takes, and again."""
+        """One turn in 64 is; so more pings than it takes, and again."""
         pings(gateway.topology.client1, HOST4, 20)
         return bool(received(look(gateway))["packets"])
 
