@@ -1,6 +1,6 @@
 """What it costs a worker that `dstmctl runtime` is always on: nanoseconds a turn.
 
-    python -m perf.runtime [--json] [--runs N] [--quick]
+    python -m perf runtime [--json] [--out FILE] [--runs N] [--quick]
 
 The engine of a worker over memory ports, the compiled pass, encapsulation of 64-octet packets; each
 turn forwards one burst. "off" has no meter, "on" measures one turn in 64 as workers do, "every
@@ -11,10 +11,8 @@ turn takes longer, so there the meter costs less of it.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import itertools
-import os
 import statistics
 import time
 from typing import TYPE_CHECKING, Final
@@ -31,13 +29,14 @@ from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.runtime import MEASURED_EVERY, UNMEASURED, Runtime
-from perf.figures import Figure, show
+from perf.figures import Figure, stay_on_one_cpu
 from perf.holdings import Holdings
 from perf.packets import encap_frames
+from perf.results import report, shared_options
 from perf.rotation import POOL, RULES, build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 FRAMES: Final = 12 * BURST
 LEASES: Final = 65_536
@@ -160,16 +159,14 @@ def _figure(work: str, burst: int, unit: str, runs: list[float]) -> Figure:
     )
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
-    parser.add_argument("--runs", type=int, default=300, help="runs per figure (default 300)")
+    parser = shared_options("runtime", __doc__, 200)
     parser.add_argument("--quick", action="store_true", help="three runs only")
-    args = parser.parse_args()
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    args = parser.parse_args(argv)
+    stay_on_one_cpu()
     figures = measure(3 if args.quick else args.runs)
-    show("dstmctl runtime on and off, one core, in memory", figures, as_json=args.json)
+    report("dstmctl runtime on and off, one core, in memory", figures, args)
 
 
 if __name__ == "__main__":

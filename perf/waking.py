@@ -1,6 +1,6 @@
 """How soon a worker forwards, and what it takes of a CPU without traffic and with little of it.
 
-    python -m perf.waking [--json] [--runs N] [--seconds S] [--quick]
+    python -m perf waking [--json] [--out FILE] [--runs N] [--seconds S] [--quick]
 
 A real router over veth. Start: its only worker is killed, and the next one tells how long after
 the start of its process it began to forward, and when the compiled code took over from numpy; the
@@ -12,7 +12,6 @@ second are the timeout of poll).
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import os
@@ -22,11 +21,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from lab.netns import wait_until
-from perf.figures import Figure, show
+from perf.figures import Figure
 from perf.gateway import COMPILE_S, Gateway, RouterProcess, cpu_seconds, settle_in
+from perf.results import report, shared_options
 from perf.wire import Options, Ways, router
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from perf.wire import Runs, Way
 
 RATES: Final = (100, 1_000, 5_000, 20_000)  # packets/s
@@ -125,17 +127,15 @@ def measure(times: int, seconds: float) -> list[Figure]:
     ]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--json", action="store_true", help="one JSON object per line and figure")
-    parser.add_argument("--runs", type=int, default=5, help="runs per figure (default 5)")
+    parser = shared_options("waking", __doc__, 5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of one load (default 3)")
     parser.add_argument("--quick", action="store_true", help="one short run")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     settle_in()
     figures = measure(*((1, 0.3) if args.quick else (args.runs, args.seconds)))
-    show("start and sleep of a worker", figures, as_json=args.json)
+    report("start and sleep of a worker", figures, args)
 
 
 if __name__ == "__main__":
