@@ -4,7 +4,7 @@
 
 The engine of a worker over memory ports, the compiled pass, encapsulation of 64-octet packets; each
 turn forwards one burst. "off" has no meter, "on" measures one turn in 64 as workers do, "every
-turn" would measure all. They take turns within a run. "cost" compares on and off by the fastest
+turn" would measure all. They take turns within a run. "on: cost" compares on and off by the fastest
 tenth of their runs, in percent: what else the machine does disturbs those least. Over real ports a
 turn takes longer, so there the meter costs less of it.
 """
@@ -138,7 +138,7 @@ def measure(runs: int) -> list[Figure]:
         for state, found in times.items():
             figures.append(_figure(state, burst, "ns/turn", found))
         on, off = (_undisturbed(times[state]) for state in ("on", "off"))
-        figures.append(_figure("cost", burst, "%", [100 * (on / off - 1)]))
+        figures.append(_figure("on: cost", burst, "%", [100 * (on / off - 1)]))
     return figures
 
 
