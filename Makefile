@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.complete
-PERF := pipeline churn accounting fragments watching bindings leases wire
+PERF := pipeline churn accounting fragments watching runtime waking bindings leases wire
 METHODS := throughput latency loss
 RESULTS := perf-results
 COVERAGE_MIN := 85

@@ -83,7 +83,7 @@ class Generator:
         assert variants <= VARIANTS_MAX, f"{variants} variants"
         assert variants & (variants - 1) == 0, f"{variants} is no power of two"
         self._space = space
-        self._frame = frame
+        self.frame = frame
         with ExitStack() as undo:
             spec = MapSpec(BpfMapType.ARRAY, 4, _PACE.size, 1)
             self._pace = undo.enter_context(Map.create(spec, "dstm_pace"))
@@ -98,14 +98,14 @@ class Generator:
         """Send for some time, as fast as the kernel can or at a rate; return how many frames."""
         self._set_pace(0 if pps is None else round(1e9 / pps))
         with self._space.entered(), _interrupted_after(seconds):
-            self._program.run_live(self._frame, FRAMES_MAX)
+            self._program.run_live(self.frame, FRAMES_MAX)
         return self._sent()
 
     def send_some(self, count: int) -> None:
         """Send `count` frames at once."""
         self._set_pace(0)
         with self._space.entered():
-            self._program.run_live(self._frame, count)
+            self._program.run_live(self.frame, count)
 
     def _set_pace(self, gap_ns: int) -> None:
         self._pace.set(bytes(4), _PACE.pack(0, gap_ns, 0))

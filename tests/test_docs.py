@@ -14,6 +14,7 @@ from dstmrouter.daemon.tsp_tally import TspTally
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.protocols.dstm_rpc import Stat
 from dstmrouter.protocols.tsp_status import Status
+from dstmrouter.runtime import TurnStep
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -22,7 +23,16 @@ DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").
 def test_every_verdict_is_explained_in_operations() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| (.*) \|$", text, re.MULTILINE))
-    assert rows == {verdict.name: verdict.help for verdict in Verdict}
+    verdicts = {verdict.name: verdict.help for verdict in Verdict}
+    assert {
+        name: text for name, text in rows.items() if name not in TurnStep.__members__
+    } == verdicts
+
+
+def test_every_step_of_a_worker_is_explained() -> None:
+    rows = table_in("operations.md", r"^\| `([A-Z_0-9]+)` \| (.*) \|$")
+    steps = [(step.name, step.help) for step in TurnStep]
+    assert [row for row in rows if row[0] in TurnStep.__members__] == steps
 
 
 def test_every_counter_and_stat_of_rpc_is_explained() -> None:

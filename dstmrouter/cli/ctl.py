@@ -14,6 +14,7 @@ from dstmrouter.cli import (
     ctl_counters,
     ctl_history,
     ctl_lease,
+    ctl_runtime,
     ctl_tsp_user,
     ctl_usage,
     ctl_watch,
@@ -55,6 +56,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("counters")(ctl_counters.counters)
+app.command("runtime")(ctl_runtime.runtime)
 app.command("convert")(ctl_convert.convert)
 app.command("trace")(ctl_watch.trace)
 app.command("capture")(ctl_watch.capture)

@@ -12,6 +12,7 @@ import numpy as np
 
 from dstmrouter.io.umem import DESC
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import UNMEASURED, TurnStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dstmrouter.io.port import Port
     from dstmrouter.io.umem import Umem
     from dstmrouter.pipeline.outcome import Made, Outcome
+    from dstmrouter.runtime import Meter
 
 BURST: Final = 1024  # frames; a larger one would only push its headers out of the L2 cache
 REFILL_STEP: Final = 64  # frames; fewer are not worth a ring update
@@ -84,6 +86,7 @@ class Engine:
         self.counters = counters
         self.worker = worker
         self._expired_s = 0  # whole seconds
+        self.meter: Meter = UNMEASURED
         self.tap: Tap | None = None  # for those who want to see packets
         self.handover: Handover | None = None  # does what can be done without them
         self.usage: npt.NDArray[np.uint64] | None = None  # the worker's line of UsageTable.values
@@ -97,6 +100,7 @@ class Engine:
         watched = self.tap is not None and self.tap.wanted()
         handover = None if watched else self.handover
         received = 0
+        meter = self.meter
         for number, port in enumerate(self.ports):
             if handover is None:
                 received += self._serve(number, port, now_s)
@@ -104,9 +108,12 @@ class Engine:
                 received += self._hand_over(handover, number, now_s)
         if int(now_s) != self._expired_s:
             self._expired_s = int(now_s)
-            self._finish(self.forwarder.expire(now_s), now_s)
+            with meter.aside(TurnStep.EXPIRE):
+                self._finish(self.forwarder.expire(now_s), now_s)
         for port in self.ports:
             port.flush()
+        if meter.on:
+            meter.lap(TurnStep.FLUSH, received)
         return received
 
     def missing(self) -> int:
@@ -119,14 +126,18 @@ class Engine:
         return any(port.held().tx for port in self.ports)
 
     def _serve(self, number: int, port: Port, now_s: float) -> int:
-        pool = self.umem.pool
+        pool, meter = self.umem.pool, self.meter
         sent = port.reclaim()
         if len(sent):
             pool.give(sent)
         room = port.refill_room()
         if room >= REFILL_STEP and len(pool):
             self._refill(port, room)
+        if meter.on:
+            meter.lap(TurnStep.RECLAIM, len(sent))
         descs = port.receive(BURST)
+        if meter.on:
+            meter.lap(TurnStep.RECEIVE, len(descs))
         if len(descs):
             at, length = descs["addr"].astype(np.intp), descs["len"].astype(np.int64)
             self._work(at, length, number, now_s)
@@ -134,10 +145,17 @@ class Engine:
 
     def _hand_over(self, handover: Handover, number: int, now_s: float) -> int:
         received, left = handover.turn(number, int(now_s))
+        meter = self.meter
+        if meter.on:
+            meter.lap(TurnStep.COMPILED_TURN, received)
         if left:
             at, length = handover.rest(left)
             outcome = handover.steps.process(at, length, number, now_s)
+            if meter.on:
+                meter.lap(TurnStep.FORWARD, left)
             self._send(outcome)
+            if meter.on:
+                meter.lap(TurnStep.SEND, left)
             self._settle(at, length, outcome, now_s)
         return received
 
@@ -150,12 +168,21 @@ class Engine:
     def _work(
         self, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64], number: int, now_s: float
     ) -> None:
+        meter, packets = self.meter, len(at)
         tap = self.tap if self.tap is not None and self.tap.wanted() else None
         watched = None if tap is None else tap.before(at, length, number, now_s)
+        if watched is not None and meter.on:
+            meter.lap(TurnStep.WATCH, packets)
         outcome = self.forwarder.process(at, length, number, now_s)
+        if meter.on:
+            meter.lap(TurnStep.FORWARD, packets)
         self._send(outcome)
+        if meter.on:
+            meter.lap(TurnStep.SEND, packets)
         if tap is not None and watched is not None:
             tap.after(watched, outcome)
+            if meter.on:
+                meter.lap(TurnStep.WATCH, packets)
         self._settle(at, length, outcome, now_s)
 
     def _settle(
@@ -174,6 +201,8 @@ class Engine:
             self.umem.pool.give(at[ours].astype(np.uint64))
         self.counters.count(self.worker, outcome.verdicts, length)
         self._finish(outcome, now_s)
+        if self.meter.on:
+            self.meter.lap(TurnStep.FINISH, len(at))
 
     def _finish(self, outcome: Outcome, now_s: float) -> None:
         """Everything in an outcome but what became of the burst itself."""

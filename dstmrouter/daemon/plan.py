@@ -57,6 +57,7 @@ class WorkerPlan:
     umem: UmemPlan
     rules: TunnelRules
     compiled: bool = True  # normal packets in compiled code, as soon as that is loaded
+    begun_at: float = 0.0  # monotonic time at which its process was started
 
     def filters(self) -> list[tuple[bytes, bytes]]:
         """What the ports let in and out."""

@@ -1,4 +1,4 @@
-"""What dstmctl asks a router: status, bindings, counters, ports."""
+"""What dstmctl asks a router: status, bindings, counters, ports, where the time goes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from dstmrouter.errors import DstmError
 from dstmrouter.pipeline.bindings import FOREVER
 from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import TurnStep
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.daemon.router import Supervisor
     from dstmrouter.io.kernelobjects import Link
+    from dstmrouter.runtime import Line
     from dstmrouter.zmqctl import Handler
 
 LIMIT: Final = 1000  # bindings in one answer
@@ -39,6 +41,7 @@ class RouterControl:
             "bindings": self._bindings,
             "counters": self._counters,
             "ports": self._ports,
+            "runtime": self._runtime,
         }
 
     async def _status(self, _params: dict[str, Any]) -> dict[str, Any]:
@@ -113,6 +116,15 @@ class RouterControl:
             "workers": [_by_verdict(line) for line in counters.values],
         }
 
+    async def _runtime(self, _params: dict[str, Any]) -> dict[str, Any]:
+        runtime = self._router.shared.runtime
+        return {
+            "workers": [
+                {"worker": worker} | _times(runtime.read(worker))
+                for worker in range(runtime.workers)
+            ]
+        }
+
     async def _ports(self, _params: dict[str, Any]) -> dict[str, Any]:
         router = self._router
         notices = [
@@ -151,6 +163,21 @@ def _by_verdict(counts: npt.NDArray[np.uint64]) -> list[dict[str, Any]]:
     ]
 
 
+def _times(line: Line) -> dict[str, Any]:
+    """What a worker has measured, all since the router started; see docs/operations.md."""
+    return {
+        "all_ns": line.all_ns,
+        "turns": line.turns,
+        "measured_turns": line.measured_turns,
+        "timeouts": line.timeouts,
+        "steps": [
+            {"name": step.name, "help": step.help, "exact": step.exact, "idle": step.idle}
+            | dict(zip(("calls", "packets", "ns"), line.steps[step].tolist(), strict=True))
+            for step in TurnStep
+        ],
+    }
+
+
 def _link(link: Link) -> dict[str, Any]:
     return {"up": link.up, "mtu": link.mtu, "mac": link.mac.hex(":")}
 
@@ -160,6 +187,7 @@ def _ledger(notice: dict[str, Any], uptime_s: float) -> dict[str, Any]:
     if not notice:
         return {}
     told = {name: notice[name] for name in ("frames", "pool", "kept", "missing", "engine")}
+    told |= {name: notice[name] for name in ("forwarding_after_s", "compiled_after_s")}
     return told | {"heard_s": round(uptime_s - notice["at_s"], 3)}
 
 

@@ -26,6 +26,7 @@ from dstmrouter.pipeline.quiescence import Turns
 from dstmrouter.pipeline.routes4 import Routes4
 from dstmrouter.pipeline.usage import UsageTable
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,7 @@ class Sizes:
             Noticeboard.size(self.workers),
             TapBoard.size(self.workers),
             Counters.size(self.workers, len(Verdict)),
+            Runtime.size(self.workers),
             self.hops * HOP_SIZE,
             Routes4.size(self.routes),
             PathMtus.SIZE,
@@ -88,12 +90,13 @@ class SharedTables:
         parts = [
             octets[end - span : end] for span, end in zip(spans, np.cumsum(spans), strict=True)
         ]
-        turns, ports, notices, taps, counters, hops, routes, *others = parts
-        path_mtus, clients6, bindings, usage = others
+        turns, ports, notices, taps, counters, runtime, *tables = parts
+        hops, routes, path_mtus, clients6, bindings, usage = tables
         self.turns = Turns(turns, sizes.workers)
         self.noticeboard = Noticeboard(notices, sizes.workers)
         self.taps = TapBoard(taps, sizes.workers)
         self.counters = Counters(counters, sizes.workers, len(Verdict))
+        self.runtime = Runtime(runtime, sizes.workers)
         self.tables = Tables(
             BindingTable(bindings, sizes.blocks, sizes.rows, sizes.set_slots),
             Routes4(routes, sizes.routes),

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dstmrouter.daemon.engine import Engine
 from dstmrouter.daemon.filtering import filtered
+from dstmrouter.daemon.idling import Idling
+from dstmrouter.daemon.meter import TurnMeter
 from dstmrouter.daemon.plan import PortPlan, WorkerPlan, read_plan
 from dstmrouter.daemon.shared import SharedTables
 from dstmrouter.daemon.tap import Tap
@@ -31,22 +33,23 @@ from dstmrouter.io.packetmmap import PacketMmapPort
 from dstmrouter.io.steering import XskMap
 from dstmrouter.io.taggedport import parted
 from dstmrouter.io.umem import Umem
+from dstmrouter.jit import cache
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.runtime import TurnStep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dstmrouter.io.port import Port
 
 PACKET_MMAP: Final = "packet_mmap"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
-IDLE_TURNS: Final = 16  # turns without a packet before the worker sleeps in poll()
-POLL_MS: Final = 100  # also how late a stop is seen at worst
-SENDING_POLL_MS: Final = 1  # while frames wait for the kernel to send them
 NOTICE_S: Final = 1.0
-LOAD_AFTER_S: Final = 1.0  # a worker that replaces a dead one has more urgent things to do
-SLOW_LOAD_S: Final = 3.0  # loading takes less, so that was compiling
+COMPILING: Final = (
+    "compiling the fast path, half a minute at most; until then all packets take the numpy way. "
+    "`dstm-router compile` does that beforehand"
+)
 
 
 class Worker:
@@ -58,6 +61,10 @@ class Worker:
         self._engine = engine
         self._stop = False
         self._next_notice = 0.0
+        self._forwarding_after_s = time.monotonic() - plan.begun_at
+        self._compiled_after_s: float | None = None
+        self._idling = Idling()
+        self._meter = engine.meter = TurnMeter(shared.runtime, plan.worker)
         self._poll = select.poll()
         for port in engine.ports:
             self._poll.register(port.fileno(), select.POLLIN)
@@ -67,27 +74,51 @@ class Worker:
         """End after the present turn; a signal handler."""
         self._stop = True
 
+    def now_compiled(self) -> None:
+        """Compiled code has taken over: tell so; another thread's call."""
+        self._compiled_after_s = round(time.monotonic() - self._plan.begun_at, 3)
+        self._next_notice = 0.0
+
     def run(self) -> None:
         """Forward until stopped."""
         turns, worker = self._shared.turns, self._plan.worker
-        idle = 0
+        meter, idling, turn = self._meter, self._idling, self._engine.turn
+        clock, empty, unmeasured = meter.clock, 0, 0
         while not self._stop:
-            now = time.monotonic()
+            if unmeasured:
+                now, unmeasured = clock(), unmeasured - 1
+            else:
+                now, unmeasured = meter.begin()
             turns.begin(worker)
-            received = self._engine.turn(now - self._plan.clock_zero)
+            received = turn(now - self._plan.clock_zero)
             turns.end(worker)
-            idle = 0 if received else idle + 1
-            if now >= self._next_notice:
-                self._post(now)
-            if idle > IDLE_TURNS:
+            if meter.on:
+                meter.end(received)
+                if now >= self._next_notice:
+                    self._post(now)
+            if received:
+                empty = 0
+            elif empty < idling.turns:
+                empty += 1
+            else:
                 self._wait()
 
     def _wait(self) -> None:
-        timeout = SENDING_POLL_MS if self._engine.sending() else POLL_MS
-        self._poll.poll(timeout)
+        """Sleep until there is something to do."""
+        begun = self._meter.rest()
+        if begun >= self._next_notice:
+            self._post(begun)  # now, because whoever wakes it should not wait for that
+            begun = self._meter.rest()
+        ready = self._poll.poll(self._idling.timeout_ms(sending=self._engine.sending()))
+        now = self._meter.waited(begun, in_vain=not ready)
+        self._idling.slept(now - begun, woken=bool(ready))
 
     def _post(self, now: float) -> None:
         self._next_notice = now + NOTICE_S
+        with self._meter.aside(TurnStep.TELL):
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
         self._shared.noticeboard.post(
             self._plan.worker,
             {
@@ -98,6 +129,8 @@ class Worker:
                 "missing": self._engine.missing(),
                 "kept": self._engine.forwarder.held(),
                 "engine": self._engine.forwarder.engine,
+                "forwarding_after_s": round(self._forwarding_after_s, 3),
+                "compiled_after_s": self._compiled_after_s,
                 "ports": [self._about(port) for port in self._engine.ports],
             },
         )
@@ -167,38 +200,63 @@ def forward(plan: WorkerPlan) -> None:
         engine.tap = Tap(shared.taps, plan.worker, umem.memory)
         engine.usage = shared.tables.usage.values[plan.worker]
         worker = Worker(plan, shared, engine)
+        forwarder.measure_with(engine.meter)
         signal.signal(signal.SIGTERM, worker.stop)
         if plan.compiled:
-            compile_for(engine, forwarder, shared, plan)
+            compile_for(engine, forwarder, shared, plan, worker.now_compiled)
         worker.run()
 
 
 def compile_for(
-    engine: Engine, steps: Forwarder, shared: SharedTables, plan: WorkerPlan
+    engine: Engine,
+    steps: Forwarder,
+    shared: SharedTables,
+    plan: WorkerPlan,
+    done: Callable[[], None],
 ) -> threading.Thread:
-    """Load the compiled forwarder in a thread, and let it take over; numpy forwards meanwhile."""
+    """Load the compiled forwarder in a thread, and let it take over; numpy forwards meanwhile.
 
+    It begins at once: the two share a CPU for 0.4 s of work whenever it is done, and until then all
+    packets take the slower way. `done` is called when it has taken over.
+    """
+
+    @uncollected()
     def load() -> None:
-        time.sleep(LOAD_AFTER_S)
         start = time.monotonic()
         # Here and not above, because importing Numba takes longer than all of a worker's start.
         from dstmrouter.daemon.compiled.ringturn import ring_turn
         from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 
+        cold = not cache.is_filled()
+        if cold:
+            print(f"worker {plan.worker}: {COMPILING}", file=sys.stderr, flush=True)
         memory = engine.umem.memory
         compiled = CompiledForwarder(memory, shared.tables, plan.rules, steps, plan.worker)
+        compiled.measure_with(engine.meter)
         for port in engine.ports:
             port.use_compiled()
         engine.forwarder = filtered(compiled, memory, plan.filters())
         if engine.forwarder is compiled:
             engine.handover = ring_turn(engine, compiled)
-        took = time.monotonic() - start
-        if took > SLOW_LOAD_S:
+        done()
+        if cold:
+            took = time.monotonic() - start
             print(f"worker {plan.worker}: compiled in {took:.0f} s", file=sys.stderr)
 
     thread = threading.Thread(target=load, name="compile", daemon=True)
     thread.start()
     return thread
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Collect no garbage in the block, and never anything of what is there after it."""
+    gc.disable()  # to load Numba with it takes a sixth longer, and it finds nothing
+    try:
+        yield
+    finally:
+        gc.freeze()  # what Numba keeps is too much to be looked through while packets wait
+        gc.enable()
 
 
 def die_with(parent: int) -> None:

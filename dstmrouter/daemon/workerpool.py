@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -62,7 +63,7 @@ class WorkerPool:
             await asyncio.sleep(retry_s)
 
     async def _start(self, plan: WorkerPlan) -> asyncio.subprocess.Process:
-        fd = write_plan(plan)
+        fd = write_plan(dataclasses.replace(plan, begun_at=time.monotonic()))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PACKAGE: Final = Path(dstmrouter.__file__).parent
 _SOURCES: Final = ("daemon/compiled", "io", "jit", "pipeline", "wire")
 CACHE_VARIABLE: Final = "CACHE_DIRECTORY"
+_LARGEST: Final = "burst.forward"  # takes most of the time, and every worker loads it
 _COMPILERS: Final = ("numba", "llvmlite", "numpy")
 
 
@@ -38,6 +39,12 @@ def directory() -> Path | None:
         digest.update(f"{name} {importlib.metadata.version(name)}".encode())
     name = f"compiled-{digest.hexdigest()[:16]}"
     return next((base / name for base in _bases() if _is_ours(base / name)), None)
+
+
+def is_filled() -> bool:
+    """Whether the fast path has been compiled and kept, so that it only has to be loaded."""
+    kept = directory()
+    return kept is not None and any(kept.rglob(f"{_LARGEST}*.nbi"))
 
 
 def _bases() -> Iterator[Path]:

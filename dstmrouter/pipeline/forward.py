@@ -32,6 +32,7 @@ from dstmrouter.pipeline.shared_pieces import SharedPieces
 from dstmrouter.pipeline.surroundings import Surroundings
 from dstmrouter.pipeline.usage import FROM_CLIENT, Charge
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import UNMEASURED, TurnStep
 from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import FrameMemory, Index
     from dstmrouter.pipeline.rare import FrameSource, Step
     from dstmrouter.pipeline.rules import TunnelRules
+    from dstmrouter.runtime import Meter
 
 
 _NOT_POOL: Final = constant(RowKind.NOT_POOL, np.uint8)
@@ -75,7 +77,12 @@ class Forwarder:
         self._frames = frames
         self._port_generation = -1
         self._vlans: list[int] = []
+        self._meter: Meter = UNMEASURED
         self._rare = RareWork(self._rare_steps())
+
+    def measure_with(self, meter: Meter) -> None:
+        """Let `meter` know when a step is done."""
+        self._meter = self._rare.meter = meter
 
     def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: float) -> Outcome:
         """Work on the frames that start at `at` (octets of frame memory) and came in by `port`.
@@ -94,10 +101,17 @@ class Forwarder:
         """All that is done about normal packets, and the verdicts of the others."""
         outcome = Outcome(np.zeros(len(at), np.uint8))  # 0 is ENCAPSULATED, until we know better
         plain, tunnelled = split(self._memory, at, length, self._vlans[port], outcome.verdicts)
+        meter = self._meter
+        if meter.on:
+            meter.lap(TurnStep.NUMPY_LINK, len(at))
         if plain is not None:
             self._from_internet(plain, now_s, outcome)
+            if meter.on:
+                meter.lap(TurnStep.NUMPY_ENCAP, len(plain.rows))
         if tunnelled is not None:
             self._from_clients(tunnelled, now_s, outcome)
+            if meter.on:
+                meter.lap(TurnStep.NUMPY_DECAP, len(tunnelled.rows))
         return outcome
 
     def expire(self, now_s: float) -> Outcome:

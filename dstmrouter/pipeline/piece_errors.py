@@ -17,6 +17,7 @@ from dstmrouter.pipeline.link import Packets
 from dstmrouter.pipeline.outcome import Noted
 from dstmrouter.pipeline.rare import KeepsNothing
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import TurnStep
 from dstmrouter.wire import icmp, ipv6
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _OFFSET_AT: Final = 2  # octets from the start of the fragment header
 class PieceErrors(KeepsNothing):
     """The step; others may have timeouts told by it."""
 
+    turn_step = TurnStep.PIECE_ERRORS
     verdicts: Collection[int] = (
         Verdict.DROP_PIECE_LENGTH,
         Verdict.DROP_PIECE_END,

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.runtime import UNMEASURED
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from dstmrouter.pipeline.memory import Index
     from dstmrouter.pipeline.outcome import Outcome
+    from dstmrouter.runtime import Meter, TurnStep
 
 
 class FrameSource(Protocol):
@@ -59,6 +62,11 @@ class Step(Protocol):
     """Works on the frames of some verdicts."""
 
     @property
+    def turn_step(self) -> TurnStep:
+        """As what its time is measured."""
+        ...
+
+    @property
     def verdicts(self) -> Collection[int]:
         """Those it works on, members of Verdict."""
         ...
@@ -91,6 +99,7 @@ class RareWork:
     """The steps, in the order in which they look at a burst."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
+        self.meter: Meter = UNMEASURED
         self._steps = [(step, np.zeros(256, np.bool_)) for step in steps]
         self._any = np.zeros(256, np.bool_)
         for step, mine in self._steps:
@@ -113,6 +122,8 @@ class RareWork:
             rows = np.flatnonzero(mine.take(verdicts))
             if len(rows):
                 step.work(Arrivals(rows, at[rows], length[rows], port), now_s, outcome)
+                if self.meter.on:
+                    self.meter.lap(step.turn_step, len(rows))
 
     def expire(self, now_s: float, outcome: Outcome) -> None:
         """Let every step see what time it is."""

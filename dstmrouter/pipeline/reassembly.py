@@ -18,6 +18,7 @@ from dstmrouter.pipeline.fragment_store import Datagram, FragmentStore, Key, Pie
 from dstmrouter.pipeline.keyed import drawn, mixed
 from dstmrouter.pipeline.outcome import Ended, Late, Outcome
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import TurnStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ _UNIT_BITS: Final = np.uint64(3)  # offsets count 8 octets
 class Reassembler:
     """A step for rare packets; keeps the pieces that wait."""
 
+    turn_step = TurnStep.REASSEMBLY
     verdicts = (Verdict.DROP_OUTER_FRAGMENT,)
 
     def __init__(

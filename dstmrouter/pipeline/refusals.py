@@ -17,6 +17,7 @@ from dstmrouter.pipeline.outcome import Noted
 from dstmrouter.pipeline.portkeys import Side
 from dstmrouter.pipeline.rare import KeepsNothing
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import TurnStep
 from dstmrouter.wire import icmp, ipv4
 from dstmrouter.wire.constant import constant
 
@@ -53,6 +54,8 @@ _LOCAL: Final = constant(RowKind.LOCAL, np.uint8)
 
 class Refusals(KeepsNothing):
     """The step; `rules` say which verdicts are told at all."""
+
+    turn_step = TurnStep.REFUSALS
 
     def __init__(self, around: Surroundings, reread: Rereader, errors: Errors4) -> None:
         rules = around.rules.icmp

@@ -16,6 +16,7 @@ from dstmrouter.pipeline.bindings import RowKind
 from dstmrouter.pipeline.icmp4 import About, Error
 from dstmrouter.pipeline.rare import KeepsNothing
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import TurnStep
 from dstmrouter.wire import icmp, ipv4
 from dstmrouter.wire.constant import constant
 
@@ -57,6 +58,7 @@ class _Messages:
 class Relay(KeepsNothing):
     """The step; without `errors` it only takes note of MTUs."""
 
+    turn_step = TurnStep.RELAY
     verdicts: Collection[int] = (Verdict.DROP_ICMPV6,)
 
     def __init__(

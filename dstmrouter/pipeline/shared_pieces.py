@@ -21,6 +21,7 @@ from dstmrouter.pipeline.datagrams import Datagrams, Name, Piece, is_odd
 from dstmrouter.pipeline.outcome import Late, Noted, Outcome
 from dstmrouter.pipeline.portkeys import HAS_PORTS, IS_QUERY
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import TurnStep
 from dstmrouter.wire import ipv4
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class _Waiting:
 class SharedPieces:
     """The step; keeps frames, and what is known of datagrams."""
 
+    turn_step = TurnStep.SHARED_PIECES
     verdicts: Collection[int] = (Verdict.DROP_FRAGMENT_SHARED,)
 
     def __init__(self, reread: Rereader, port_sets: PortSets, again: Pass) -> None:

@@ -16,6 +16,7 @@ from dstmrouter.pipeline.outcome import Noted
 from dstmrouter.pipeline.prefixes import Span, intervals6, lookup6
 from dstmrouter.pipeline.rare import KeepsNothing
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import TurnStep
 from dstmrouter.wire import icmp
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ SPOOF: Final = Error(Verdict.SENT_ICMPV6_SPOOF, icmp.UNREACHABLE6, icmp.SOURCE_P
 class Spoofers(KeepsNothing):
     """The step; without prefixes it has nothing to do."""
 
+    turn_step = TurnStep.SPOOFERS
     verdicts: Collection[int] = (
         Verdict.DROP_SPOOF_ADDRESS,
         Verdict.DROP_SPOOF_CLIENT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import re
 import signal
@@ -125,15 +126,18 @@ def test_worker_forwards_with_numpy_alone_where_that_is_wanted(
 
 @pytest.mark.parametrize(("filter_in", "rings"), [(b"", True), (ACCEPT, False)])
 def test_where_nothing_stands_between_the_turn_is_compiled(
-    shared: SharedTables, monkeypatch: pytest.MonkeyPatch, filter_in: bytes, *, rings: bool
+    shared: SharedTables, filter_in: bytes, *, rings: bool
 ) -> None:
-    monkeypatch.setattr("dstmrouter.daemon.worker.LOAD_AFTER_S", 0)
     made = plan(shared, "near")
     ports = tuple(dataclasses.replace(port, filter_in=filter_in) for port in made.ports)
     made = dataclasses.replace(made, ports=ports)
     umem = Umem(256)
     steps = Forwarder(FrameMemory(umem.memory), shared.tables, made.rules, umem.pool)
     engine = Engine(umem, [RingPort(umem, "near")], steps, shared.counters)
-    compile_for(engine, steps, shared, made).join(60)
+    done: list[str] = []
+    load = compile_for(engine, steps, shared, made, lambda: done.append(engine.forwarder.engine))
+    load.join(60)
+    gc.unfreeze()  # this is no worker
+    assert done == ["compiled"]
     assert engine.forwarder.engine == "compiled"
     assert (engine.handover is not None) is rings

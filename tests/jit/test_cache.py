@@ -58,3 +58,16 @@ def test_the_first_place_that_can_be_written_is_taken(
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     found = cache.directory()
     assert (found and found.parent) == (None if expected is None else tmp_path / expected)
+
+
+def test_it_is_known_whether_there_is_anything_to_load(package: Path) -> None:
+    assert not cache.is_filled()
+    found = cache.directory()
+    assert found is not None
+    assert found == package / "jit" / "__pycache__" / found.name
+    code = found / "burst_0" / "burst.forward-1.py311.nbi"
+    code.parent.mkdir()
+    code.touch()
+    assert cache.is_filled()
+    (package / "wire/ipv4.py").write_text("x = 2\n")
+    assert not cache.is_filled()

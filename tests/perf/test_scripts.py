@@ -80,6 +80,16 @@ def test_watching() -> None:
     assert {"no tap", "nobody watches", "filter_in udp"} <= set(values)
 
 
+def test_runtime() -> None:
+    values = figures("runtime")
+    assert values["on"] > 0
+
+
+def test_waking() -> None:
+    values = figures("waking")
+    assert values["start: forwarding"] <= values["start: compiled"]
+
+
 def test_leases() -> None:
     values = figures("leases")
     for way in (*WAYS, *(f"postgresql {way}" for way in WAYS)):

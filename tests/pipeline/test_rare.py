@@ -7,6 +7,7 @@ import numpy as np
 from dstmrouter.pipeline.outcome import Outcome
 from dstmrouter.pipeline.rare import RareWork
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.runtime import TurnStep
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.rare import Arrivals
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 class Changing:
     """Gives its packets another verdict and remembers them."""
+
+    turn_step = TurnStep.REFUSALS
 
     def __init__(self, verdict: Verdict, into: Verdict, kept: int = 0) -> None:
         self.verdicts: tuple[Verdict, ...] = (verdict,)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from dstmrouter.pipeline.compiled import burst, views
 from dstmrouter.pipeline.compiled.usage import CompiledCharges
 from dstmrouter.pipeline.outcome import Outcome, Send
+from dstmrouter.runtime import UNMEASURED, TurnStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import Index, Octets
     from dstmrouter.pipeline.outcome import Tables
     from dstmrouter.pipeline.rules import TunnelRules
+    from dstmrouter.runtime import Meter
 
 _ROWS: Final = np.arange(1 << 16)
 _FIRST_SIZE: Final = 1024  # frames; room for larger bursts is made when they come
@@ -47,10 +49,16 @@ class CompiledForwarder:
         self._columns = views.Columns(_FIRST_SIZE)
         self._charges = CompiledCharges(self._views, self._columns)
         self._port_generation = -1
+        self._meter: Meter = UNMEASURED
         self._vlans: list[np.uint64] = []
         nothing = np.empty(0, np.int64)
         self._forward(nothing, nothing, np.uint64(0), np.uint64(0))
         self._charges.of(0).settle(tables.usage.values[worker], self._columns.verdict)
+
+    def measure_with(self, meter: Meter) -> None:
+        """Let `meter` know when a step is done, here or of numpy."""
+        self._meter = meter
+        self.steps.measure_with(meter)
 
     def process(self, at: Index, length: npt.NDArray[np.int64], port: int, now_s: float) -> Outcome:
         """As `dstmrouter.pipeline.forward.Forwarder.process`; the outcome is good for one burst."""
@@ -61,6 +69,8 @@ class CompiledForwarder:
             self._charges = CompiledCharges(self._views, self._columns)
         columns = self._columns
         left, only_port = self._forward(at, length, self._vlans[port], np.uint64(now_s))
+        if self._meter.on:
+            self._meter.lap(TurnStep.COMPILED, n)
         if left == n:
             return self.steps.process(at, length, port, now_s)
         outcome = Outcome(columns.verdict[:n])
