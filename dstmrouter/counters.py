@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Octets: TypeAlias = mmap.mmap | bytearray | npt.NDArray[np.uint8]
 
 _LINE: Final = 64  # octets of a cache line: workers must not share one
+_WORD: Final = 8  # octets
 _KINDS: Final = 2  # packets, octets
 
 
@@ -26,6 +27,9 @@ class Counters:
     def __init__(self, buffer: Octets, workers: int, numbers: int) -> None:
         self._numbers = numbers
         stride = self._line(numbers)
+        self._stride = stride // _WORD
+        # Of single numbers, a memory view takes a quarter of the time of an array.
+        self._words = np.frombuffer(buffer, np.uint64, workers * self._stride).data
         self.values: npt.NDArray[np.uint64] = np.ndarray(
             (workers, _KINDS, numbers), np.uint64, buffer, 0, (stride, numbers * 8, 8)
         )
@@ -43,11 +47,11 @@ class Counters:
         self, worker: int, numbers: npt.NDArray[np.uint8], octets: npt.NDArray[np.int64]
     ) -> None:
         """Count a burst: one number and one length for each packet, shape (n,), n > 0."""
-        line = self.values[worker]
-        first = numbers[0]
-        if not np.count_nonzero(numbers != first):  # a burst of one fate, the normal case
-            self.add(worker, first, len(numbers), np.add.reduce(octets))
+        told = numbers.tobytes()
+        if told == told[:1] * len(told):  # a burst of one fate, the normal case
+            self.add(worker, told[0], len(told), int(np.add.reduce(octets)))
             return
+        line = self.values[worker]
         packets = np.bincount(numbers, minlength=self._numbers)
         # Weights are float64: exact, as a burst has far less than 2^53 octets.
         lengths = np.bincount(numbers, weights=octets, minlength=self._numbers)
@@ -56,9 +60,9 @@ class Counters:
 
     def add(self, worker: int, number: int, packets: int, octets: int) -> None:
         """Count `packets` of one number that have `octets` together."""
-        line = self.values[worker]
-        line[0, number] += np.uint64(packets)
-        line[1, number] += np.uint64(octets)
+        place = worker * self._stride + number
+        self._words[place] += packets
+        self._words[place + self._numbers] += octets
 
     def totals(self) -> npt.NDArray[np.uint64]:
         """Sums over all workers: shape (2, numbers), packets and octets."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from llvmlite import ir
-from numba import types
+from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    import numpy.typing as npt
 
     Load: TypeAlias = "Callable[[np.uint64], np.uint64]"
     Store: TypeAlias = "Callable[[np.uint64, np.uint64], None]"
     Copy: TypeAlias = "Callable[[np.uint64, np.uint64, np.uint64], None]"
     Fetch: TypeAlias = "Callable[[np.uint64], None]"
+    Words: TypeAlias = "Callable[[np.uint64, int], npt.NDArray[np.uint64]]"
 
 _WORD: Final = ir.IntType(64)
 _LOADS: Final = types.uint64(types.uint64)
@@ -94,6 +96,21 @@ def _copy() -> Copy:
     return cast("Copy", intrinsic(lambda context, target, source, size: (copies, generate)))
 
 
+def _words() -> Words:
+    words = types.CPointer(types.uint64)
+
+    def generate(_context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
+        return _pointer(builder, args[0], _WORD.width)
+
+    place = intrinsic(lambda context, address: (words(types.uint64), generate))
+
+    @njit(forceinline=True)  # type: ignore[untyped-decorator]
+    def words_at(address: np.uint64, count: int) -> Any:
+        return carray(place(address), count)
+
+    return cast("Words", words_at)
+
+
 def _prefetch(*, write: bool) -> Fetch:
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
         octet, number = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -120,5 +137,9 @@ nothing that comes behind an `observe32` is done before it, nothing before a `pu
 """
 copy = _copy()
 """Copy octets to an address from another one; they do not overlap."""
+words = _words()
+"""An array of the words from an address on: what memory that Python holds is to compiled code. To
+give Numba an array costs 0.2 us, a number a tenth of that.
+"""
 prefetch, prefetch_to_write = _prefetch(write=False), _prefetch(write=True)
 """Have the cache line at an address fetched; harmless for any address."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.pipeline.icmp4 import About, Error
+    from dstmrouter.pipeline.limits import Standing
     from dstmrouter.pipeline.memory import FrameMemory
     from dstmrouter.pipeline.outcome import Outcome
     from dstmrouter.pipeline.own import OwnPackets
@@ -42,6 +43,12 @@ class Errors4:
     def exhausted(self, error: Error, now_s: float, *, clients: bool) -> bool:
         """Whether no such error can be sent now."""
         return self._granting(clients).exhausted(error.verdict, now_s)
+
+    def standing(self, error: Error, now_s: float) -> Standing:
+        """How things stand for an error about packets from the Internet."""
+        standing = self._to_internet.standing(error.verdict, now_s)
+        standing.host_bits = int(self._host_bits)
+        return standing
 
     def send(self, error: Error, about: About, now_s: float, outcome: Outcome) -> None:
         """Send errors to the sources of packets, as far as rules and limits allow."""

@@ -37,6 +37,7 @@ from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.inner import Inner
+    from dstmrouter.pipeline.limits import Standing
     from dstmrouter.pipeline.memory import FrameMemory, Index
     from dstmrouter.pipeline.rare import FrameSource, Step
     from dstmrouter.pipeline.rules import TunnelRules
@@ -114,6 +115,14 @@ class Forwarder:
                 meter.lap(TurnStep.NUMPY_DECAP, len(tunnelled.rows))
         return outcome
 
+    def unbound(self, now_s: float) -> Standing | None:
+        """How things stand for errors about packets from the Internet that nobody is bound to.
+
+        None if there are no such errors: then their verdict is all there is to them. Each that gets
+        none for want of tokens is counted as UNSENT_ICMPV4 besides.
+        """
+        return self._icmp.unbound(now_s)
+
     def expire(self, now_s: float) -> Outcome:
         """What time alone brings about; to be called about once a second."""
         self._follow_ports()
@@ -126,7 +135,7 @@ class Forwarder:
         return self._rare.held()
 
     def _rare_steps(self) -> list[Step]:
-        icmp = IcmpSteps(
+        icmp = self._icmp = IcmpSteps(
             Surroundings(
                 memory=self._memory,
                 tables=self._tables,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.pipeline.decide import Mask
+    from dstmrouter.pipeline.limits import Standing
     from dstmrouter.pipeline.memory import Index
     from dstmrouter.pipeline.outcome import Outcome
     from dstmrouter.pipeline.own import OwnPackets
@@ -37,6 +38,10 @@ class Granting:
     def exhausted(self, kind: Verdict, now_s: float) -> bool:
         """Whether no error of this kind can be sent now."""
         return self._limiter.left(kind, now_s) <= 0
+
+    def standing(self, kind: Verdict, now_s: float) -> Standing:
+        """As `dstmrouter.pipeline.limits.Limiter.standing`."""
+        return self._limiter.standing(kind, now_s)
 
     def places(
         self,

@@ -15,6 +15,7 @@ from dstmrouter.pipeline.reread import Rereader
 from dstmrouter.pipeline.spoofers import Spoofers
 
 if TYPE_CHECKING:
+    from dstmrouter.pipeline.limits import Standing
     from dstmrouter.pipeline.rare import Step
     from dstmrouter.pipeline.surroundings import Surroundings
 
@@ -34,6 +35,7 @@ class IcmpSteps:
         self.errors4 = None if rules.tep4 is None else Errors4(memory, rules, self.own)
         self.errors6 = Errors6(memory, rules, self.own) if rules.icmp.generate_icmpv6 else None
         self._embedded = EmbeddedReader(memory, outer, around.port_sets)
+        self._refusals: Refusals | None = None
 
     def steps(self) -> list[Step]:
         """Those that the rules ask for."""
@@ -41,7 +43,12 @@ class IcmpSteps:
         relaying = self.errors4 if icmp.relay else None
         steps: list[Step] = [Relay(self._around, self.reread, self._embedded, relaying)]
         if self.errors4 is not None and icmp.generate_icmpv4:
-            steps.append(Refusals(self._around, self.reread, self.errors4))
+            self._refusals = Refusals(self._around, self.reread, self.errors4)
+            steps.append(self._refusals)
         if self.errors6 is not None and icmp.access_prefixes:
             steps.append(Spoofers(icmp, self.reread, self.errors6))
         return steps
+
+    def unbound(self, now_s: float) -> Standing | None:
+        """As `dstmrouter.pipeline.forward.Forwarder.unbound`."""
+        return None if self._refusals is None else self._refusals.unbound(now_s)

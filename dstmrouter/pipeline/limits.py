@@ -26,7 +26,8 @@ TICKS: Final = 32  # a second; a power of two, exact in floating point
 _TICK_NS: Final = 10**9 // TICKS
 _LONG_AGO: Final = -(1 << 60)  # ns; so long that every bucket is full
 BUCKETS: Final = 1 << 14  # 128 KiB; a power of two
-_SHIFT: Final = np.uint64(64 - 14)
+SHIFT: Final = 64 - 14
+_SHIFT: Final = np.uint64(SHIFT)
 _KIND_STEP: Final = 0x9E3779B97F4A7C15
 
 
@@ -66,6 +67,23 @@ class Chance:
         return Chance(self.keep[positions], self.kind, self.buckets[positions])
 
 
+@dataclasses.dataclass(slots=True)
+class Standing:
+    """How things stand for a kind of packet in one tick, for those who ask by themselves.
+
+    No packet is sent while `exhausted`, nor to a prefix whose bucket b, found as by
+    `Limiter.chance`, has `now - empty[b] < step`.
+    """
+
+    exhausted: bool  # for all destinations
+    now: int  # ns on the router's clock
+    empty: npt.NDArray[np.int64]  # ns, by bucket; the limiter's own
+    step: int  # ns
+    key: int
+    mix: int  # what is mixed into a prefix for this kind
+    host_bits: int = 0  # of a destination, below its prefix
+
+
 class Limiter:
     """The buckets of one side; `key` is a secret 64-bit number."""
 
@@ -89,13 +107,19 @@ class Limiter:
 
         `prefixes` are numbers of their destinations, shape (n,).
         """
-        mixed = (prefixes ^ np.uint64(kind * _KIND_STEP & 0xFFFFFFFFFFFFFFFF)) * self._key
+        mixed = (prefixes ^ np.uint64(_mix(kind))) * self._key
         mixed ^= mixed >> np.uint64(32)
         mixed *= self._key
         buckets = (mixed >> _SHIFT).astype(np.intp)
         since = self._tick(now_s) - self._prefix_empty.take(buckets)
         keep = np.flatnonzero(since >= self._prefix.step)[:most]
         return Chance(keep, kind, buckets[keep])
+
+    def standing(self, kind: int, now_s: float) -> Standing:
+        """How things stand for `kind`; good until somebody takes tokens or the tick is over."""
+        exhausted = self.left(kind, now_s) <= 0
+        buckets = self._prefix_empty, self._prefix.step, int(self._key)
+        return Standing(exhausted, self._now, *buckets, _mix(kind))
 
     def take(self, chance: Chance, now_s: float) -> Index:
         """Take tokens for the packets of `chance`; the positions, ascending, of those that got one.
@@ -123,3 +147,7 @@ class Limiter:
         """The last tick, ns on the router's clock."""
         self._now = max(self._now, int(now_s * TICKS) * _TICK_NS)
         return self._now
+
+
+def _mix(kind: int) -> int:
+    return kind * _KIND_STEP & 0xFFFFFFFFFFFFFFFF

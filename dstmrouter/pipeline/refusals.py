@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dstmrouter.pipeline.errors4 import Errors4
+    from dstmrouter.pipeline.limits import Standing
     from dstmrouter.pipeline.memory import Index
     from dstmrouter.pipeline.outcome import Outcome
     from dstmrouter.pipeline.rare import Arrivals
@@ -88,6 +89,12 @@ class Refusals(KeepsNothing):
         if tunnelled is not None:
             inner_at = self._reread.outer(tunnelled).inner_at
             self._tell(verdicts[tunnelled.rows], inner_at, True, now_s, outcome)
+
+    def unbound(self, now_s: float) -> Standing | None:
+        """As `dstmrouter.pipeline.forward.Forwarder.unbound`."""
+        if Verdict.DROP_NO_BINDING not in self.verdicts:
+            return None
+        return self._errors.standing(HOST, now_s)
 
     def _tell(
         self,

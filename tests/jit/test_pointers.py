@@ -47,6 +47,15 @@ def prefetches(at: np.uint64) -> np.uint64:
     return at
 
 
+@njit
+def last_word(at: np.uint64) -> int:
+    return int(pointers.words(at, 3)[2])
+
+
+def test_memory_is_an_array_of_words() -> None:
+    assert last_word(U(BASE)) == MEMORY[16:24].view("<u8")[0]
+
+
 @pytest.mark.parametrize("at", range(9))
 def test_words_are_read_at_any_octet(at: int) -> None:
     octets = MEMORY.tobytes()[at:]

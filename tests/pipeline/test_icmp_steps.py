@@ -93,3 +93,22 @@ def test_others_may_send_errors_too() -> None:
     assert made.errors6 is not None
     assert steps(tep4=None).errors4 is None
     assert steps(generate_icmpv6=False).errors6 is None
+
+
+@pytest.mark.parametrize(
+    ("tep4", "changes", "some"),
+    [
+        (worlds.TEP4, {}, True),
+        (worlds.TEP4, {"host_unreachable": False}, False),
+        (worlds.TEP4, {"generate_icmpv4": False}, False),
+        (None, {}, False),
+    ],
+)
+def test_it_is_known_whether_there_are_errors_about_packets_to_nobody(
+    tep4: object, changes: dict[str, Any], some: bool
+) -> None:
+    icmp = steps(tep4, **changes)
+    icmp.steps()
+    standing = icmp.unbound(0)
+    assert (standing is not None) == some
+    assert standing is None or (standing.exhausted, standing.host_bits) == (False, 8)

@@ -15,6 +15,7 @@ from dstmrouter.io.umem import CHUNK_SIZES, FramePool
 from dstmrouter.io.xskrings import Places, XskRings
 from dstmrouter.jit.functions import NONE, U, address
 from dstmrouter.pipeline.compiled.views import Columns
+from dstmrouter.pipeline.limits import TICKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,7 @@ class RingTurn:
         self._at, self._length = self._frames
         # Making a number for compiled code takes 0.2 us, half as long as a call.
         self._ports = [U(number) for number in range(len(ports))]
-        self._now_s, self._now = 0, U(0)
+        self._now, self._tick, self._left = U(0), -1, 0
         rings = [each for each in map(_rings_of, ports) if each is not None]
         own = list(dict.fromkeys(rings))  # each once, also if several ports share it
         self._sockets = xskrings.describe([each.places() for each in own])
@@ -79,36 +80,45 @@ class RingTurn:
         self._numbers = np.array([*desk, *self._columns.numbers], np.uint64)
         self._load(desk)
 
-    def turn(self, port: int, now_s: int) -> tuple[int, int]:
+    def turn(self, port: int, now_s: float) -> tuple[int, int]:
         """Give a port one burst of work; how many packets came, and how many are in `rest`."""
         self._forwarder.follow_ports()
+        self._look_at(now_s)
         tagged = self._tagged[port]
         if tagged is not None:
-            return self._turn_tagged(tagged, port, now_s)
-        if now_s != self._now_s:
-            self._now_s, self._now = now_s, U(now_s)
+            return self._turn_tagged(tagged, port)
         tables = self._numbers, self._forwarder.world
         made = turn(*tables, self._at, self._length, self._ports[port], self._now)
-        return cast("tuple[int, int]", made)  # Numba gives Python's own numbers
+        received, self._left = cast("tuple[int, int]", made)  # Numba gives Python's own numbers
+        return received, self._left
+
+    def _look_at(self, now_s: float) -> None:
+        """See what time it is, and whether errors about packets to nobody can be sent."""
+        tick = int(now_s * TICKS)
+        if tick != self._tick or self._left:  # the steps have seen some of them
+            self._tick, self._now = tick, U(int(now_s))
+            self._columns.refuse(self.steps.unbound(now_s))
 
     def rest(self, left: int) -> npt.NDArray[np.int64]:
         """Where the frames that are left start, and their lengths: a copy, shape (2, left)."""
         return self._frames[:, self._columns.rest[:left]]
 
-    def _turn_tagged(self, port: TagPort, number: int, now_s: int) -> tuple[int, int]:
+    def _turn_tagged(self, port: TagPort, number: int) -> tuple[int, int]:
         """The same for a port that shares its interface: `TagPort` parts what comes in."""
         if port.first:
             pool = address(self._pool)
             xskrings.reclaim(self._by_port[number], pool)
             xskrings.refill(self._by_port[number], pool, U(REFILL_STEP))
         descs = port.receive(BURST)
-        size = len(descs)
+        self._left, size = 0, len(descs)
         if not size:
             return 0, 0
         at, length = self._frames[:, :size]
         at[:], length[:] = descs["addr"], descs["len"]
         world = self._forwarder.world
-        return size, int(work(self._numbers, world, at, length, self._ports[number], U(now_s)))
+        left = work(self._numbers, world, at, length, self._ports[number], self._now)
+        self._left = int(left)
+        return size, self._left
 
     def _desk(self, counters: npt.NDArray[np.uint64]) -> Desk:
         columns, sockets = self._columns, self._sockets

@@ -15,8 +15,8 @@ from dstmrouter.io.compiled import xskrings
 from dstmrouter.io.compiled.xskrings import SOCKET_SIZE
 from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, field_at, span
 from dstmrouter.jit.pointers import load8, load32, load64, store8, store64
-from dstmrouter.pipeline.compiled import burst, usage
-from dstmrouter.pipeline.compiled.views import LINK, Burst, World
+from dstmrouter.pipeline.compiled import burst, refusal, usage
+from dstmrouter.pipeline.compiled.views import COMING, LINK, Burst, World
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _TX_FULL: Final = U(Verdict.DROP_TX_FULL)
+_UNSENT: Final = U(Verdict.UNSENT_ICMPV4)
 _NO_VERDICT: Final = U(len(Verdict))
 
 
@@ -45,7 +46,8 @@ class Desk(NamedTuple):
 
 
 _DESK_FIELDS: Final = len(Desk._fields)
-_COLUMNS: Final = len(Burst._fields) - 3  # without those that come with each burst
+_COLUMNS: Final = len(Burst._fields) - COMING
+_REFUSALS: Final = _DESK_FIELDS + Burst._fields.index("refusals") - COMING
 _LINKS, _FRAMES, _USAGE, _COUNTS_USAGE = (
     World._fields.index(name) for name in ("links", "frames", "usage", "counts_usage")
 )
@@ -62,6 +64,16 @@ def add(desk: Desk, verdict: np.uint64, packets: np.uint64, octets: np.uint64) -
 
 
 @compiled
+def keep_one(desk: Desk, i: np.uint64, at: np.uint64) -> np.uint64:
+    """Give frame `i` back, which does not leave, unless the steps are to see it; as `send_one`."""
+    verdict = load8(desk.verdict + i)
+    if verdict == burst.UNDECIDED:
+        return _NO_VERDICT
+    xskrings.give(desk.pool, load64(at + i * WORD))
+    return verdict
+
+
+@compiled
 def send_one(desk: Desk, i: np.uint64, at: np.uint64) -> np.uint64:
     """Put frame `i` on the ring of its port, or give it back; its verdict.
 
@@ -69,7 +81,7 @@ def send_one(desk: Desk, i: np.uint64, at: np.uint64) -> np.uint64:
     """
     port = load8(desk.port + i)
     if port >= desk.ports:
-        return _NO_VERDICT
+        return keep_one(desk, i, at)
     start, size = load64(desk.new_at + i * WORD), load64(desk.new_length + i * WORD)
     if xskrings.send(load64(desk.by_port + port * WORD), start, size):
         return load8(desk.verdict + i)
@@ -121,6 +133,9 @@ def work(
     if left != U(len(at)):
         desk = Desk(*to_fixed_tuple(numbers, _DESK_FIELDS))
         send_all(desk, U(at.ctypes.data), U(length.ctypes.data), U(len(at)))
+        refusals = numbers[_REFUSALS]
+        if load64(refusals + refusal.UNSENT):
+            add(desk, _UNSENT, load64(refusals + refusal.COUNT), NONE)
         if load32(world[_COUNTS_USAGE]):
             columns = to_fixed_tuple(numbers[_DESK_FIELDS:], _COLUMNS)
             sent = Burst(NONE, NONE, U(len(at)), *columns)

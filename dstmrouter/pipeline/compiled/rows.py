@@ -25,10 +25,22 @@ _PORT_BITS: Final = U(16)
 
 
 @inlined
+def slot_of(world: World, address: np.uint64) -> np.uint64:
+    """Where the slot of a native address is."""
+    slot = load32(world.directory + (address >> _BLOCK_BITS) * _INDEX) + (address & OCTET)
+    return world.slots + slot * _INDEX
+
+
+@inlined
+def row_in(world: World, slot: np.uint64) -> np.uint64:
+    """Where the row is that the slot at an address names."""
+    return world.rows + load32(slot) * _ROW_SIZE
+
+
+@inlined
 def row_of(world: World, address: np.uint64) -> np.uint64:
     """Where the row is that speaks of a native address."""
-    slot = load32(world.directory + (address >> _BLOCK_BITS) * _INDEX) + (address & OCTET)
-    return world.rows + load32(world.slots + slot * _INDEX) * _ROW_SIZE
+    return row_in(world, slot_of(world, address))
 
 
 @inlined

@@ -17,7 +17,7 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, inlined, span
 from dstmrouter.jit.pointers import load8, load64, prefetch_to_write, store64
 from dstmrouter.pipeline.bindings import ROW_SIZE
-from dstmrouter.pipeline.compiled.views import NO_PORT, Burst, World
+from dstmrouter.pipeline.compiled.views import COMING, NO_PORT, Burst, World
 from dstmrouter.pipeline.usage import FROM_CLIENT, RECORD_SIZE, TO_CLIENT
 from dstmrouter.pipeline.verdict import Verdict
 
@@ -34,7 +34,7 @@ _DECAPSULATED: Final = U(Verdict.DECAPSULATED)
 _HAIRPINNED: Final = U(Verdict.HAIRPINNED)
 _NO_PORT: Final = U(NO_PORT)
 _AHEAD: Final = U(16)  # packets
-_NUMBERS: Final = 2 + len(Burst._fields) - 3  # without those that come with each burst
+_NUMBERS: Final = 2 + len(Burst._fields) - COMING
 
 
 @inlined

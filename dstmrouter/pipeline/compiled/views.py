@@ -19,6 +19,7 @@ from dstmrouter.pipeline.ports import MAX_PORTS, PORT
 from dstmrouter.wire import ether
 
 if TYPE_CHECKING:
+    from dstmrouter.pipeline.limits import Standing
     from dstmrouter.pipeline.memory import Octets
     from dstmrouter.pipeline.outcome import Tables
     from dstmrouter.pipeline.rules import TunnelRules
@@ -30,6 +31,24 @@ LINK: Final = np.dtype(
         ("vlan", "<u8"),  # 0 = untagged
         ("tag", "<u8"),  # the four octets of the 802.1Q tag as on the wire
         ("mtu", "<u8"),
+    ]
+)
+
+
+LEFT, WITHOUT_TOKENS, ALL = range(3)
+"""Which packets to nobody end in the pass: of `REFUSALS.which`."""
+REFUSALS: Final = np.dtype(
+    [
+        ("which", "<u8"),
+        ("count", "<u8"),  # how many of the last burst did
+        ("unsent", "<u8"),  # whether they are counted as unsent errors, too
+        # As in `limits.Standing`:
+        ("now", "<i8"),
+        ("empty", "<u8"),  # address
+        ("step", "<i8"),
+        ("key", "<u8"),
+        ("mix", "<u8"),
+        ("host_bits", "<u8"),
     ]
 )
 
@@ -84,6 +103,10 @@ class Burst(NamedTuple):
     new_length: np.uint64
     rest: np.uint64  # the frames that were left, ascending
     turned: np.uint64  # of hairpinned packets: address of the row of the client they go to
+    refusals: np.uint64  # a record REFUSALS
+
+
+COMING: Final = 3  # fields of `Burst` that are not of `Columns`
 
 
 class Views:
@@ -148,10 +171,20 @@ class Columns:
         self.verdict = np.empty(size, np.uint8)
         self.port = np.empty(size, np.uint8)
         self.new_at, self.new_length, self.rest = (np.empty(size, np.int64) for _ in range(3))
+        self.refusals = np.zeros(1, REFUSALS)
         self._inner_at, self._row, self._turned = (np.empty(size, np.uint64) for _ in range(3))
         own = (self._inner_at, self._row, self.verdict, self.port)
-        results = (self.new_at, self.new_length, self.rest, self._turned)
+        results = (self.new_at, self.new_length, self.rest, self._turned, self.refusals)
         self.numbers = np.array([address(column) for column in (*own, *results)])
+
+    def refuse(self, standing: Standing | None) -> None:
+        """Have packets to nobody end in the pass as far as they can; see `Forwarder.unbound`."""
+        if standing is None or standing.exhausted:
+            self.refusals["which"], self.refusals["unsent"] = ALL, standing is not None
+            return
+        empty = int(address(standing.empty))
+        buckets = empty, standing.step, standing.key, standing.mix, standing.host_bits
+        self.refusals[0] = (WITHOUT_TOKENS, 0, 1, standing.now, *buckets)
 
 
 def _from_row_to_record(tables: Tables, worker: int) -> np.uint64:

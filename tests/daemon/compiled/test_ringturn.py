@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from dstmrouter.io.umem import Umem
 from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.rules import IcmpRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.io.ringport import RingPort
 from tests.pipeline import packets, traffic, worlds
@@ -25,7 +27,6 @@ from tests.pipeline.examples import EXAMPLES
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import pytest
 
     from dstmrouter.io.port import Port
     from dstmrouter.pipeline.memory import Index
@@ -49,8 +50,15 @@ class Router:
     With `one_armed`, all ports share one interface; only ACCESS is untagged there.
     """
 
-    def __init__(self, kind: str, *, start: int = 0, one_armed: bool = False) -> None:
-        world = worlds.world()
+    def __init__(
+        self,
+        kind: str,
+        *,
+        start: int = 0,
+        one_armed: bool = False,
+        icmp: IcmpRules = worlds.ICMP,
+    ) -> None:
+        world = worlds.world(icmp=icmp)
         self.umem = umem = Umem(FRAMES)
         self.tables, rules = tables(world), tunnel_rules(world)
         steps = Forwarder(FrameMemory(umem.memory), self.tables, rules, umem.pool)
@@ -248,3 +256,31 @@ def test_ports_without_rings_have_no_compiled_turn() -> None:
     ports: list[Port] = [*router.ports[1:], MemoryPort(router.umem, "memory")]
     mixed = Engine(router.umem, ports, router.engine.forwarder, router.counters)
     assert ring_turn(mixed, router.engine.forwarder) is None
+
+
+@pytest.mark.parametrize(
+    ("icmp", "told"),
+    [
+        (IcmpRules(), 10),  # to one prefix
+        (IcmpRules(icmpv4_rate=120, prefix_burst=200), 12),  # of that kind in all
+        (IcmpRules(host_unreachable=False), 0),
+    ],
+)
+def test_packets_to_nobody_end_in_the_turn_when_their_errors_are_sent(
+    icmp: IcmpRules, told: int
+) -> None:
+    unbound = EXAMPLES[Verdict.DROP_NO_BINDING].frame
+    found = []
+    for kind in ("numpy", "compiled", "handover"):
+        router = Router(kind, icmp=icmp)
+        for _ in range(3):
+            router.turn()
+            router.ports[worlds.INTERNET].arrive([*[unbound] * 30, ENCAPSULATED])
+            router.turn()
+            router.serve()
+        found.append(router.counters.values.tolist())
+        assert router.count(Verdict.DROP_NO_BINDING) == 90
+        assert router.count(Verdict.ENCAPSULATED) == 3
+        assert router.count(Verdict.SENT_HOST_UNREACHABLE) == told
+        assert router.count(Verdict.UNSENT_ICMPV4) == (90 - told if told else 0)
+    assert found[0] == found[1] == found[2]

@@ -134,5 +134,19 @@ def test_a_mixed_burst_is_sorted_out() -> None:
     assert frames.columns.port[0 : len(mixed) : 2].tolist() == wanted
 
 
+def test_packets_to_nobody_end_here_where_the_steps_have_said_all() -> None:
+    frames = Frames([NORMAL["to a client"][0], *ODD.values(), *ODD.values()])
+    frames.columns.refuse(None)
+    left, port = frames.forward()
+    nobody = [[*ODD].index(kind) for kind in ("no binding", "port of nobody")]
+    refused = [1 + n * len(ODD) + kind for n in range(2) for kind in nobody]
+    assert (left, port) == (2 * len(ODD) - 4, worlds.ACCESS)
+    assert frames.columns.refusals["count"].tolist() == [4]
+    rest: list[int] = frames.columns.rest[:left].tolist()
+    assert set(rest).isdisjoint({0, *refused})
+    assert frames.columns.verdict[refused].tolist() == [Verdict.DROP_NO_BINDING] * 4
+    assert frames.columns.port[refused].tolist() == [NO_PORT] * 4
+
+
 def test_nothing_is_nothing() -> None:
     assert Frames([]).forward()[0] == 0

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from dstmrouter.pipeline.compiled.forward import CompiledForwarder
+from dstmrouter.pipeline.forward import Forwarder
+from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.outcome import Outcome
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
 from tests.pipeline import worlds
 from tests.pipeline.built import tables
-from tests.pipeline.machine import CHUNK, HEADROOM, NAMES
+from tests.pipeline.machine import CHUNK, HEADROOM, NAMES, SparePool
 from tests.pipeline.packets import ether, ipv4, tunnelled
 
 RULES = TunnelRules(tep6=worlds.world().rules.tep6, tep4=worlds.TEP4)
@@ -25,6 +27,9 @@ class NoSteps:
     def process(self, *_: Any) -> NoReturn:
         pytest.fail("left to the numpy steps")
 
+    def unbound(self, _now_s: float) -> None:
+        """There are no errors."""
+
 
 class DroppingSteps:
     """Notes which frames are left, and drops them."""
@@ -34,15 +39,22 @@ class DroppingSteps:
 
     def process(self, at: Any, _length: Any, _port: int, _now_s: int) -> Outcome:
         self.at += at.tolist()
-        return Outcome(np.full(len(at), Verdict.DROP_NO_BINDING, np.uint8))
+        return Outcome(np.full(len(at), Verdict.DROP_NOT_POOL, np.uint8))
+
+    def unbound(self, _now_s: float) -> None:
+        """There are no errors."""
 
 
-def burst_of(frames: list[bytes], steps: Any) -> tuple[CompiledForwarder, Any, Any]:
-    memory = bytearray((len(frames) + 2) * CHUNK)
+def laid_out(frames: list[bytes], spare: int = 3000) -> tuple[bytearray, Any, Any]:
+    memory = bytearray((len(frames) + spare + 2) * CHUNK)
     at = np.arange(len(frames), dtype=np.int64) * CHUNK + HEADROOM
     for start, frame in zip(at.tolist(), frames, strict=True):
         memory[start : start + len(frame)] = frame
-    length = np.array([len(frame) for frame in frames], np.int64)
+    return memory, at, np.array([len(frame) for frame in frames], np.int64)
+
+
+def burst_of(frames: list[bytes], steps: Any) -> tuple[CompiledForwarder, Any, Any]:
+    memory, at, length = laid_out(frames, 0)
     forwarder = CompiledForwarder(memory, tables(worlds.world()), RULES, steps)
     return forwarder, at, length
 
@@ -60,14 +72,43 @@ def test_normal_bursts_of_any_size_need_no_numpy(size: int) -> None:
 
 def test_what_is_left_comes_back_at_its_place() -> None:
     steps = DroppingSteps()
-    kinds = [ether(ipv4()), ether(ipv4(dst=worlds.leased(200))), tunnelled()]
+    kinds = [ether(ipv4()), ether(ipv4(dst="192.0.2.77")), tunnelled()]
     forwarder, at, length = burst_of(kinds * 4, steps)
     outcome = forwarder.process(at, length, worlds.ACCESS, worlds.NOW_S)
     names = [NAMES[number] for number in outcome.verdicts.tolist()]
-    assert names == ["ENCAPSULATED", "DROP_NO_BINDING", "DECAPSULATED"] * 4
+    assert names == ["ENCAPSULATED", "DROP_NOT_POOL", "DECAPSULATED"] * 4
     assert steps.at == at[1::3].tolist()
     rows = {send.port: send.rows.tolist() for send in outcome.sends}
     assert rows == {worlds.ACCESS: [0, 3, 6, 9], worlds.INTERNET: [2, 5, 8, 11]}
+
+
+def test_packets_to_nobody_are_the_steps_until_all_errors_of_a_tick_are_sent() -> None:
+    found: dict[str, list[tuple[int, int]]] = {}
+    for engine in ("numpy", "compiled"):
+        frames = [
+            ether(ipv4(f"{n % 80 + 16}.{n // 80}.1.1", worlds.leased(200))) for n in range(2000)
+        ]
+        frames[7] = ether(ipv4())
+        memory, at, length = laid_out(frames)
+        pool = SparePool(len(frames), 3000)
+        steps = Forwarder(FrameMemory(memory), tables(worlds.world()), RULES, pool)
+        seen: Any = steps
+        if engine == "compiled":
+            seen = CompiledForwarder(memory, tables(worlds.world()), RULES, steps)
+        counts = found[engine] = []
+        for now_s in (5, 5, 5.01, 6):
+            memory[:] = laid_out(frames)[0]
+            outcome = seen.process(at, length, worlds.INTERNET, now_s)
+            assert outcome.verdicts[7] == Verdict.ENCAPSULATED
+            assert np.count_nonzero(outcome.verdicts == Verdict.DROP_NO_BINDING) == 1999
+            assert [send.rows.tolist() for send in outcome.sends] == [[7]]
+            made = sum(len(made.at) for made in outcome.made)
+            unsent = sum(noted.packets for noted in outcome.noted)
+            counts.append((made, unsent))
+    assert found["compiled"] == found["numpy"]
+    assert [sum(each) for each in found["numpy"]] == [1999] * 4
+    assert found["numpy"][2][0] == 0
+    assert found["numpy"][3][0] > 0
 
 
 def test_no_frames_are_no_work() -> None:
