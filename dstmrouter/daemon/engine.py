@@ -60,7 +60,7 @@ class Handover(Protocol):
         """What is done about the others."""
         ...
 
-    def turn(self, port: int, now_s: int) -> tuple[int, int]:
+    def turn(self, port: int, now_s: float) -> tuple[int, int]:
         """Give a port one burst of work; how many packets came, and how many are in `rest`."""
         ...
 
@@ -144,7 +144,7 @@ class Engine:
         return len(descs)
 
     def _hand_over(self, handover: Handover, number: int, now_s: float) -> int:
-        received, left = handover.turn(number, int(now_s))
+        received, left = handover.turn(number, now_s)
         meter = self.meter
         if meter.on:
             meter.lap(TurnStep.COMPILED_TURN, received)
