@@ -156,8 +156,8 @@ def _sizes_and_bursts() -> Iterator[Aim]:
 
 
 def _unbound() -> Iterator[Aim]:
-    few = _pipeline("encap, 1 % unbound")
-    yield _share("1 % unbound, of the clean rate", 0.95, few, _pipeline("encap"))
+    clean, few = _pipeline("encap, ring to ring"), _pipeline("encap, 1 % unbound, ring to ring")
+    yield _share("1 % unbound, of the clean rate", 0.95, few, clean)
     for work in ("unbound", "unbound, one source"):
         yield Aim(name=f"100 % {work}", least=8, unit="Mpps", of=_pipeline(work))
 

@@ -11,6 +11,7 @@ inner packet, which stand in fields of their own. The names of works are:
 | `encap, 1 % unbound` | the same with addresses that nobody holds, sources at random |
 | `unbound` | to addresses that nobody holds only, sources at random |
 | `unbound, one source` | the same, all from one host |
+| ..., `ring to ring` | through whole turns of a worker, see `perf.turns` |
 | ..., `two workers` | the sum of two processes that run at the same time, each on a CPU |
 | ..., `numpy alone` | through the numpy steps without the compiled pass |
 """
@@ -45,6 +46,7 @@ class Case:
     sets: bool = False  # clients have port sets
     unbound: float = 0.0  # part of the packets, to the Internet's side only
     one_source: bool = False  # of those
+    rings: bool = False  # from ring to ring, as a worker does it
     workers: int = 1
     engine: str = COMPILED
 
@@ -58,6 +60,7 @@ class Case:
             (self.one_source, "one source"),
             (self.sets, "port sets"),
             (self.inner is None, "IMIX"),
+            (self.rings, "ring to ring"),
             (self.workers > 1, "two workers"),
             (self.engine == NUMPY, "numpy alone"),
         ):
@@ -88,7 +91,8 @@ AIMS: Final = [
     *_both(burst=1),
     *_both(burst=1024, engine=NUMPY),
     *_both(workers=2),
-    Case(way="encap", unbound=0.01),
+    *_both(rings=True),
+    Case(way="encap", unbound=0.01, rings=True),
     Case(way="encap", unbound=1.0),
     Case(way="encap", unbound=1.0, one_source=True),
 ]

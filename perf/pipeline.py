@@ -22,6 +22,7 @@ from perf.figures import Figure
 from perf.holdings import Holdings
 from perf.results import report, shared_options
 from perf.rotation import POOL, Rotation, build
+from perf.turns import Turns
 from perf.workers import Workers
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def measure(cases: Sequence[Case], runs: int, cpus: Sequence[int]) -> Iterator[F
     for case in cases:
         what = case, holdings[case.sets], tables[case.sets]
         if case.workers == 1:
-            benches[case] = Rotation(*what)
+            benches[case] = Turns(*what) if case.rings else Rotation(*what)
         else:
             benches[case] = Workers(*what, [cpus[n % len(cpus)] for n in range(case.workers)])
         benches[case].run()  # the first walk finds pages and code cold

@@ -63,17 +63,17 @@ class Rotation:
     """The frames of one case, and what they go through."""
 
     def __init__(self, case: Case, holdings: Holdings, tables: Tables) -> None:
-        self._umem = Umem(case.frames + SPARE)
-        self._umem.pool.take(case.frames)  # the first ones, which the packets lie in
-        memory = self._umem.memory
-        self._forwarder: Steps = Forwarder(FrameMemory(memory), tables, RULES, self._umem.pool)
+        self.umem = Umem(case.frames + SPARE)
+        self.umem.pool.take(case.frames)  # the first ones, which the packets lie in
+        memory = self.umem.memory
+        self.forwarder: Steps = Forwarder(FrameMemory(memory), tables, RULES, self.umem.pool)
         if case.engine == COMPILED:
-            self._forwarder = CompiledForwarder(memory, tables, RULES, self._forwarder)
-        self._counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
+            self.forwarder = CompiledForwarder(memory, tables, RULES, self.forwarder)
+        self.counters = Counters(bytearray(Counters.size(1, len(Verdict))), 1, len(Verdict))
         self._usage = tables.usage.values[0]
-        self._port = 1 if case.way == "decap" else 0
+        self.port = 1 if case.way == "decap" else 0
         self._least_s = _TICKS_S if case.unbound else 0
-        self._worked_s = 0.0  # the clock of the steps: pauses between walks fill no token buckets
+        self.worked_s = 0.0  # the clock of the steps: pauses between walks fill no token buckets
         rng = np.random.default_rng(7)
         unbound = rng.permutation(case.frames)[: round(case.unbound * case.frames)]
         self._kinds = list(_kinds(case, holdings, unbound, rng))
@@ -82,17 +82,17 @@ class Rotation:
             found = np.isin(rows, unbound)
             if found.any():
                 self._scattered.append((rows[found], packets[found]))
-        self._bursts = self._cut(case, rng)
-        self._packets = sum(len(at) for at, _ in self._bursts)
-        self._walks = max(1, min(_PACKETS, 4 * case.burst * _BURSTS) // self._packets)
+        self.bursts = self._cut(case, rng)
+        self.packets = sum(len(at) for at, _ in self.bursts)
+        self._walks = max(1, min(_PACKETS, 4 * case.burst * _BURSTS) // self.packets)
         forwarded = Verdict.DECAPSULATED if case.way == "decap" else Verdict.ENCAPSULATED
         self._expected = [forwarded, Verdict.DROP_NO_BINDING]
 
     def run(self) -> float:
         """Nanoseconds of CPU time for a packet."""
-        started_s, times = self._worked_s, list[float]()
-        while len(times) < self._walks or self._worked_s - started_s < self._least_s:
-            times.append(self._walk())
+        started_s, times = self.worked_s, list[float]()
+        while len(times) < self._walks or self.worked_s - started_s < self._least_s:
+            times.append(self.walk())
         return statistics.fmean(times)
 
     def _cut(self, case: Case, rng: np.random.Generator) -> list[tuple[Index, Index]]:
@@ -101,41 +101,44 @@ class Rotation:
         for rows, packets in self._kinds:
             length[rows] = packets.shape[1]
         order = rng.permutation(case.frames).astype(np.intp)
-        at = order * self._umem.chunk_size + XDP_PACKET_HEADROOM
+        at = order * self.umem.chunk_size + XDP_PACKET_HEADROOM
         firsts = range(0, min(case.frames, case.burst * _BURSTS), case.burst)
         parts = (slice(first, first + case.burst) for first in firsts)
         return [(at[part].copy(), length[order[part]]) for part in parts]
 
-    def _walk(self) -> float:
-        self._lay_out()
-        now_s, before = self._worked_s, self._done()
+    def walk(self) -> float:
+        """Nanoseconds of CPU time for a packet of one walk over all frames."""
+        self.lay_out()
+        now_s, before = self.worked_s, self.done()
         start = time.process_time_ns()
-        for at, length in self._bursts:
-            outcome = self._forwarder.process(at, length, self._port, now_s)
+        for at, length in self.bursts:
+            outcome = self.forwarder.process(at, length, self.port, now_s)
             for charge in outcome.charges:
                 charge.settle(self._usage, outcome.verdicts)
-            self._counters.count(0, outcome.verdicts, length)
+            self.counters.count(0, outcome.verdicts, length)
             if outcome.made or outcome.noted:
                 self._finish(outcome)
         elapsed = time.process_time_ns() - start
-        self._worked_s += elapsed / 1e9
-        done = self._done() - before
-        assert done == self._packets, f"{done} of {self._packets} packets as expected"
-        return elapsed / self._packets
+        self.worked_s += elapsed / 1e9
+        done = self.done() - before
+        assert done == self.packets, f"{done} of {self.packets} packets as expected"
+        return elapsed / self.packets
 
-    def _done(self) -> int:
-        return int(self._counters.totals()[0, self._expected].sum())
+    def done(self) -> int:
+        """How many packets have met the fate they should."""
+        return int(self.counters.totals()[0, self._expected].sum())
 
     def _finish(self, outcome: Outcome) -> None:
         """What an engine does besides."""
         for noted in outcome.noted:
-            self._counters.add(0, noted.verdict, noted.packets, noted.octets)
+            self.counters.add(0, noted.verdict, noted.packets, noted.octets)
         for made in outcome.made:
-            self._counters.count(0, made.verdicts, made.length)
-            self._umem.pool.give(made.at.astype(np.uint64))
+            self.counters.count(0, made.verdicts, made.length)
+            self.umem.pool.give(made.at.astype(np.uint64))
 
-    def _lay_out(self) -> None:
-        frames = self._umem.octets.reshape(self._umem.frames, -1)
+    def lay_out(self) -> None:
+        """Put all packets into their frames as they arrive."""
+        frames = self.umem.octets.reshape(self.umem.frames, -1)
         for rows, packets in self._kinds:
             end = XDP_PACKET_HEADROOM + packets.shape[1]
             frames[rows, XDP_PACKET_HEADROOM:end] = packets

@@ -36,6 +36,7 @@ TESTED_IN: Final[dict[str, str]] = {
     "lab/faults/run.py": "tests/netns/test_faults.py",
     "lab/faults/traffic.py": "tests/netns/test_faults.py",
     "lab/faults/watch.py": "tests/netns/test_faults.py",
+    "lab/ringport.py": "tests/io/test_xskrings.py",
     "lab/demo_checks.py": "tests/lab/test_demo_stage.py",
 }
 

@@ -239,7 +239,7 @@ def test_a_compiled_turn_is_one_step_and_what_it_leaves_are_others(engine: Meter
 
         steps = engine.machine.engine.forwarder
 
-        def turn(self, port: int, _now_s: int) -> tuple[int, int]:
+        def turn(self, port: int, _now_s: float) -> tuple[int, int]:
             return (2, 1) if port == 0 else (0, 0)
 
         def rest(self, _left: int) -> npt.NDArray[np.int64]:

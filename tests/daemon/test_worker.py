@@ -22,8 +22,8 @@ from dstmrouter.io.umem import Umem
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from lab.netns import PATIENCE_S, Lab, Namespace, veth, wait_until
+from lab.ringport import RingPort
 from tests.daemon.plans import SIZES, plan
-from tests.io.ringport import RingPort
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ import pytest
 
 from dstmrouter.io.port import RingFill
 from dstmrouter.io.umem import Umem
-from tests.io.ringport import RingPort
+from lab.ringport import RingPort
 
 SLOTS = 8  # the fill ring has twice as many
 

@@ -19,7 +19,7 @@ from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.rules import IcmpRules
 from dstmrouter.pipeline.verdict import Verdict
-from tests.io.ringport import RingPort
+from lab.ringport import RingPort
 from tests.pipeline import packets, traffic, worlds
 from tests.pipeline.built import tables, tunnel_rules
 from tests.pipeline.examples import EXAMPLES

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dstmrouter.io.compiled import xskrings
 from dstmrouter.io.umem import DESC, Umem
 from dstmrouter.jit.functions import U, address
-from tests.io.ringport import RingPort
+from lab.ringport import RingPort
 
 if TYPE_CHECKING:
     import numpy.typing as npt

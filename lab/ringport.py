@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from dstmrouter.io.umem import Addrs, Umem
+    from dstmrouter.io.umem import Addrs, Descs, Umem
 
 OFFSETS: Final = RingOffsets(producer=0, consumer=64, entries=192, flags=128)
 _U64: Final = np.dtype(np.uint64)
@@ -78,7 +78,17 @@ class RingPort(XskRings):
         done = np.concatenate(self._sending) if self._sending else np.empty(0, _U64)
         self._sending = [done[self._completion.submit(done) :]]
 
+    def exchange(self, arrived: Descs) -> None:
+        """Send everything, tell so, take all frames of the fill ring, and receive `arrived`.
+
+        Packets that lie in frames already, in any; the frames taken are forgotten.
+        """
+        self._completion.submit(self._tx.take(self._tx.slots)["addr"].copy())
+        self._fill.take(self._fill.slots)
+        self._rx.submit(arrived)
+
     def fileno(self) -> int:
+        """Nothing to poll."""
         return -1
 
     def flush(self) -> None:
@@ -88,6 +98,7 @@ class RingPort(XskRings):
         """As an AF_XDP socket."""
 
     def statistics(self) -> dict[str, int]:
+        """There is no kernel that counts."""
         return {}
 
     def close(self) -> None:
