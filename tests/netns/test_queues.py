@@ -31,7 +31,9 @@ def two_workers(request: pytest.FixtureRequest) -> Iterator[Gateway]:
         gateway.bind(FIRST4, CLIENT1)
         client1 = gateway.topology.client1
         gateway.start_client(client1, FIRST4, CLIENT1)
-        gateway.wait_until(lambda: pings(client1, HOST4, 1), "neighbours that know each other")
+        gateway.wait_until(
+            lambda: not no_ping(client1, HOST4, 1), "neighbours that know each other"
+        )
         yield gateway
 
 

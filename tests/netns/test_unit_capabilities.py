@@ -11,7 +11,7 @@ import pytest
 
 from lab.netns import interfaces
 from lab.topology import HOST4
-from tests.netns.gateway import Gateway, pings, program
+from tests.netns.gateway import Gateway, no_ping, program
 from tests.netns.test_client_leases import LEASES, Client
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_a_lease_and_a_ping_through_confined_daemons() -> None:
         with gateway.log.open("ab") as log:
             client.process = client.space.popen(*words, stdout=log, stderr=log)
         gateway.wait_until(lambda: "dti0" in interfaces(client.space), "dti0")
-        gateway.wait_until(lambda: pings(client.space, HOST4), "a ping")
+        gateway.wait_until(lambda: not no_ping(client.space, HOST4, 1), "a ping")
         client.until_state("BOUND")
         caps = Path(f"/proc/{client.process.pid}/status").read_text()
         assert "CapEff:\t0000000000003000\n" in caps  # CAP_NET_ADMIN, CAP_NET_RAW
