@@ -11,7 +11,7 @@ import pytest
 from dstmrouter.zmqctl import Binding
 from lab.topology import CLIENT1, HOST4, ONLINK_INTERFACE, TEP6
 from tests.netns.flows import IPPROTO_IPIP, PORT, udp4
-from tests.netns.gateway import FIRST4, Gateway, pings
+from tests.netns.gateway import FIRST4, Gateway, no_ping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
