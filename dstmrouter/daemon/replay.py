@@ -15,6 +15,7 @@ import numpy as np
 from dstmrouter.counters import Counters
 from dstmrouter.daemon.engine import Engine
 from dstmrouter.daemon.filtering import compile_filters, filtered
+from dstmrouter.daemon.tablememory import private
 from dstmrouter.errors import DstmError
 from dstmrouter.io.pcapport import PcapPort
 from dstmrouter.io.umem import Umem
@@ -63,7 +64,7 @@ class Side:
 def build_tables(
     rules: TunnelRules, pools: Sequence[IPv4Network], bindings: BindingColumns, sides: list[Side]
 ) -> Tables:
-    """Tables in private memory. Raises DstmError if a binding is refused."""
+    """Tables in memory of our own. Raises DstmError if a binding is refused."""
     tep4 = None if rules.tep4 is None else int(rules.tep4)
     blocks = len(covered_blocks(pools, tep4)) + 1
     shared = bindings.psid_len > 0
@@ -71,7 +72,7 @@ def build_tables(
     sets = int((1 << bindings.psid_len[shared][first].astype(np.int64)).sum())
     rows = FIXED_ROWS + len(bindings) + len(first)
     sizes = blocks, rows, sets
-    table = BindingTable(bytearray(sum(BindingTable.sizes(*sizes))), *sizes)
+    table = BindingTable(private(sum(BindingTable.sizes(*sizes))), *sizes)
     table.lay_out(pools, tep4)
     hops = HopTable(np.zeros(FIXED_HOPS + len(sides), np.uint64))
     hops.lay_out()
@@ -96,7 +97,7 @@ def build_tables(
     if applied.refused:
         why = ", ".join(f"{count} x {reason}" for reason, count in applied.reasons.items())
         raise DstmError(f"bindings refused: {why}")
-    usage = UsageTable(bytearray(UsageTable.size(1, rows)), 1, rows)
+    usage = UsageTable(private(UsageTable.size(1, rows)), 1, rows)
     return Tables(table, routes4, hops, ports, path_mtus, clients6, usage)
 
 

@@ -34,6 +34,14 @@ def attach(fd: int) -> mmap.mmap:
     return memory
 
 
+def private(size: int) -> mmap.mmap:
+    """Zeroed memory of this process alone, on huge pages if the kernel gives any."""
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without them
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
 def _reserved(size: int) -> int:
     """A memfd for which `size` octets of huge pages are reserved; OSError if there are not."""
     fd = os.memfd_create(_NAME, os.MFD_CLOEXEC | os.MFD_HUGETLB | os.MFD_HUGE_2MB)

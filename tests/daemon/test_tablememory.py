@@ -21,6 +21,13 @@ def test_two_mappings_of_one_memory() -> None:
     os.close(fd)
 
 
+def test_private_memory_is_zeroed_and_as_large_as_said() -> None:
+    memory = tablememory.private(5000)
+    assert bytes(memory) == bytes(5000)
+    memory[4999] = 7
+    assert memory[4999] == 7
+
+
 class System:
     """Huge pages of a system, without one: requests for them end as ordinary ones."""
 

@@ -97,7 +97,7 @@ def test_all_aims_of_accounting_are_measured(tmp_path: Path) -> None:
     figures = [
         of_case("accounting", case, "% of the rate", f"{pages}: cost")
         for case in accounting.CASES
-        for pages in ("", ", huge")
+        for pages in ("", ", 4 KiB")
     ]
     rows = read(results_file(tmp_path / "all.json", figures)).rows
     of_accounting = [aim for aim in AIMS if aim.of.bench == "accounting"]

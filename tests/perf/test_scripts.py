@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 
-def figures(script: str, *options: str) -> dict[str, float]:
+def figures(script: str, *options: str, may_be_zero: tuple[str, ...] = ()) -> dict[str, float]:
     """Run a bench in its quick mode; values by what was measured."""
     words = [sys.executable, "-m", "perf", script, "--quick", "--json", *options]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
@@ -42,7 +42,7 @@ def figures(script: str, *options: str) -> dict[str, float]:
         assert figure["bench"] == script
         assert len(figure["runs"]) >= 1
         values[figure["work"]] = figure["value"]
-        assert figure["value"] > 0 or figure["work"].endswith(MAY_BE_ZERO), figure
+        assert figure["value"] > 0 or figure["work"].endswith(MAY_BE_ZERO + may_be_zero), figure
     return values
 
 
@@ -60,7 +60,9 @@ def test_wire() -> None:
 
 
 def test_bindings() -> None:
-    values = figures("bindings")
+    # A generator that gets no CPU for the third of a second of a quick run has nothing forwarded.
+    values = figures("bindings", may_be_zero=(": forwarded", ": offered"))
+    assert any(value > 0 for work, value in values.items() if work.endswith(": forwarded"))
     assert {"snapshot", "server start", "router memory", "server memory"} <= set(values)
     assert any(work.endswith(": changes") for work in values)
     dropped = {work: value for work, value in values.items() if work.endswith(": dropped")}
