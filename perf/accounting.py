@@ -96,11 +96,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="perf accounting", description=__doc__.split("\n", 1)[0])
     add_output(parser)
     parser.add_argument("--runs", type=int, default=25, help="runs per figure (default 25)")
-    parser.add_argument("--quick", action="store_true", help="65,536 bindings, few flows, 3 runs")
+    parser.add_argument("--quick", action="store_true", help="65,536 bindings, few flows, one run")
     args = parser.parse_args(argv)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     quick = [case.reduced(QUICK_BINDINGS) for case in CASES if case.flows < WIDE]
-    figures = measure(quick, 3) if args.quick else measure(CASES, args.runs)
+    figures = measure(quick, 1) if args.quick else measure(CASES, args.runs)
     report("usage by binding, one core, in memory", list(figures), args)
 
 

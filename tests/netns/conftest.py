@@ -12,7 +12,13 @@ from tests.netns.gateway import Gateway
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 LENT1, LENT2 = "203.0.113.1", "203.0.113.2"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _untraced(untraced: None) -> None:
+    """What these tests run together is measured where it is tested alone."""
 
 
 @pytest.fixture(scope="module", params=["auto", "generic", "packet_mmap"])

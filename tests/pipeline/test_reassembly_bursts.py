@@ -20,6 +20,7 @@ from tests.pipeline.packets import ipv4, ipv6
 from tests.pipeline.traffic import MAX_FRAME
 from tests.pipeline.worlds import ReassemblySpec
 
+pytestmark = pytest.mark.usefixtures("untraced")
 ECT0, CE = 2, 3
 
 
