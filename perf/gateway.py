@@ -19,15 +19,15 @@ import sys
 import tempfile
 from ipaddress import IPv4Network, IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from dstmrouter.errors import ControlError
 from dstmrouter.zmqctl import ControlClient
 from lab.netns import Lab, Namespace, stop, veth, wait_until
+from perf.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
 POOL: Final = IPv4Network("10.0.0.0/12")  # 1,048,576 addresses
 TEP6: Final = IPv6Address("2001:db8:ffff::1")
@@ -72,7 +72,7 @@ def settle_in() -> None:
             atexit.register(AUTOGROUP.write_text, former)
 
 
-class Gateway:
+class Gateway(Owner):
     """The namespaces and a directory for sockets and files; a context manager.
 
     `together` puts both far ends into one namespace, as the two ports of a tester.
@@ -149,21 +149,6 @@ prefix = "{pool}"
 [table]
 leases = {leases}
 """
-
-    def close(self) -> None:
-        """Remove everything; harmless when repeated."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Logged:

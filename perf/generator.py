@@ -19,17 +19,17 @@ import signal
 import socket
 import struct
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from dstmrouter.errors import SystemCallError
 from dstmrouter.io.bpf import Map, MapSpec, Program
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
 from dstmrouter.io.uapi import BpfHelper, BpfMapType, BpfProgType, XdpAction, XdpMd
 from dstmrouter.wire import ether, ipv4, ipv6
+from perf.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from lab.netns import Namespace
 
@@ -73,7 +73,7 @@ def _checksum_at(header: int) -> int:
     return header + int(ipv4.HEADER.fields["checksum"][1])  # type: ignore[index]  # likewise
 
 
-class Generator:
+class Generator(Owner):
     """Sends variants of `frame` out of an interface of a namespace, from the main thread."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Generator:
     def send(self, seconds: float, pps: float | None = None) -> int:
         """Send for some time, as fast as the kernel can or at a rate; return how many frames."""
         self._set_pace(0 if pps is None else round(1e9 / pps))
-        with self._space.entered(), _interrupted_after(seconds):
+        with self._space.entered(), interrupted_after(seconds):
             self._program.run_live(self.frame, FRAMES_MAX)
         return self._sent()
 
@@ -115,27 +115,12 @@ class Generator:
         assert value is not None, "an array has all its elements"
         return int(_PACE.unpack(value)[2])
 
-    def close(self) -> None:
-        """Let the program go; harmless when repeated."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 @contextlib.contextmanager
-def _interrupted_after(seconds: float) -> Iterator[None]:
-    """End a system call of the block by a signal."""
+def interrupted_after(seconds: float, again_s: float = 0) -> Iterator[None]:
+    """End the block by a signal during a system call; by more, so far apart, if `again_s`."""
     former = signal.signal(signal.SIGALRM, lambda *_: None)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, again_s)
     try:
         yield
     except SystemCallError as error:

@@ -11,17 +11,16 @@ import socket
 import struct
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from dstmrouter.io.bpf import Map, MapSpec, Program
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
 from dstmrouter.io.steering import XdpMode, attach_xdp
 from dstmrouter.io.uapi import BpfHelper, BpfMapType, BpfProgType, XdpAction, XdpMd
 from dstmrouter.wire import ether, ipv6
+from perf.owner import Owner
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from lab.netns import Namespace
 
 CPUS: Final = 64  # what arrives on a CPU of a higher number is not counted
@@ -39,7 +38,7 @@ class Kind(enum.IntEnum):
     TUNNEL = 1  # IPv6 with next header 4
 
 
-class Sink:
+class Sink(Owner):
     """Counts arrivals on one interface of a namespace."""
 
     def __init__(self, space: Namespace, interface: str) -> None:
@@ -70,21 +69,6 @@ class Sink:
             time.sleep(QUIET_S)
             last, count = count, self.count(kind)
         return count
-
-    def close(self) -> None:
-        """Detach; harmless when repeated."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def assemble(counts_fd: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final
 
 import numpy as np
 
@@ -17,12 +17,10 @@ from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
 from dstmrouter.io.steering import attach_xdp
 from dstmrouter.io.uapi import BpfHelper, BpfProgType, XdpAction, XdpMd
 from dstmrouter.wire import ether, ipv4, ipv6
+from perf.owner import Owner
 from perf.rfc8219.frames import STAMP, UDP_LEN
 from perf.rfc8219.histogram import BUCKETS, SUB_BITS, VALUE_BITS, Delays
 from perf.rfc8219.shared import SLOTS, SharedValue, count_slot, offset
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 RECORDED: Final = 1 << 19  # first frames of a stream whose delays are kept one by one
 STATE: Final = np.dtype(
@@ -50,7 +48,7 @@ _PLAIN: Final = ether.HEADER_LEN + ipv4.HEADER_LEN + UDP_LEN
 _TUNNELED: Final = _PLAIN + ipv6.HEADER_LEN
 
 
-class Receiver:
+class Receiver(Owner):
     """Counts arrivals on one interface of this thread's namespace."""
 
     def __init__(self, interface: str) -> None:
@@ -88,21 +86,6 @@ class Receiver:
             total=self["total"],
             by_sequence=view["delays"][0].copy(),
         )
-
-    def close(self) -> None:
-        """Detach; harmless when repeated."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 # The program --------------------------------------------------------------------------------------

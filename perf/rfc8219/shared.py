@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import mmap
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from dstmrouter.io.bpf import Map, MapSpec
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
 from dstmrouter.io.uapi import BPF_F_MMAPABLE, BpfMapType
+from perf.owner import Owner
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import numpy.typing as npt
 
 SLOT_BITS: Final = 15
 SLOTS: Final = 1 << SLOT_BITS  # of time, for counts over a trial
 
 
-class SharedValue:
+class SharedValue(Owner):
     """Owner of the map; `view` is a record of `dtype`, live in both directions."""
 
     def __init__(self, dtype: np.dtype[np.void], name: str) -> None:
@@ -37,21 +36,6 @@ class SharedValue:
     def fileno(self) -> int:
         """Descriptor of the map."""
         return self._map.fileno()
-
-    def close(self) -> None:
-        """Let the map go; harmless when repeated."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def offset(dtype: np.dtype[np.void], name: str) -> int:

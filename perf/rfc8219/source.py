@@ -8,25 +8,22 @@ because a kernel that forwards leaves its own in pages that come back.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
-import signal
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dstmrouter.errors import SystemCallError
 from dstmrouter.io.bpf import Program
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
 from dstmrouter.io.uapi import BpfHelper, BpfProgType, XdpAction, XdpMd
+from perf.generator import interrupted_after
+from perf.owner import Owner
 from perf.rfc8219.frames import STAMP
 from perf.rfc8219.shared import SLOTS, SharedValue, count_slot, offset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import TracebackType
+    from collections.abc import Sequence
 
     from perf.rfc8219.frames import Template
 
@@ -80,7 +77,7 @@ class Pace:
         return first, first if self.then is None else round(1e9 / self.then)
 
 
-class Source:
+class Source(Owner):
     """Sends a schedule of frames again and again, from the main thread, in its own namespace."""
 
     def __init__(self, schedule: Sequence[Step], variants: int) -> None:
@@ -106,7 +103,7 @@ class Source:
 
     def send(self, seconds: float) -> None:
         """Send for some time."""
-        with interrupted_after(seconds):
+        with interrupted_after(seconds, AGAIN_S):
             while True:  # a call ends after 2**31 frames, due or not: a minute and a half
                 self._program.run_live(self._frame, CALLS_MAX, batch=BATCH)
 
@@ -128,36 +125,6 @@ class Source:
         counts: np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
         counts = self._state.view["slots"][0, stream].copy()
         return counts
-
-    def close(self) -> None:
-        """Let the program go; harmless when repeated."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-@contextlib.contextmanager
-def interrupted_after(seconds: float) -> Iterator[None]:
-    """End the block by a signal during a system call."""
-    former = signal.signal(signal.SIGALRM, lambda *_: None)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
-    try:
-        yield
-    except SystemCallError as error:
-        if error.errno != errno.EINTR:
-            raise
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
 
 
 # The program --------------------------------------------------------------------------------------

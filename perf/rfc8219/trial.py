@@ -13,9 +13,10 @@ import struct
 import sys
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from dstmrouter.wire import ether
+from perf.owner import Owner
 from perf.rfc8219.frames import FCS_LEN, OVERHEAD, Direction, template
 from perf.rfc8219.receiver import Receiver
 from perf.rfc8219.shared import SLOT_BITS
@@ -24,7 +25,6 @@ from perf.rfc8219.source import Pace, Source, Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from types import TracebackType
 
     import numpy as np
     import numpy.typing as npt
@@ -116,7 +116,7 @@ class Outcome:
         return min(stream.forwarded for stream in self.streams.values())
 
 
-class Tester:
+class Tester(Owner):
     """Both ports; a context manager."""
 
     def __init__(
@@ -217,21 +217,6 @@ class Tester:
 
     def _received(self) -> int:
         return sum(receiver["received"] for receiver in self._receivers.values())
-
-    def close(self) -> None:
-        """Detach and let go; harmless when repeated."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def mtu_of(interface: str) -> int:
