@@ -21,11 +21,13 @@ from dstmrouter.wire import ether, ipv6
 from perf.owner import Owner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lab.netns import Namespace
 
 CPUS: Final = 64  # what arrives on a CPU of a higher number is not counted
 QUIET_S: Final = 0.05  # without an arrival: nothing is under way any more
-DRAIN_S: Final = 2.0  # at most until then
+DRAIN_S: Final = 2.0  # at most until then (RFC 2544 section 23)
 _DATA, _KIND = Reg.R6, Reg.R7
 _KEY: Final = -8  # octets from the frame pointer
 _NEXT_HEADER_AT: Final = ether.HEADER_LEN + 6
@@ -63,12 +65,17 @@ class Sink(Owner):
 
     def settled(self, kind: Kind) -> int:
         """The count once nothing arrives any more."""
-        deadline = time.monotonic() + DRAIN_S
-        last, count = -1, self.count(kind)
-        while last != count and time.monotonic() < deadline:
-            time.sleep(QUIET_S)
-            last, count = count, self.count(kind)
-        return count
+        return settled(lambda: self.count(kind))
+
+
+def settled(arrived: Callable[[], int]) -> int:
+    """How much has arrived, once nothing does any more."""
+    deadline = time.monotonic() + DRAIN_S
+    last, count = -1, arrived()
+    while last != count and time.monotonic() < deadline:
+        time.sleep(QUIET_S)
+        last, count = count, arrived()
+    return count
 
 
 def assemble(counts_fd: int) -> bytes:

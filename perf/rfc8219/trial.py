@@ -21,6 +21,7 @@ from perf.rfc8219.frames import FCS_LEN, OVERHEAD, Direction, template
 from perf.rfc8219.receiver import Receiver
 from perf.rfc8219.shared import SLOT_BITS
 from perf.rfc8219.source import Pace, Source, Step
+from perf.sink import DRAIN_S, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from perf.rfc8219.frames import Frames
     from perf.rfc8219.histogram import Delays
 
-QUIET_S: Final = 0.05  # without an arrival: nothing is under way any more
-DRAIN_S: Final = 2.0  # at most until then (RFC 2544 section 23)
 SIOCGIFMTU: Final = 0x8921  # bits/ioctls.h
 SIOCGIFHWADDR: Final = 0x8927
 IFNAMSIZ: Final = 16
@@ -160,7 +159,7 @@ class Tester(Owner):
                 source.send(trial.seconds)
             else:
                 source.send_some(trial.burst * many)
-        self._settle()
+        settled(self._received)
         sent, seconds = source.sent(), source.seconds()
         streams = {}
         for number, direction in enumerate(directions):
@@ -207,13 +206,6 @@ class Tester(Owner):
             mtu = mtu_of(port)
             if mtu < needed:
                 raise ValueError(f"{port}: MTU {mtu}, frames {frames.name} need {needed}")
-
-    def _settle(self) -> None:
-        deadline = time.monotonic() + DRAIN_S
-        last, count = -1, self._received()
-        while last != count and time.monotonic() < deadline:
-            time.sleep(QUIET_S)
-            last, count = count, self._received()
 
     def _received(self) -> int:
         return sum(receiver["received"] for receiver in self._receivers.values())
