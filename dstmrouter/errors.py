@@ -4,6 +4,14 @@ Whatever a peer or a file sends wrong is a `DstmError` with one readable line. A
 is an `AssertionError` and stops the process.
 """
 
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class DstmError(Exception):
     """Root of all expected errors; `str()` is one line for people."""
@@ -23,6 +31,16 @@ class SystemCallError(DstmError):
     def __init__(self, tried: str, number: int, reason: str) -> None:
         super().__init__(f"{tried}: {reason}")
         self.errno = number
+
+
+@contextlib.contextmanager
+def asking_kernel(tried: str) -> Iterator[None]:
+    """Turn an OSError of the block into a SystemCallError."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0  # if_nametoindex gives none, but a text
+        raise SystemCallError(tried, number, error.strerror or str(error)) from error
 
 
 class BpfVerifierError(SystemCallError):

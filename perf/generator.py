@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from dstmrouter.errors import SystemCallError
 from dstmrouter.io.bpf import Map, MapSpec, Program
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
+from dstmrouter.io.liveframes import LiveRun
 from dstmrouter.io.uapi import BpfHelper, BpfMapType, BpfProgType, XdpAction, XdpMd
 from dstmrouter.wire import ether, ipv4, ipv6
 from perf.owner import Owner
@@ -91,21 +92,21 @@ class Generator(Owner):
                 ifindex = socket.if_nametoindex(interface)
                 code = assemble(frame, varied, variants - 1, (ifindex, self._pace.fileno()))
                 program = Program.load(BpfProgType.XDP, code, "dstm_generate")
-            self._program = undo.enter_context(program)
+            self._live = LiveRun(undo.enter_context(program), frame)
             self._undo = undo.pop_all()
 
     def send(self, seconds: float, pps: float | None = None) -> int:
         """Send for some time, as fast as the kernel can or at a rate; return how many frames."""
         self._set_pace(0 if pps is None else round(1e9 / pps))
         with self._space.entered(), interrupted_after(seconds):
-            self._program.run_live(self.frame, FRAMES_MAX)
+            self._live.run(FRAMES_MAX)
         return self._sent()
 
     def send_some(self, count: int) -> None:
         """Send `count` frames at once."""
         self._set_pace(0)
         with self._space.entered():
-            self._program.run_live(self.frame, count)
+            self._live.run(count)
 
     def _set_pace(self, gap_ns: int) -> None:
         self._pace.set(bytes(4), _PACE.pack(0, gap_ns, 0))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LEASE_FIELDS: Final = ("ipv4", "client6", "identity", "state", "expires_in_s", "lease_id")
 HOLDING_FIELDS: Final = ("ipv4", "client6", "identity", "since", "until", "lease_id")
 BINDING_FIELDS: Final = ("ipv4", "psid", "client6", "tep6", "source", "expires_in_s")
-PORT_FIELDS: Final = ("port", "link", "worker", "mode")
+PORT_FIELDS: Final = ("port", "link", "worker", "mode", "sends")
 COUNTER_FIELDS: Final = ("name", "packets", "octets", "help")
 NUMBERS: Final = frozenset(
     {"count", "packets", "octets", "packets_s", "octets_s", "rows", "refused", *USAGE_FIELDS}

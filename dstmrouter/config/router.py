@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PortMode: TypeAlias = Literal["auto", "native-zerocopy", "native-copy", "generic", "packet_mmap"]
+Transmit: TypeAlias = Literal["auto", "socket", "xdp-frames"]
 RingSlots: TypeAlias = Annotated[int, power_of_two(64, 65536)]
 
 FRAME_OVERHEAD: Final = 256 + 18  # XDP_PACKET_HEADROOM (linux/bpf.h), Ethernet header with one tag
@@ -75,6 +76,7 @@ class PortConfig(Section):
     vlan: Vlan | None = None
     kernel_interface: Interface | None = None
     busy_poll: bool = False
+    transmit: Transmit = "auto"
     filter_in: str = ""
     filter_out: str = ""
 
@@ -232,7 +234,7 @@ class RouterConfig(Section):
         first: dict[str, int] = {}
         for i, port in enumerate(self.port):
             other = self.port[first.setdefault(port.interface, i)]
-            for key in ("mode", "busy_poll"):
+            for key in ("mode", "busy_poll", "transmit"):
                 if getattr(port, key) != getattr(other, key):
                     wanted = f"that of #{first[port.interface] + 1}, which has the same interface"
                     yield ("port", i, key), wanted

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from dstmrouter.daemon.plan import PortPlan
+from dstmrouter.daemon.plan import AUTO, PACKET_MMAP, SOCKET, PortPlan
 from dstmrouter.errors import DstmError, SystemCallError
 from dstmrouter.io.steering import (
     SteeringMaps,
@@ -28,6 +28,7 @@ from dstmrouter.io.steering import (
     load_xdp,
 )
 from dstmrouter.io.uapi import TcAction, XdpAction
+from dstmrouter.io.xdpfeatures import XdpFeature, xdp_features
 from dstmrouter.wire import ether
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from dstmrouter.io.bpf import Program
     from dstmrouter.io.steering_program import Vlans
 
-PACKET_MMAP: Final = "packet_mmap"
 _STEERED_BY: Final = 256  # octets from the start of a frame: more than programs look at
 BUSY_POLL_US: Final = 20  # long enough to find the next burst at 50,000 bursts/s
 _XDP_MODES: Final = {
@@ -47,6 +47,7 @@ _XDP_MODES: Final = {
     "native-copy": XdpMode.NATIVE,
     "generic": XdpMode.GENERIC,
 }
+ZERO_COPY_MODES: Final = (AUTO, "native-zerocopy")
 _log = structlog.get_logger(__name__)
 
 
@@ -129,6 +130,7 @@ class Attachment:
             filter_fd=None,
             fanout_group=None,
             busy_poll_us=BUSY_POLL_US if port.busy_poll else 0,
+            transmit=_transmit(port),
         )
 
     def _attach_tc(self, number: int, port: PortConfig, workers: int, vlans: Vlans) -> PortPlan:
@@ -163,6 +165,16 @@ def claim(interface: str) -> socket.socket:
             raise
         raise DstmError(f"port {interface}: another dstm-router has it") from None
     return claimed
+
+
+def _transmit(port: PortConfig) -> str:
+    """How a port is to send: `auto` is out of place where a driver sends without copying."""
+    if port.transmit != AUTO:
+        return port.transmit
+    able = xdp_features(port.interface)
+    if not able & XdpFeature.NDO_XMIT:
+        return SOCKET
+    return SOCKET if able & XdpFeature.XSK_ZEROCOPY and port.mode in ZERO_COPY_MODES else AUTO
 
 
 def receive_queues(interface: str) -> int:

@@ -9,11 +9,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import pickle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from dstmrouter.daemon.shared import Sizes
     from dstmrouter.pipeline.rules import TunnelRules
+
+PACKET_MMAP: Final = "packet_mmap"
+SOCKET: Final = "socket"
+XDP_FRAMES: Final = "xdp-frames"
+AUTO: Final = "auto"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +26,12 @@ class PortPlan:
     """One port; descriptors are inherited."""
 
     interface: str
-    mode: str  # an XskMode, or "packet_mmap"
+    mode: str  # an XskMode, or PACKET_MMAP
     xskmap_fd: int | None  # where AF_XDP sockets are put
     filter_fd: int | None  # the program that filters for packet sockets
     fanout_group: int | None  # of packet_mmap, if several workers share the interface
     busy_poll_us: int
+    transmit: str = SOCKET  # of AF_XDP: or XDP_FRAMES, or AUTO for those where it works
     vlan: int | None = None  # tells ports apart that share an interface
     filter_in: bytes = b""  # classic BPF; empty for none
     filter_out: bytes = b""

@@ -175,6 +175,7 @@ class Supervisor:
                     port=port.name,
                     worker=worker,
                     mode=about["mode"],
+                    sends=about["sends"],
                     refused=about["notes"] or None,
                 )
 

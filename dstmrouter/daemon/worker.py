@@ -22,17 +22,12 @@ from dstmrouter.daemon.engine import Engine
 from dstmrouter.daemon.filtering import filtered
 from dstmrouter.daemon.idling import Idling
 from dstmrouter.daemon.meter import TurnMeter
-from dstmrouter.daemon.plan import PortPlan, WorkerPlan, read_plan
+from dstmrouter.daemon.plan import PACKET_MMAP, SOCKET, WorkerPlan, read_plan
+from dstmrouter.daemon.ports import PacketMemory, open_ports
 from dstmrouter.daemon.shared import SharedTables
 from dstmrouter.daemon.tap import Tap
 from dstmrouter.daemon.tunnel_rules import identity
 from dstmrouter.errors import DstmError
-from dstmrouter.io.afxdp import XskConfig, XskMode, open_sockets
-from dstmrouter.io.packetconfig import PacketMmapConfig
-from dstmrouter.io.packetmmap import PacketMmapPort
-from dstmrouter.io.steering import XskMap
-from dstmrouter.io.taggedport import parted
-from dstmrouter.io.umem import Umem
 from dstmrouter.jit import cache
 from dstmrouter.pipeline.forward import Forwarder
 from dstmrouter.pipeline.memory import FrameMemory
@@ -43,7 +38,6 @@ if TYPE_CHECKING:
 
     from dstmrouter.io.port import Port
 
-PACKET_MMAP: Final = "packet_mmap"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 NOTICE_S: Final = 1.0
 COMPILING: Final = (
@@ -140,61 +134,25 @@ class Worker:
         held = port.held()
         return {
             "mode": str(getattr(port, "mode_taken", PACKET_MMAP)),
+            "sends": getattr(port, "sends", SOCKET),
             "notes": getattr(port, "mode_notes", []),
             "held": {name: getattr(held, name) for name in ("fill", "rx", "tx", "completion")},
             "statistics": port.statistics(),
         }
 
 
-def open_ports(plan: WorkerPlan, umem: Umem, undo: contextlib.ExitStack) -> list[Port]:
-    """Open the worker's queue of all ports, AF_XDP ones together; they share `umem`."""
-    opened: dict[str, Port] = {}
-    ports = {port.interface: port for port in plan.ports}  # each once, also if several share it
-    xdp = [port for port in ports.values() if port.mode != PACKET_MMAP]
-    if xdp:
-        configs = [_xsk_config(plan, port) for port in xdp]
-        names = [port.interface for port in xdp]
-        for port, sock in zip(xdp, open_sockets(names, plan.worker, umem, configs), strict=True):
-            undo.callback(sock.close)
-            opened[port.interface] = sock
-            assert port.xskmap_fd is not None
-            XskMap.from_fd(port.xskmap_fd).set(plan.worker, sock.fileno())
-    for port in ports.values():
-        if port.mode == PACKET_MMAP:
-            config = PacketMmapConfig(
-                tx_slots=plan.umem.tx_slots,
-                fill_slots=plan.umem.fill_slots,
-                filter_fd=port.filter_fd,
-                fanout_group=port.fanout_group,
-            )
-            opened[port.interface] = PacketMmapPort.open(port.interface, umem, config)
-            undo.callback(opened[port.interface].close)
-    return parted([(opened[port.interface], port.vlan) for port in plan.ports], umem.octets)
-
-
-def _xsk_config(plan: WorkerPlan, port: PortPlan) -> XskConfig:
-    return XskConfig(
-        mode=XskMode(port.mode),
-        fill_slots=plan.umem.fill_slots,
-        rx_slots=plan.umem.rx_slots,
-        tx_slots=plan.umem.tx_slots,
-        completion_slots=plan.umem.completion_slots,
-        busy_poll_us=port.busy_poll_us,
-    )
-
-
 def forward(plan: WorkerPlan) -> None:
     """Open everything, forward until SIGTERM, close everything."""
     shared = SharedTables(plan.tables_fd, plan.sizes)
     with contextlib.ExitStack() as undo:
-        umem = Umem(plan.umem.frames, plan.umem.chunk_size)
-        undo.callback(umem.close)
+        packets = PacketMemory(plan, undo)
+        umem = packets.umem
         memory = FrameMemory(umem.memory)
         who = identity(plan.worker, plan.sizes.workers)
         forwarder = Forwarder(memory, shared.tables, plan.rules, umem.pool, who)
         gc.collect()
         gc.freeze()  # what is there stays; collecting it again and again would cost milliseconds
-        ports = open_ports(plan, umem, undo)  # late: from here on packets wait for us
+        ports = open_ports(plan, packets, undo)  # late: from here on packets wait for us
         steps = filtered(forwarder, umem.memory, plan.filters())
         engine = Engine(umem, ports, steps, shared.counters, plan.worker)
         engine.tap = Tap(shared.taps, plan.worker, umem.memory)

@@ -20,7 +20,7 @@ import struct
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
-from dstmrouter.errors import DstmError, SystemCallError
+from dstmrouter.errors import DstmError, SystemCallError, asking_kernel
 from dstmrouter.io import uapi
 from dstmrouter.io.patience import while_busy
 from dstmrouter.io.xskrings import XskRings
@@ -28,7 +28,6 @@ from dstmrouter.io.xsksetup import (
     BindTarget,
     XskConfig,
     XskMode,
-    asking_kernel,
     bind,
     make_rings,
     register_umem,

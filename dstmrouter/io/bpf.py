@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
-from dstmrouter.errors import BpfVerifierError, DstmError, SystemCallError
+from dstmrouter.errors import BpfVerifierError, DstmError, SystemCallError, asking_kernel
 from dstmrouter.io.uapi import (
     BPF_ANY,
-    BPF_F_TEST_XDP_LIVE_FRAMES,
     BPF_OBJ_NAME_LEN,
     BpfAttachType,
     BpfCommand,
@@ -40,21 +40,17 @@ _PROG_LOAD: Final = (
     )
 )
 _TEST_RUN: Final = struct.Struct("=iIIIQQI40x")  # fd, result, length in, out, data in, out, repeat
-_TEST_RUN_LIVE: Final = struct.Struct(  # fd, length, data, repeat, context length, context, flags,
-    "=i4xI4xQ8xI4xI4xQ8xI4xI"  # batch
-)
 _LINK_CREATE: Final = struct.Struct("=iIII32x")  # program, interface, attach type, flags
 _INFO: Final = struct.Struct("=iIQ")  # fd, length, address
 _MAP_INFO: Final = struct.Struct("=IIIII")  # the start of struct bpf_map_info
-_XDP_MD: Final = struct.Struct("=IIIIII")  # data, its end, metadata, interface, queue, egress
 
-_Buffer: TypeAlias = ctypes.Array[ctypes.c_char]
+Buffer: TypeAlias = ctypes.Array[ctypes.c_char]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def _bpf(command: BpfCommand, attributes: _Buffer) -> int:
+def bpf(command: BpfCommand, attributes: Buffer) -> int:
     """Return the system call's result, or -errno."""
     size = ctypes.c_uint(len(attributes))
     result: int = _libc.syscall(SYS_BPF, ctypes.c_int(command), attributes, size)
@@ -62,8 +58,12 @@ def _bpf(command: BpfCommand, attributes: _Buffer) -> int:
 
 
 def _call(tried: str, command: BpfCommand, attributes: bytes) -> int:
+    return call(tried, command, ctypes.create_string_buffer(attributes, len(attributes)))
+
+
+def call(tried: str, command: BpfCommand, attributes: Buffer) -> int:
     """Return the system call's result; raise SystemCallError for what it refuses."""
-    result = _bpf(command, ctypes.create_string_buffer(attributes, len(attributes)))
+    result = bpf(command, attributes)
     if result < 0:
         raise SystemCallError(tried, -result, os.strerror(-result))
     return result
@@ -158,8 +158,16 @@ class Map(BpfObject):
             key = following.raw
             yield key
 
+    def memory(self, octets: int) -> mmap.mmap:
+        """The first `octets` of the value of an array of one element, as the program sees them.
+
+        The array must have been made with BPF_F_MMAPABLE.
+        """
+        with asking_kernel(f"map {octets} octets of BPF map {self.name}"):
+            return mmap.mmap(self._fd, octets)
+
     def _found(
-        self, verb: str, command: BpfCommand, key: bytes | None, value: _Buffer | None
+        self, verb: str, command: BpfCommand, key: bytes | None, value: Buffer | None
     ) -> bool:
         """Run a command on one element; False if there is none."""
         try:
@@ -171,12 +179,12 @@ class Map(BpfObject):
         return True
 
     def _element(
-        self, verb: str, command: BpfCommand, key: bytes | None, value: _Buffer | None
+        self, verb: str, command: BpfCommand, key: bytes | None, value: Buffer | None
     ) -> None:
         """Run a command on one element."""
         assert key is None or len(key) == self.spec.key_len, f"key {key!r} of the wrong length"
         at = None if key is None else ctypes.create_string_buffer(key, len(key))
-        attributes = _MAP_ELEM.pack(self._fd, _address(at), _address(value), BPF_ANY)
+        attributes = _MAP_ELEM.pack(self._fd, address_of(at), address_of(value), BPF_ANY)
         what = "keys" if key is None else key.hex()
         _call(f"{verb} {what} in BPF map {self.name}", command, attributes)
 
@@ -214,36 +222,16 @@ class Program(BpfObject):
         """Run the program once on `frame` (Ethernet header first, at least 14 octets)."""
         data = ctypes.create_string_buffer(frame, len(frame))
         out = ctypes.create_string_buffer(MAX_FRAME_OUT)
-        asked = _TEST_RUN.pack(self._fd, 0, len(frame), len(out), _address(data), _address(out), 1)
+        asked = _TEST_RUN.pack(
+            self._fd, 0, len(frame), len(out), address_of(data), address_of(out), 1
+        )
         attributes = ctypes.create_string_buffer(asked, len(asked))
-        result = _bpf(BpfCommand.PROG_TEST_RUN, attributes)
+        result = bpf(BpfCommand.PROG_TEST_RUN, attributes)
         if result < 0:
             tried = f"run BPF program on a frame of {len(frame)} octets"
             raise SystemCallError(tried, -result, os.strerror(-result))
         _, action, _, out_len, *_ = _TEST_RUN.unpack(attributes.raw)
         return RunResult(ctypes.c_int32(action).value, out.raw[:out_len])
-
-    def run_live(self, frame: bytes, count: int, *, ifindex: int = 0, batch: int = 0) -> None:
-        """Let `count` copies of `frame` go through the program, with real effects.
-
-        An XDP program that redirects sends them: a packet generator inside the kernel. The frames
-        seem to come from `ifindex`, `batch` (at most 256, 0 for the kernel's 64) at a time.
-        """
-        data = ctypes.create_string_buffer(frame, len(frame))
-        context = ctypes.create_string_buffer(
-            _XDP_MD.pack(0, len(frame), 0, ifindex, 0, 0), _XDP_MD.size
-        )
-        attributes = _TEST_RUN_LIVE.pack(
-            self._fd,
-            len(frame),
-            _address(data),
-            count,
-            len(context),
-            _address(context),
-            BPF_F_TEST_XDP_LIVE_FRAMES,
-            batch,
-        )
-        _call(f"send {count} live frames", BpfCommand.PROG_TEST_RUN, attributes)
 
 
 class Link(BpfObject):
@@ -263,7 +251,7 @@ def _load(
     code: bytes,
     name: str,
     license_text: str,
-    log: _Buffer | None,
+    log: Buffer | None,
 ) -> int:
     """Return the program's descriptor, or -errno with the verifier's report in `log`."""
     text = ctypes.create_string_buffer(license_text.encode())
@@ -271,16 +259,17 @@ def _load(
     attributes = _PROG_LOAD.pack(
         kind,
         len(code) // 8,
-        _address(instructions),
-        _address(text),
+        address_of(instructions),
+        address_of(text),
         0 if log is None else 1,
         0 if log is None else len(log),
-        _address(log),
+        address_of(log),
         name.encode(),
     )
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    return _bpf(BpfCommand.PROG_LOAD, buffer)
+    return bpf(BpfCommand.PROG_LOAD, buffer)
 
 
-def _address(buffer: _Buffer | None) -> int:
+def address_of(buffer: Buffer | None) -> int:
+    """Where a buffer is, for the kernel; 0 for none."""
     return 0 if buffer is None else ctypes.addressof(buffer)

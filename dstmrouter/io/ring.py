@@ -151,16 +151,21 @@ class ProducerRing(_Ring):
 class ConsumerRing(_Ring):
     """A ring we read: RX or completion."""
 
-    def take(self, limit: int) -> npt.NDArray[Any]:
-        """Take up to `limit` entries, oldest first; the result is a writable copy of shape (n,)."""
+    def peek(self, limit: int) -> npt.NDArray[Any]:
+        """The oldest entries, `limit` at most, which stay; a writable copy of shape (n,)."""
         n = min(len(self), limit)
         if n <= 0:
             return self._nothing
-        start = self._consumer[0]
-        at = (start & (self.slots - 1)) * self._entry_len
+        at = (self._consumer[0] & (self.slots - 1)) * self._entry_len
         end = at + n * self._entry_len
         octets = bytearray(self._octets[at:end])
         if end > len(self._octets):
             octets += self._octets[: end - len(self._octets)]
-        self._consumer[0] = (start + n) & U32_MASK  # gives the entries back, so it comes last
         return np.frombuffer(octets, self._entry)
+
+    def take(self, limit: int) -> npt.NDArray[Any]:
+        """Take up to `limit` entries, oldest first; the result is a writable copy of shape (n,)."""
+        entries = self.peek(limit)
+        if len(entries):  # gives them back, so it comes last
+            self._consumer[0] = (self._consumer[0] + len(entries)) & U32_MASK
+        return entries

@@ -109,6 +109,11 @@ class TagPort:
         return str(getattr(self.interface, "mode_taken", "packet_mmap"))
 
     @property
+    def sends(self) -> str:
+        """As the interface does."""
+        return str(getattr(self.interface, "sends", "socket"))
+
+    @property
     def mode_notes(self) -> list[Any]:
         """Why no better mode was taken."""
         return list(getattr(self.interface, "mode_notes", ()))

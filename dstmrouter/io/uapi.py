@@ -119,6 +119,7 @@ class BpfHelper(enum.IntEnum):
     SKB_PULL_DATA = 39
     REDIRECT_MAP = 51
     XDP_ADJUST_TAIL = 65
+    XDP_STORE_BYTES = 190  # since 5.18
 
 
 class XdpAction(enum.IntEnum):

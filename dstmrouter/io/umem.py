@@ -31,9 +31,12 @@ HUGE_PAGE: Final = 2 << 20  # octets
 
 
 class Umem:
-    """`frames` chunks of `chunk_size` octets in anonymous, page-aligned memory."""
+    """`frames` chunks of `chunk_size` octets in page-aligned memory."""
 
-    def __init__(self, frames: int, chunk_size: int = 2048) -> None:
+    def __init__(
+        self, frames: int, chunk_size: int = 2048, memory: mmap.mmap | None = None
+    ) -> None:
+        """Take `memory`, which must be a page longer than the chunks, or anonymous memory."""
         if chunk_size not in CHUNK_SIZES:
             raise ConfigError(f"chunk_size must be one of {CHUNK_SIZES}, not {chunk_size}")
         if frames <= 0:
@@ -41,14 +44,10 @@ class Umem:
         self.frames = frames
         self.chunk_size = chunk_size
         self.size = frames * chunk_size
+        self.memory = _anonymous(self.size + mmap.PAGESIZE) if memory is None else memory
         # One page more than is registered: a header that is read before its length is checked may
-        # lie partly behind the last chunk. Memory of whole huge pages is aligned to them.
-        octets = self.size + mmap.PAGESIZE
-        if octets > HUGE_PAGE:
-            octets = -(-octets // HUGE_PAGE) * HUGE_PAGE
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory seldom gets huge pages
-        self.memory = mmap.mmap(-1, octets, flags=flags)
-        self.memory.madvise(mmap.MADV_HUGEPAGE)  # headers lie 2 KiB apart: a TLB entry for 1,024
+        # lie partly behind the last chunk.
+        assert len(self.memory) >= self.size + mmap.PAGESIZE, "no page behind the last chunk"
         self.octets: npt.NDArray[np.uint8] = np.frombuffer(self.memory, np.uint8, self.size)
         self.pool = FramePool(frames, chunk_size)
 
@@ -64,6 +63,16 @@ class Umem:
             self.memory.close()
         except BufferError:  # somebody holds a view: the mapping goes with the last of them
             return
+
+
+def _anonymous(octets: int) -> mmap.mmap:
+    """Memory in huge pages if it fills one: headers lie 2 KiB apart, 1,024 of them in each."""
+    if octets > HUGE_PAGE:  # memory of whole huge pages is aligned to them
+        octets = -(-octets // HUGE_PAGE) * HUGE_PAGE
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # shared memory seldom gets huge pages
+    memory = mmap.mmap(-1, octets, flags=flags)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 class FramePool:

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from dstmrouter.errors import ConfigError, SystemCallError
+from dstmrouter.errors import ConfigError, SystemCallError, asking_kernel
 from dstmrouter.io import uapi
 from dstmrouter.io.ring import ConsumerRing, ProducerRing, RingOffsets
 from dstmrouter.io.umem import DESC
 from dstmrouter.io.xskrings import Rings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import ExitStack
 
     import numpy.typing as npt
@@ -71,16 +70,6 @@ class XskConfig:
             raise ConfigError(f"busy_poll_us must be 0 or more, not {self.busy_poll_us}")
         if not 1 <= self.busy_poll_budget <= 0xFFFF:
             raise ConfigError(f"busy_poll_budget must be 1 to 65535, not {self.busy_poll_budget}")
-
-
-@contextlib.contextmanager
-def asking_kernel(tried: str) -> Iterator[None]:
-    """Turn an OSError of the block into a SystemCallError."""
-    try:
-        yield
-    except OSError as error:
-        number = error.errno or 0  # if_nametoindex gives none, but a text
-        raise SystemCallError(tried, number, error.strerror or str(error)) from error
 
 
 def register_umem(sock: socket.socket, umem: Umem) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from dstmrouter.io.bpf import Program
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
+from dstmrouter.io.liveframes import LiveRun
 from dstmrouter.io.uapi import BpfHelper, BpfProgType, XdpAction, XdpMd
 from perf.generator import interrupted_after
 from perf.owner import Owner
@@ -84,12 +85,12 @@ class Source(Owner):
         """`variants` is a power of two: as many addresses in a row from the template's on."""
         assert variants <= VARIANTS_MAX, f"{variants} variants"
         assert variants & (variants - 1) == 0, f"{variants} is no power of two"
-        self._frame = max((step.template.octets for step in schedule), key=len)
+        frame = max((step.template.octets for step in schedule), key=len)
         with ExitStack() as undo:
             self._state = undo.enter_context(SharedValue(STATE, "dstm_source"))
             code = assemble(schedule, variants - 1, self._state.fileno())
             program = Program.load(BpfProgType.XDP, code, "dstm_source")
-            self._program = undo.enter_context(program)
+            self._live = LiveRun(undo.enter_context(program), frame, batch=BATCH)
             self._undo = undo.pop_all()
 
     def prepare(self, trial: int, pace: Pace, begun_ns: int, slot_shift: int) -> None:
@@ -105,11 +106,11 @@ class Source(Owner):
         """Send for some time."""
         with interrupted_after(seconds, AGAIN_S):
             while True:  # a call ends after 2**31 frames, due or not: a minute and a half
-                self._program.run_live(self._frame, CALLS_MAX, batch=BATCH)
+                self._live.run(CALLS_MAX)
 
     def send_some(self, count: int) -> None:
         """Send so many frames as fast as the kernel can."""
-        self._program.run_live(self._frame, count, batch=BATCH)
+        self._live.run(count)
 
     def sent(self) -> list[int]:
         """Frames of each stream."""

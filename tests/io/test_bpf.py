@@ -3,28 +3,20 @@ from __future__ import annotations
 import enum
 import errno
 import os
-import socket
 import struct
-from typing import TYPE_CHECKING
 
 import pytest
 
 from dstmrouter.errors import BpfVerifierError, DstmError, SystemCallError
 from dstmrouter.io.bpf import BpfObject, Map, MapSpec, Program
 from dstmrouter.io.bpfasm import Assembler, Reg
-from dstmrouter.io.steering import attach_xdp
 from dstmrouter.io.uapi import (
     BPF_F_NO_PREALLOC,
-    BpfHelper,
     BpfMapType,
     BpfProgType,
     TcAction,
     XdpAction,
 )
-from tests.io.conftest import Veth, collect
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 pytestmark = [
     pytest.mark.netns,
@@ -148,23 +140,6 @@ def test_a_frame_without_ethernet_header_cannot_be_run() -> None:
     with Program.load(BpfProgType.XDP, returning(2), "run_test") as program:  # noqa: SIM117
         with pytest.raises(SystemCallError, match="run BPF program on a frame of 13 octets"):
             program.run(bytes(13))
-
-
-def test_live_frames_really_leave(veth: Callable[[str], Veth]) -> None:
-    pair = veth("live")
-    asm = Assembler()
-    asm.mov(Reg.R1, pair.ifindex)
-    asm.mov(Reg.R2, 0)
-    asm.call(BpfHelper.REDIRECT)
-    asm.exit()
-    with (
-        pair.tap() as tap,
-        Program.load(BpfProgType.XDP, asm.assemble(), "live_test") as program,
-        Program.load(BpfProgType.XDP, returning(XdpAction.PASS), "pass") as receiver,
-        attach_xdp(socket.if_nametoindex(pair.far), receiver),  # veth takes such frames only then
-    ):
-        program.run_live(FRAME, 1000, batch=256)
-        assert collect(tap, 1000) == [FRAME] * 1000
 
 
 def test_close_twice_closes_once() -> None:
