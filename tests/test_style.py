@@ -23,7 +23,6 @@ TESTED_IN: Final[dict[str, str]] = {
     "dstmrouter/daemon/client_upkeep.py": "tests/daemon/test_client_daemon.py",
     "dstmrouter/daemon/server_clients.py": "tests/daemon/test_server_rpc.py",
     "dstmrouter/daemon/compiled/turn.py": "tests/daemon/compiled/test_ringturn.py",
-    "dstmrouter/errors.py": "tests/config/test_load.py",
     "dstmrouter/io/port.py": "tests/io/test_memport.py",
     "dstmrouter/pipeline/surroundings.py": "tests/pipeline/test_icmp_steps.py",
     "lab/demo_acts.py": "tests/lab/test_demo.py",

@@ -39,6 +39,7 @@ PortMode: TypeAlias = Literal["auto", "native-zerocopy", "native-copy", "generic
 Transmit: TypeAlias = Literal["auto", "socket", "xdp-frames"]
 RingSlots: TypeAlias = Annotated[int, power_of_two(64, 65536)]
 
+FRAMES_OCTETS_MAX: Final = 1 << 29  # of packet memory that the kernel's verifier lets us send from
 FRAME_OVERHEAD: Final = 256 + 18  # XDP_PACKET_HEADROOM (linux/bpf.h), Ethernet header with one tag
 
 
@@ -238,6 +239,8 @@ class RouterConfig(Section):
                 if getattr(port, key) != getattr(other, key):
                     wanted = f"that of #{first[port.interface] + 1}, which has the same interface"
                     yield ("port", i, key), wanted
+            if port.transmit == "xdp-frames" and port.mode in {"native-zerocopy", "packet_mmap"}:
+                yield ("port", i, "transmit"), f"auto or socket with mode = {port.mode}"
 
     def _memory_misfits(self) -> Iterator[Misfit]:
         umem = self.umem
@@ -249,6 +252,9 @@ class RouterConfig(Section):
                 f"at least {need} (ports: {len(self.port)}, each with "
                 f"fill_slots = {umem.fill_slots} and tx_slots = {umem.tx_slots})",
             )
+        frames_max = FRAMES_OCTETS_MAX // umem.chunk_size - 1
+        if umem.frames > frames_max and any(port.transmit == "xdp-frames" for port in self.port):
+            yield ("umem", "frames"), f'at most {frames_max} with [[port]] transmit = "xdp-frames"'
         if self.reassembly_frames > umem.frames // 4:
             most = umem.frames // 4
             yield ("reassembly", "frames"), f"at most {most}, a quarter of [umem] frames"

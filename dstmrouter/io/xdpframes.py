@@ -77,6 +77,7 @@ class FrameSender:
         """`rings` of `slots` each (a power of two); raises SystemCallError."""
         umem = memory.umem
         self.longest = min(LIVE_FRAME_MAX, umem.chunk_size)
+        self.fits_all = umem.max_frame_len <= self.longest  # whatever was received
         ring_len = -(-(ENTRIES_AT + slots * DESC.itemsize) // _LINE) * _LINE
         self._octets = CONTROL_LEN + rings * ring_len
         with ExitStack() as undo:
@@ -112,7 +113,8 @@ class FrameSender:
     def send(self, number: int, ifindex: int, count: int) -> None:
         """Send the first `count` packets of a ring; raises SystemCallError.
 
-        What the program has taken is gone, sent or lost, in either case.
+        None of them may be longer than `longest`. What the program has taken is gone, sent or lost,
+        in either case.
         """
         self._control["ring"] = self._starts[number]
         self._control["ifindex"] = ifindex

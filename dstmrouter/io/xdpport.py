@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dstmrouter.errors import SystemCallError, asking_kernel
-from dstmrouter.io.ring import ConsumerRing, ProducerRing, RingOffsets
+from dstmrouter.io.ring import U32_MASK, ConsumerRing, ProducerRing, RingOffsets
 from dstmrouter.io.xdpfeatures import XdpFeature, XdpFeatures
 from dstmrouter.io.xskrings import Rings, XskRings
 
@@ -65,11 +65,8 @@ class XdpFramePort(XskRings):
     def flush(self) -> None:
         """Send what waits, and wake the kernel where it asks for it; never blocks or raises."""
         waiting = len(self._unsent)
-        if waiting:
-            if waiting >= ENOUGH and self._may_send_frames():
-                self._send_frames(waiting)
-            else:
-                self._send_by_socket(waiting)
+        if waiting and not (waiting >= ENOUGH and self._send_frames(waiting)):
+            self._send_by_socket(waiting)
         self._sock.flush()
         sent = self._sock.rings.completion.take(self._done.room())
         if len(sent):
@@ -103,8 +100,13 @@ class XdpFramePort(XskRings):
                 self._takes = bool(self._features.of(self._ifindex) & XdpFeature.NDO_XMIT)
         return self._takes
 
-    def _send_frames(self, waiting: int) -> None:
+    def _send_frames(self, waiting: int) -> bool:
+        """Send as frames; False, and nothing is sent, if that cannot be."""
+        if not self._may_send_frames():
+            return False
         descs = self._unsent.peek(min(waiting, self._done.room()))
+        if not self._sender.fits_all and descs["len"].max(initial=0) > self._sender.longest:
+            return False
         before = self._unsent.consumed
         try:
             self._sender.send(self._number, self._ifindex, len(descs))
@@ -112,11 +114,10 @@ class XdpFramePort(XskRings):
             if error.errno != errno.EINTR:
                 self._errors += 1
                 self._takes = False  # until we look again
-        taken = self._unsent.consumed - before
-        if taken < 0:
-            taken += 1 << 32
+        taken = (self._unsent.consumed - before) & U32_MASK
         self._sent += taken
         self._done.submit(descs["addr"][:taken])
+        return True
 
     def _send_by_socket(self, waiting: int) -> None:
         ring = self._sock.rings.tx

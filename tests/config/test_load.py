@@ -95,7 +95,8 @@ def test_smallest_files_load(tmp_path: Path) -> None:
 def test_one_problem_is_one_line(tmp_path: Path, old: str, new: str, line: str | None) -> None:
     expected = line or (
         "[[port]] #1 umem = 3: unknown key, "
-        "expected one of interface, mode, vlan, kernel_interface, busy_poll, filter_in, filter_out"
+        "expected one of interface, mode, vlan, kernel_interface, busy_poll, transmit, filter_in, "
+        "filter_out"
     )
     assert problems(load_router, tmp_path / "x.toml", edited(ROUTER, old, new)) == [expected]
 

@@ -132,6 +132,33 @@ def test_ports_of_one_interface_that_do_not_fit(
     assert problems(load_router, tmp_path / "r.toml", document) == lines
 
 
+@pytest.mark.parametrize("mode", ["native-zerocopy", "packet_mmap"])
+def test_xdp_frames_are_for_sockets_that_copy(tmp_path: Path, mode: str) -> None:
+    new = f'interface = "eth0"\ntransmit = "xdp-frames"\nmode = "{mode}"'
+    document = edited(ROUTER, 'interface = "eth0"', new)
+    assert problems(load_router, tmp_path / "r.toml", document) == [
+        f'[[port]] #1 transmit = "xdp-frames": expected auto or socket with mode = {mode}'
+    ]
+
+
+@pytest.mark.parametrize(("chunk_size", "most"), [(2048, 262_143), (4096, 131_071)])
+def test_memory_to_send_xdp_frames_from_has_a_limit(
+    tmp_path: Path, chunk_size: int, most: int
+) -> None:
+    frames = edited(ROUTER, 'interface = "eth0"', 'interface = "eth0"\ntransmit = "xdp-frames"')
+
+    def document(number: int) -> str:
+        umem = f"[umem]\nchunk_size = {chunk_size}\nframes = {number}\n[tunnel]"
+        return edited(frames, "[tunnel]", umem)
+
+    file = tmp_path / "r.toml"
+    file.write_text(document(most))
+    assert load_router(file).umem.frames == most
+    assert problems(load_router, file, document(most + 1)) == [
+        f'[umem] frames = {most + 1}: expected at most {most} with [[port]] transmit = "xdp-frames"'
+    ]
+
+
 def test_servers_of_one_store_are_one_source() -> None:
     def source(server: str, store: str | None) -> str:
         feed = f"ipc:///{server}"
