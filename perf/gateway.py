@@ -225,10 +225,12 @@ class RouterProcess(Logged):
     def wait_ready(self) -> None:
         """Return when it forwards, in compiled code."""
         self.wait_logged("forwarding")
-        wait_until(lambda: self._engines() == {"compiled"}, "compiled code", COMPILE_S)
+        wait_until(self._all_compiled, "compiled code", COMPILE_S)
 
-    def _engines(self) -> set[str]:
-        return {worker.get("engine", "") for worker in self.status().get("workers", ())}
+    def _all_compiled(self) -> bool:
+        """Whether all of it is: the code from ring to ring is loaded last."""
+        workers = self.status().get("workers", ())
+        return bool(workers) and all(worker.get("compiled_after_s") for worker in workers)
 
     def worker_pid(self) -> int:
         """Process id of the only worker."""

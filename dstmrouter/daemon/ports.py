@@ -46,7 +46,10 @@ class PacketMemory:
     ) -> tuple[Umem, FrameSender]:
         packets = PacketArray(plan.umem.frames, plan.umem.chunk_size)
         try:
-            sender = FrameSender(packets, len(self.wanted), plan.umem.tx_slots)
+            # Until they are reclaimed: what the kernel completes of a socket's packets, and ours.
+            slots, done_slots = plan.umem.tx_slots, plan.umem.completion_slots
+            done_slots = 2 * max(slots, done_slots)
+            sender = FrameSender(packets, len(self.wanted), slots, done_slots)
         except DstmError:
             packets.close()
             raise

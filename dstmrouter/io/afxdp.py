@@ -60,7 +60,7 @@ class XskSocket(XskRings):
         self.mode_notes: list[str] = []
         self._target = target
         self._umem = umem  # must stay mapped as long as the kernel writes to it
-        self._busy_poll = config.busy_poll_us > 0
+        self.busy_poll = config.busy_poll_us > 0
         self._wakeup_errors = 0
         with ExitStack() as undo:
             with asking_kernel(f"open an AF_XDP socket for {target}"):
@@ -112,12 +112,12 @@ class XskSocket(XskRings):
 
     def flush(self) -> None:
         """Wake the kernel where it asks for it; never blocks, never raises."""
-        if self._busy_poll or self.rings.fill.needs_wakeup():
+        if self.busy_poll or self.rings.fill.needs_wakeup():
             with contextlib.suppress(OSError):  # the interface is down: nothing will come
                 self._sock.recv(1, socket.MSG_DONTWAIT)
         tx = self.rings.tx
         waiting = len(tx)
-        if waiting and (self._busy_poll or tx.needs_wakeup()):
+        if waiting and (self.busy_poll or tx.needs_wakeup()):
             self._wake_sender(waiting)
 
     def _wake_sender(self, waiting: int) -> None:

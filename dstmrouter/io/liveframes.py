@@ -73,7 +73,7 @@ class LiveRun:
         After a signal (EINTR) it is not known how many have; programs count for themselves.
         """
         _COUNT.pack_into(self._attributes, _COUNT_AT, count)
-        call(f"send {count} live frames", BpfCommand.PROG_TEST_RUN, self._attributes)
+        call("send live frames", BpfCommand.PROG_TEST_RUN, self._attributes)
 
 
 class KnownProgram:

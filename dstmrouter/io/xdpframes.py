@@ -25,10 +25,13 @@ from dstmrouter.io.uapi import BpfMapType, BpfProgType
 from dstmrouter.io.umem import DESC, Umem
 from dstmrouter.io.xdpframes_program import (
     CONSUMER_AT,
-    CONTROL,
     CONTROL_LEN,
+    DONE_CONSUMER_AT,
+    DONE_PRODUCER_AT,
     ENTRIES_AT,
     FLAGS_AT,
+    IFINDEX_AT,
+    LINE_AT,
     NEW_LEN,
     PRODUCER_AT,
     REFUSED_AT,
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
 
 MEMORY_MAX: Final = 1 << 29  # octets: how far into a value the kernel's verifier follows us
 DEVICE: Final = "dstm-send"
-_LINE: Final = 64  # octets: rings share none
 
 
 class PacketArray:
@@ -68,61 +70,68 @@ class PacketArray:
 
 
 class FrameSender:
-    """Rings of packets in one `PacketArray`, one for each device, and the program that sends them.
+    """Lines of packets in one `PacketArray`, one for each device, and the program that sends them.
 
-    Frames that a device does not take are lost and nobody is told: ask `XdpFeatures` first.
+    A line is a TX ring and a completion ring. Frames that a device does not take are lost and
+    nobody is told: ask `XdpFeatures` first.
     """
 
-    def __init__(self, memory: PacketArray, rings: int, slots: int) -> None:
-        """`rings` of `slots` each (a power of two); raises SystemCallError."""
-        umem = memory.umem
+    def __init__(self, packets: PacketArray, lines: int, slots: int, done_slots: int) -> None:
+        """TX rings of `slots`, completion rings of `done_slots` (powers of two).
+
+        Raises SystemCallError.
+        """
+        umem = packets.umem
         self.longest = min(LIVE_FRAME_MAX, umem.chunk_size)
         self.fits_all = umem.max_frame_len <= self.longest  # whatever was received
-        ring_len = -(-(ENTRIES_AT + slots * DESC.itemsize) // _LINE) * _LINE
-        self._octets = CONTROL_LEN + rings * ring_len
+        layout = Layout(
+            memory_fd=packets.table.fileno(),
+            memory_len=umem.size,
+            longest=self.longest,
+            lines_fd=-1,
+            lines=lines,
+            slots=slots,
+            done_slots=done_slots,
+        )
+        spec = MapSpec(BpfMapType.ARRAY, 4, layout.octets, 1, uapi.BPF_F_MMAPABLE)
         with ExitStack() as undo:
-            spec = MapSpec(BpfMapType.ARRAY, 4, self._octets, 1, uapi.BPF_F_MMAPABLE)
             self._table = undo.enter_context(Map.create(spec, "dstm_send"))
-            layout = Layout(
-                memory_fd=memory.table.fileno(),
-                memory_len=umem.size,
-                longest=self.longest,
-                rings_fd=self._table.fileno(),
-                ring_len=ring_len,
-                rings=rings,
-                slots=slots,
-            )
-            program = Program.load(BpfProgType.XDP, assemble(layout), "dstm_send")
+            self._layout = layout._replace(lines_fd=self._table.fileno())
+            program = Program.load(BpfProgType.XDP, assemble(self._layout), "dstm_send")
             undo.enter_context(program)
             self.device = undo.enter_context(KnownProgram(program, DEVICE)).name
             self._run = LiveRun(program, bytes(NEW_LEN))
-            view = self._table.memory(self._octets)  # unmapped when nobody looks at it any more
-            self._control: npt.NDArray[np.void] = np.frombuffer(view, CONTROL, 1)
-            self._starts = [CONTROL_LEN + number * ring_len for number in range(rings)]
-            self._refused = [np.frombuffer(view, "<u8", 1, at + REFUSED_AT) for at in self._starts]
-            self._slots = slots
+            # Memory of views is unmapped with the last of them.
+            view = memoryview(self._table.memory(layout.octets))
+            self._control = view[:CONTROL_LEN].cast("I")
+            self._starts = [CONTROL_LEN + number * layout.line_len for number in range(lines)]
+            self._refused = [view[at + REFUSED_AT :][:8].cast("Q") for at in self._starts]
             self._undo = undo.pop_all()
 
-    def ring(self, number: int) -> tuple[ProducerRing, ConsumerRing]:
-        """Both sides of a ring; the caller closes them."""
-        start = self._starts[number]
-        at = RingOffsets(*(start + n for n in (PRODUCER_AT, CONSUMER_AT, ENTRIES_AT, FLAGS_AT)))
-        ours = ProducerRing(self._table.memory(self._octets), at, self._slots, DESC)
-        return ours, ConsumerRing(self._table.memory(self._octets), at, self._slots, DESC)
+    def tx(self, number: int) -> tuple[ProducerRing, ConsumerRing]:
+        """Both sides of a line's TX ring; the caller closes them, and never takes while sending."""
+        at = self._offsets(number, PRODUCER_AT, CONSUMER_AT, ENTRIES_AT)
+        return self._both_sides(at, self._layout.slots, DESC)
+
+    def done(self, number: int) -> tuple[ProducerRing, ConsumerRing]:
+        """Both sides of a line's completion ring, likewise."""
+        entries_at = self._layout.done_entries_at
+        at = self._offsets(number, DONE_PRODUCER_AT, DONE_CONSUMER_AT, entries_at)
+        return self._both_sides(at, self._layout.done_slots, np.uint64)
 
     def send(self, number: int, ifindex: int, count: int) -> None:
-        """Send the first `count` packets of a ring; raises SystemCallError.
+        """Send the first `count` packets of a line; raises SystemCallError.
 
-        None of them may be longer than `longest`. What the program has taken is gone, sent or lost,
-        in either case.
+        None of them may be longer than `longest`, and the completion ring must have room for all.
+        What the program has taken is gone, sent or lost, in either case.
         """
-        self._control["ring"] = self._starts[number]
-        self._control["ifindex"] = ifindex
+        self._control[LINE_AT // 4] = self._starts[number]
+        self._control[IFINDEX_AT // 4] = ifindex
         self._run.run(count)
 
     def refused(self, number: int) -> int:
-        """Packets of a ring that were lost because they did not fit a frame."""
-        return int(self._refused[number][0])
+        """Packets of a line that were lost because they did not fit a frame."""
+        return self._refused[number][0]
 
     def close(self) -> None:
         """Remove program and device; harmless when repeated. Rings stay until they are closed."""
@@ -133,3 +142,13 @@ class FrameSender:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _offsets(self, number: int, producer: int, consumer: int, entries: int) -> RingOffsets:
+        start = self._starts[number]
+        return RingOffsets(start + producer, start + consumer, start + entries, start + FLAGS_AT)
+
+    def _both_sides(
+        self, at: RingOffsets, slots: int, entry: npt.DTypeLike
+    ) -> tuple[ProducerRing, ConsumerRing]:
+        memory = [self._table.memory(self._layout.octets) for _ in range(2)]  # each closes its own
+        return ProducerRing(memory[0], at, slots, entry), ConsumerRing(memory[1], at, slots, entry)

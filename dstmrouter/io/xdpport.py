@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
-import os
 import socket
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from dstmrouter.errors import SystemCallError, asking_kernel
-from dstmrouter.io.ring import U32_MASK, ConsumerRing, ProducerRing, RingOffsets
+from dstmrouter.io.ring import U32_MASK
 from dstmrouter.io.xdpfeatures import XdpFeature, XdpFeatures
 from dstmrouter.io.xskrings import Rings, XskRings
 
@@ -29,7 +25,6 @@ if TYPE_CHECKING:
 
 ENOUGH: Final = 32  # packets: a call takes 15 us and saves 0.7 for each
 LOOK_S: Final = 0.5  # whether the device still takes frames
-_OFFSETS: Final = RingOffsets(producer=0, consumer=64, entries=192, flags=128)
 
 
 class XdpFramePort(XskRings):
@@ -38,19 +33,18 @@ class XdpFramePort(XskRings):
     sends: Final = "xdp-frames"
 
     def __init__(self, sock: XskSocket, sender: FrameSender, number: int) -> None:
-        """Take over `sock` and ring `number` of `sender`; raises SystemCallError."""
+        """Take over `sock` and line `number` of `sender`; raises SystemCallError."""
         self.name, self.mode_taken, self.mode_notes = sock.name, sock.mode_taken, sock.mode_notes
         self._sock, self._sender, self._number = sock, sender, number
-        self._sent, self._errors = 0, 0
+        self._sent, self._errors, self._in_socket = 0, 0, 0
         self._look_at, self._takes = 0.0, False
+        self._polls = sock.busy_poll
         with ExitStack() as undo:
             with asking_kernel(f"find interface {sock.name}"):
                 self._ifindex = socket.if_nametoindex(sock.name)
             self._features = undo.enter_context(XdpFeatures())
-            tx, self._unsent = sender.ring(number)
-            # Until they are reclaimed: what the kernel completes of the socket's, and ours.
-            slots = 2 * max(sock.rings.completion.slots, tx.slots)
-            self._done, completion = _own_ring(slots)
+            tx, self._unsent = sender.tx(number)
+            self._done, completion = sender.done(number)
             for ring in (tx, self._unsent, self._done, completion):
                 undo.callback(ring.close)
             rx, _, fill, _ = sock.rings
@@ -67,10 +61,11 @@ class XdpFramePort(XskRings):
         waiting = len(self._unsent)
         if waiting and not (waiting >= ENOUGH and self._send_frames(waiting)):
             self._send_by_socket(waiting)
-        self._sock.flush()
-        sent = self._sock.rings.completion.take(self._done.room())
-        if len(sent):
-            self._done.submit(sent)
+        if self._in_socket or self._polls or self.rings.fill.needs_wakeup():
+            self._sock.flush()
+        if self._in_socket:
+            sent = self._sock.rings.completion.take(self._done.room())
+            self._in_socket -= self._done.submit(sent)
 
     def use_compiled(self) -> None:
         """Nothing to do: rings move descriptors, not packets."""
@@ -90,7 +85,7 @@ class XdpFramePort(XskRings):
 
     def _may_send_frames(self) -> bool:
         """Whether the device takes frames, and none would overtake what the socket has."""
-        if len(self._sock.rings.tx):
+        if self._in_socket and len(self._sock.rings.tx):
             return False
         now = time.monotonic()
         if now >= self._look_at:
@@ -104,33 +99,21 @@ class XdpFramePort(XskRings):
         """Send as frames; False, and nothing is sent, if that cannot be."""
         if not self._may_send_frames():
             return False
-        descs = self._unsent.peek(min(waiting, self._done.room()))
-        if not self._sender.fits_all and descs["len"].max(initial=0) > self._sender.longest:
-            return False
+        count = min(waiting, self._done.room())
+        if not self._sender.fits_all:
+            lengths = self._unsent.peek(count)["len"]
+            if lengths.max(initial=0) > self._sender.longest:
+                return False
         before = self._unsent.consumed
         try:
-            self._sender.send(self._number, self._ifindex, len(descs))
+            self._sender.send(self._number, self._ifindex, count)
         except SystemCallError as error:  # what was not taken waits for the next flush
             if error.errno != errno.EINTR:
                 self._errors += 1
                 self._takes = False  # until we look again
-        taken = (self._unsent.consumed - before) & U32_MASK
-        self._sent += taken
-        self._done.submit(descs["addr"][:taken])
+        self._sent += (self._unsent.consumed - before) & U32_MASK
         return True
 
     def _send_by_socket(self, waiting: int) -> None:
         ring = self._sock.rings.tx
-        ring.submit(self._unsent.take(min(waiting, ring.room())))
-
-
-def _own_ring(slots: int) -> tuple[ProducerRing, ConsumerRing]:
-    """Both sides of a ring of words."""
-    octets = _OFFSETS.entries + slots * 8
-    fd = os.memfd_create("dstm-completion", os.MFD_CLOEXEC)
-    try:
-        os.ftruncate(fd, octets)
-        ours = ProducerRing(mmap.mmap(fd, octets), _OFFSETS, slots, np.uint64)
-        return ours, ConsumerRing(mmap.mmap(fd, octets), _OFFSETS, slots, np.uint64)
-    finally:
-        os.close(fd)
+        self._in_socket += ring.submit(self._unsent.take(min(waiting, ring.room())))

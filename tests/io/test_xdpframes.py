@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.netns,
     pytest.mark.skipif(os.geteuid() != 0, reason="BPF programs need root"),
 ]
-SLOTS = 64
+SLOTS, DONE = 64, 128
 LENGTHS = [14, 60, 127, 128, 129, 255, 256, 257, 1000, 1514]
 
 
@@ -32,14 +32,16 @@ class Bench:
         packets = PacketArray(256, chunk_size)
         undo.callback(packets.close)
         self.octets = packets.umem.octets.reshape(256, -1)
-        self.sender = undo.enter_context(FrameSender(packets, len(pairs), SLOTS))
+        self.sender = undo.enter_context(FrameSender(packets, len(pairs), SLOTS, DONE))
+        self.starts: list[int] = []  # of all packets, in order
         self.ifindexes = [pair.ifindex for pair in pairs]
-        self.rings, self.taps = [], []
+        self.tx, self.done, self.taps = [], [], []
         for number, pair in enumerate(pairs):
             subprocess.run(["ethtool", "-K", pair.far, "gro", "on"], check=True)
-            rings = self.sender.ring(number)
-            self.rings.append(rings)
-            for ring in rings:
+            tx, done = self.sender.tx(number), self.sender.done(number)
+            self.tx.append(tx)
+            self.done.append(done[1])
+            for ring in (*tx, *done):
                 undo.callback(ring.close)
             self.taps.append(undo.enter_context(pair.tap()))
 
@@ -54,7 +56,8 @@ class Bench:
             self.octets[row, at + 12 : at + 14] = 0x88, 0xB5
             sent.append(self.octets[row, at : at + length].tobytes())
             start = row * self.octets.shape[1] + at
-            assert self.rings[number][0].submit(np.array([(start, length, 0)], DESC)) == 1
+            assert self.tx[number][0].submit(np.array([(start, length, 0)], DESC)) == 1
+            self.starts.append(start)
         return sent
 
     def send(self, number: int, count: int) -> None:
@@ -71,7 +74,7 @@ def test_packets_leave_as_they_lie_in_memory(bench: Bench) -> None:
     sent = bench.put(0, 0, LENGTHS)
     bench.send(0, len(sent))
     assert collect(bench.taps[0], len(sent)) == sent
-    assert len(bench.rings[0][1]) == 0
+    assert len(bench.tx[0][1]) == 0
     again = bench.put(0, 20, LENGTHS[::-1])  # in pages that other lengths have left
     bench.send(0, len(again))
     assert collect(bench.taps[0], len(again)) == again
@@ -79,11 +82,12 @@ def test_packets_leave_as_they_lie_in_memory(bench: Bench) -> None:
     assert bench.sender.refused(0) == 0
 
 
-def test_the_ring_wraps(bench: Bench) -> None:
+def test_rings_wrap_and_addresses_come_back(bench: Bench) -> None:
     for turn in range(5):
         sent = bench.put(0, 40 * turn, [60 + turn] * 40)
         bench.send(0, 40)
         assert collect(bench.taps[0], 40) == sent
+        assert bench.done[0].take(DONE).tolist() == bench.starts[40 * turn :]
 
 
 def test_a_ring_for_each_device(bench: Bench) -> None:
@@ -100,10 +104,10 @@ def test_part_of_what_waits(bench: Bench) -> None:
     sent = bench.put(0, 0, [60] * 9)
     bench.send(0, 4)
     assert collect(bench.taps[0], 4) == sent[:4]
-    assert len(bench.rings[0][1]) == 5
+    assert len(bench.tx[0][1]) == 5
     bench.send(0, 50)  # more than there is: the rest of the frames is dropped
     assert collect(bench.taps[0], 5) == sent[4:]
-    assert len(bench.rings[0][1]) == 0
+    assert len(bench.tx[0][1]) == 0
     assert drain(bench.taps[0]) == []
 
 
@@ -114,11 +118,14 @@ def test_what_fits_no_frame_is_counted_and_takes_nothing_with_it(pairs: list[Vet
         bench = Bench(pairs, undo, chunk_size=4096)
         assert not bench.sender.fits_all
         sent = bench.put(1, 0, [60, LIVE_FRAME_MAX, LIVE_FRAME_MAX + 1, 13, 61])
-        bench.rings[1][0].submit(np.array([(256 * 4096 + 1, 60, 0), (1 << 40, 60, 0)], DESC))
+        bench.tx[1][0].submit(np.array([(256 * 4096 + 1, 60, 0), (1 << 40, 60, 0)], DESC))
         bench.send(1, 7)
         assert collect(bench.taps[1], 3) == [sent[0], sent[1], sent[4]]
         assert drain(bench.taps[1]) == []
         assert (bench.sender.refused(0), bench.sender.refused(1)) == (0, 4)
+        back = bench.done[1].take(DONE).tolist()
+        assert back == [*bench.starts, 256 * 4096 + 1, 1 << 40]
+        assert len(bench.done[0]) == 0
 
 
 def test_frames_of_the_usual_size_always_fit(bench: Bench) -> None:
@@ -133,7 +140,7 @@ def test_memory_has_a_limit() -> None:
 @pytest.mark.usefixtures("netns")
 def test_close_twice() -> None:
     packets = PacketArray(4, 2048)
-    sender = FrameSender(packets, 1, SLOTS)
+    sender = FrameSender(packets, 1, SLOTS, DONE)
     assert sender.device == "dstm-send0"
     for owner in (sender, packets, sender, packets):
         owner.close()

@@ -9,34 +9,32 @@ import pytest
 
 from dstmrouter.io.bpf import Map, MapSpec, Program
 from dstmrouter.io.uapi import BpfMapType, BpfProgType
-from dstmrouter.io.umem import DESC
 from dstmrouter.io.xdpframes import MEMORY_MAX
-from dstmrouter.io.xdpframes_program import CONTROL_LEN, ENTRIES_AT, Layout, assemble
+from dstmrouter.io.xdpframes_program import Layout, assemble
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="BPF programs need root")
 PAGE = 4096
 
 
-@pytest.mark.parametrize(("rings", "slots"), [(1, 64), (2, 2048), (8, 65536)])
+@pytest.mark.parametrize(("lines", "slots"), [(1, 64), (2, 2048), (8, 65536)])
 @pytest.mark.parametrize("memory", [256 * 2048, 1 << 25])
 @pytest.mark.parametrize("longest", [2048, 2816])
-def test_the_kernel_takes_it(rings: int, slots: int, memory: int, longest: int) -> None:
-    ring_len = ENTRIES_AT + slots * DESC.itemsize
-    lengths = memory + PAGE, CONTROL_LEN + rings * ring_len
+def test_the_kernel_takes_it(lines: int, slots: int, memory: int, longest: int) -> None:
+    layout = Layout(
+        memory_fd=-1,
+        memory_len=memory,
+        longest=longest,
+        lines_fd=-1,
+        lines=lines,
+        slots=slots,
+        done_slots=2 * slots,
+    )
     with ExitStack() as undo:
-        tables = [
-            undo.enter_context(Map.create(MapSpec(BpfMapType.ARRAY, 4, length, 1), "send_test"))
-            for length in lengths
+        fds = [
+            undo.enter_context(Map.create(MapSpec(BpfMapType.ARRAY, 4, octets, 1), "send_test"))
+            for octets in (memory + PAGE, layout.octets)
         ]
-        layout = Layout(
-            memory_fd=tables[0].fileno(),
-            memory_len=memory,
-            longest=longest,
-            rings_fd=tables[1].fileno(),
-            ring_len=ring_len,
-            rings=rings,
-            slots=slots,
-        )
+        layout = layout._replace(memory_fd=fds[0].fileno(), lines_fd=fds[1].fileno())
         undo.enter_context(Program.load(BpfProgType.XDP, assemble(layout), "send_test"))
 
 

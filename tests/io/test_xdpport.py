@@ -46,7 +46,9 @@ class Bench:
         packets = PacketArray(FRAMES, chunk_size)
         undo.callback(packets.close)
         self.umem = packets.umem
-        self.sender = undo.enter_context(FrameSender(packets, 1, CONFIG.tx_slots))
+        self.sender = undo.enter_context(
+            FrameSender(packets, 1, CONFIG.tx_slots, 2 * CONFIG.completion_slots)
+        )
         (sock,) = open_sockets([pair.near], 0, self.umem, [CONFIG])
         undo.callback(sock.close)
         self.port = XdpFramePort(sock, self.sender, 0)
