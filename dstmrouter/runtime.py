@@ -68,10 +68,7 @@ class TurnStep(IntEnum):
     WATCH = 15, "copies for dstmctl trace and capture"
     SEND = 16, "packets handed to the rings of their ports"
     FINISH = 17, "frames given back, packets counted, packets of our own sent"
-    FLUSH = (
-        18,
-        "the kernel told of packets to send: with AF_XDP in copy mode and XDP frames, it sends them here",
-    )
+    FLUSH = 18, "the kernel told of packets to send; without zero-copy it sends them here"
     EMPTY = 19, "turns that found no packet"
     EXPIRE = 20, "once a second: what time alone brings about, as fragments given up", True
     TELL = 21, "once a second: the state of the worker written down for the supervisor", True

@@ -13,7 +13,7 @@ from dstmrouter.io.umem import DESC, XDP_PACKET_HEADROOM
 from dstmrouter.io.xskrings import Rings, XskRings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -78,14 +78,15 @@ class RingPort(XskRings):
         done = np.concatenate(self._sending) if self._sending else np.empty(0, _U64)
         self._sending = [done[self._completion.submit(done) :]]
 
-    def exchange(self, arrived: Descs) -> None:
-        """Send everything, tell so, take all frames of the fill ring, and receive `arrived`.
+    def exchange(self, arrived: Descs, swap: Callable[[Addrs], Addrs]) -> Addrs:
+        """Tell that everything is sent, `swap` (addresses) instead of it, and receive `arrived`.
 
-        Packets that lie in frames already, in any; the frames taken are forgotten.
+        Packets that lie in frames of their own. Returns the frames of the fill ring in whose place
+        they came.
         """
-        self._completion.submit(self._tx.take(self._tx.slots)["addr"].copy())
-        self._fill.take(self._fill.slots)
+        self._completion.submit(swap(self._tx.take(self._tx.slots)["addr"]))
         self._rx.submit(arrived)
+        return self._fill.take(len(arrived))
 
     def fileno(self) -> int:
         """Nothing to poll."""

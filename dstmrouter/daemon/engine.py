@@ -61,11 +61,18 @@ class Handover(Protocol):
         ...
 
     def turn(self, port: int, now_s: float) -> tuple[int, int]:
-        """Give a port one burst of work; how many packets came, and how many are in `rest`."""
+        """Give a port one burst of work; how many packets came, and how many to take by `rest`."""
         ...
 
-    def rest(self, left: int) -> npt.NDArray[np.int64]:
-        """Where the frames start that are for `steps`, and their lengths; shape (2, left)."""
+    def rest(self, port: int) -> npt.NDArray[np.int64]:
+        """Where the frames of a port start that are for `steps`, and their lengths; shape (2, n).
+
+        They are the caller's.
+        """
+        ...
+
+    def held(self) -> int:
+        """How many frames wait for `rest`; some may, as long as packets keep coming."""
         ...
 
 
@@ -103,6 +110,8 @@ class Engine:
         meter = self.meter
         for number, port in enumerate(self.ports):
             if handover is None:
+                if self.handover is not None and self.handover.held():
+                    self._catch_up(self.handover, number, now_s)
                 received += self._serve(number, port, now_s)
             else:
                 received += self._hand_over(handover, number, now_s)
@@ -119,6 +128,7 @@ class Engine:
     def missing(self) -> int:
         """Frames that neither pool, port nor pipeline has: 0, or the ledger is broken."""
         held = sum(port.held().total for port in self.ports) + self.forwarder.held()
+        held += 0 if self.handover is None else self.handover.held()
         return self.umem.frames - len(self.umem.pool) - held
 
     def sending(self) -> bool:
@@ -149,15 +159,22 @@ class Engine:
         if meter.on:
             meter.lap(TurnStep.COMPILED_TURN, received)
         if left:
-            at, length = handover.rest(left)
-            outcome = handover.steps.process(at, length, number, now_s)
-            if meter.on:
-                meter.lap(TurnStep.FORWARD, left)
-            self._send(outcome)
-            if meter.on:
-                meter.lap(TurnStep.SEND, left)
-            self._settle(at, length, outcome, now_s)
+            self._catch_up(handover, number, now_s)
         return received
+
+    def _catch_up(self, handover: Handover, number: int, now_s: float) -> None:
+        """Do about a port's frames what the handover has left to the steps."""
+        at, length = handover.rest(number)
+        meter, left = self.meter, len(at)
+        if not left:
+            return
+        outcome = handover.steps.process(at, length, number, now_s)
+        if meter.on:
+            meter.lap(TurnStep.FORWARD, left)
+        self._send(outcome)
+        if meter.on:
+            meter.lap(TurnStep.SEND, left)
+        self._settle(at, length, outcome, now_s)
 
     def _refill(self, port: Port, room: int) -> None:
         frames = self.umem.pool.take(room)

@@ -242,9 +242,12 @@ def test_a_compiled_turn_is_one_step_and_what_it_leaves_are_others(engine: Meter
         def turn(self, port: int, _now_s: float) -> tuple[int, int]:
             return (2, 1) if port == 0 else (0, 0)
 
-        def rest(self, _left: int) -> npt.NDArray[np.int64]:
+        def rest(self, _port: int) -> npt.NDArray[np.int64]:
             [at] = engine.machine.umem.pool.take(1).astype(np.int64)
             return np.array([[at + 256], [14]])
+
+        def held(self) -> int:
+            return 0
 
     engine.machine.engine.handover = HalfDone()
     assert engine.turn() == 2

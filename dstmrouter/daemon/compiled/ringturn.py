@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from dstmrouter.daemon.compiled.turn import Desk, turn, work
+from dstmrouter.daemon.compiled.waiting import Waiting
 from dstmrouter.daemon.engine import REFILL_STEP
 from dstmrouter.io.compiled import xskrings
 from dstmrouter.io.ring import RingPlace
@@ -68,7 +69,8 @@ class RingTurn:
         self._at, self._length = self._frames
         # Making a number for compiled code takes 0.2 us, half as long as a call.
         self._ports = [U(number) for number in range(len(ports))]
-        self._now, self._tick, self._left = U(0), -1, 0
+        self._now, self._tick, self._due = U(0), -1, 0
+        self._waiting = [Waiting(BURST) for _ in ports]
         rings = [each for each in map(_rings_of, ports) if each is not None]
         own = list(dict.fromkeys(rings))  # each once, also if several ports share it
         self._sockets = xskrings.describe([each.places() for each in own])
@@ -84,24 +86,32 @@ class RingTurn:
         """Give a port one burst of work; how many packets came, and how many are in `rest`."""
         self._forwarder.follow_ports()
         self._look_at(now_s)
-        tagged = self._tagged[port]
+        tagged, waiting = self._tagged[port], self._waiting[port]
         if tagged is not None:
-            return self._turn_tagged(tagged, port)
-        tables = self._numbers, self._forwarder.world
-        made = turn(*tables, self._at, self._length, self._ports[port], self._now)
-        received, self._left = cast("tuple[int, int]", made)  # Numba gives Python's own numbers
-        return received, self._left
+            received, left = self._turn_tagged(tagged, port)
+        else:
+            tables = self._numbers, self._forwarder.world
+            made = turn(*tables, self._at, self._length, self._ports[port], self._now)
+            received, left = cast("tuple[int, int]", made)  # Numba gives Python's own numbers
+        if not left and not waiting.size:
+            return received, 0
+        self._due = waiting.add(self._frames[:, self._columns.rest[:left]], received)
+        return received, self._due
 
     def _look_at(self, now_s: float) -> None:
         """See what time it is, and whether errors about packets to nobody can be sent."""
         tick = int(now_s * TICKS)
-        if tick != self._tick or self._left:  # the steps have seen some of them
-            self._tick, self._now = tick, U(int(now_s))
+        if tick != self._tick or self._due:  # the steps have seen some of them
+            self._tick, self._now, self._due = tick, U(int(now_s)), 0
             self._columns.refuse(self.steps.unbound(now_s))
 
-    def rest(self, left: int) -> npt.NDArray[np.int64]:
-        """Where the frames that are left start, and their lengths: a copy, shape (2, left)."""
-        return self._frames[:, self._columns.rest[:left]]
+    def rest(self, port: int) -> npt.NDArray[np.int64]:
+        """Where frames that a port left start, and their lengths: a copy, shape (2, n)."""
+        return self._waiting[port].take()
+
+    def held(self) -> int:
+        """How many frames wait for `rest`."""
+        return sum(waiting.size for waiting in self._waiting)
 
     def _turn_tagged(self, port: TagPort, number: int) -> tuple[int, int]:
         """The same for a port that shares its interface: `TagPort` parts what comes in."""
@@ -110,15 +120,14 @@ class RingTurn:
             xskrings.reclaim(self._by_port[number], pool)
             xskrings.refill(self._by_port[number], pool, U(REFILL_STEP))
         descs = port.receive(BURST)
-        self._left, size = 0, len(descs)
+        size = len(descs)
         if not size:
             return 0, 0
         at, length = self._frames[:, :size]
         at[:], length[:] = descs["addr"], descs["len"]
         world = self._forwarder.world
         left = work(self._numbers, world, at, length, self._ports[number], self._now)
-        self._left = int(left)
-        return size, self._left
+        return size, int(left)
 
     def _desk(self, counters: npt.NDArray[np.uint64]) -> Desk:
         columns, sockets = self._columns, self._sockets

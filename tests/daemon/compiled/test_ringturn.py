@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from dstmrouter.io.port import Port
     from dstmrouter.pipeline.memory import Index
-    from dstmrouter.pipeline.outcome import Outcome
+    from dstmrouter.pipeline.outcome import Made, Outcome
 
 FRAMES: Final = 2048
 SLOTS: Final = 64
@@ -57,6 +57,7 @@ class Router:
         start: int = 0,
         one_armed: bool = False,
         icmp: IcmpRules = worlds.ICMP,
+        slots: int = SLOTS,
     ) -> None:
         world = worlds.world(icmp=icmp)
         self.umem = umem = Umem(FRAMES)
@@ -65,7 +66,7 @@ class Router:
         compiled = CompiledForwarder(umem.memory, self.tables, rules, steps)
         self.counters = Counters(bytearray(Counters.size(2, len(Verdict))), 2, len(Verdict))
         lines = 1 if one_armed else PORTS
-        self.ports = [RingPort(umem, f"{n}", slots=SLOTS, start=start) for n in range(lines)]
+        self.ports = [RingPort(umem, f"{n}", slots=slots, start=start) for n in range(lines)]
         if one_armed:
             self.tables.ports.set(worlds.INTERNET, mac=bytes(6), mtu=1500, vlan=VLAN)
         vlans = [None, VLAN, 78, 77]
@@ -86,7 +87,7 @@ class Router:
     def serve(self) -> None:
         """Send and complete everything."""
         for port in self.ports:
-            port.send(SLOTS)
+            port.send(FRAMES)
             port.complete()
 
     def count(self, verdict: Verdict) -> int:
@@ -213,6 +214,42 @@ def test_numpy_steps_are_given_what_is_left_and_nothing_else(
     assert router.count(Verdict.DROP_TTL) == 2
 
 
+def busy(kind: str, bursts: int) -> Router:
+    """A router that has got bursts of 200 packets, of which the pass leaves two."""
+    router = Router(kind, slots=256)
+    router.turn()
+    for _ in range(bursts):
+        router.ports[worlds.INTERNET].arrive([*[ENCAPSULATED] * 99, TTL] * 2)
+        assert router.turn() == 200
+        router.serve()
+    return router
+
+
+def test_under_load_what_is_left_waits_for_others() -> None:
+    router = busy("handover", 5)
+    assert router.count(Verdict.ENCAPSULATED) == 990
+    assert router.count(Verdict.DROP_TTL) == 0
+    assert router.turn() == 0  # a quiet turn
+    assert router.count(Verdict.DROP_TTL) == 10
+    router.serve()
+    expected = busy("numpy", 5)
+    expected.turn()
+    expected.serve()
+    assert router.counters.values.tolist() == expected.counters.values.tolist()
+    for ours, theirs in zip(router.ports, expected.ports, strict=True):
+        assert sorted(ours.sent) == sorted(theirs.sent)
+
+
+def test_what_waits_is_done_before_somebody_watches() -> None:
+    router = busy("handover", 1)
+    tap = Watching()
+    router.engine.tap = tap  # type: ignore[assignment]
+    router.ports[worlds.INTERNET].arrive([ENCAPSULATED] * 200)
+    assert router.turn() == 200
+    assert router.count(Verdict.DROP_TTL) == 2
+    assert tap.seen == [200]
+
+
 class Watching:
     """A tap that somebody listens to."""
 
@@ -227,6 +264,9 @@ class Watching:
 
     def after(self, watched: int, _: Outcome) -> None:
         self.seen.append(watched)
+
+    def made(self, made: Made, now_s: float) -> None:
+        """Nobody asks for errors of our own."""
 
 
 def test_who_watches_sees_every_packet() -> None:
