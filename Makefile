@@ -8,8 +8,8 @@ PERF := pipeline churn accounting fragments watching runtime waking bindings lea
 METHODS := throughput latency loss
 RESULTS := perf-results
 COVERAGE_MIN := 85
-# Half of the tests wait for other processes most of their time: one more than there are CPUs.
-JOBS := $(shell echo $$(($$(nproc) + 1)))
+# Half of the tests wait for other processes most of their time: two more than there are CPUs.
+JOBS := $(shell echo $$(($$(nproc) + 2)))
 # Byte code that was not kept would be made at every start of a program, and tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
 
