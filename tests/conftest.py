@@ -100,17 +100,29 @@ def why_no_netns() -> str | None:
     return f"needs {', '.join(missing)} (tools/setup.sh installs them)" if missing else None
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Take SIGINT, which background jobs of a shell ignore, and so would what tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    gc.disable()  # until all tests are read, a third of the time of which it takes
+    ours = coverage.Coverage.current()
+    if ours is not None and config.getoption("numprocesses", None) and not is_xdist_worker(config):
+        ours.stop()  # here are reports written: tests run in other processes
 
 
-def pytest_collection_finish() -> None:
-    """Collect garbage from here on, and never look through the thousands of tests for it."""
-    gc.freeze()
-    gc.enable()
+def is_xdist_worker(config: pytest.Config) -> bool:
+    """Whether another process has this one run tests."""
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """Seek no garbage while tests are read, a third of the time, nor ever among what is read."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
