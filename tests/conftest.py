@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -28,40 +30,64 @@ settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 # A file runs in one process. What takes long and comes last keeps that one busy, the others not.
+# Most of these wait more than they compute; between them are those that only compute.
 LONG = (
     "tests/netns/test_client_leases.py",
     "tests/netns/test_router.py",
     "tests/lab/test_demo.py",
+    "tests/pipeline/test_forward.py",
     "tests/perf/test_scripts.py",
     "tests/netns/test_interop.py",
     "tests/daemon/test_client_ip6tnl.py",
-    "tests/netns/test_rpc_port_sets.py",
-    "tests/netns/test_feed.py",
-    "tests/netns/test_faults.py",
-    "tests/daemon/test_server_pair.py",
-    "tests/netns/test_interop_mtu.py",
-    "tests/pipeline/test_forward.py",
-    "tests/vectors/test_rings.py",
-    "tests/netns/test_kill.py",
-    "tests/netns/test_watching.py",
-    "tests/daemon/test_client_nat.py",
-    "tests/leases/test_lending.py",
-    "tests/pipeline/test_reassembly.py",
-    "tests/netns/test_port_sets.py",
-    "tests/daemon/test_client.py",
-    "tests/netns/test_filters.py",
+    "tests/pipeline/test_reassembly_bursts.py",
     "tests/netns/test_icmp.py",
-    "tests/netns/test_interop_tsp.py",
+    "tests/netns/test_interop_mtu.py",
+    "tests/netns/test_jumbo.py",
+    "tests/pipeline/test_bursts.py",
+    "tests/netns/test_watching.py",
     "tests/daemon/test_client_daemon.py",
     "tests/daemon/test_server_restart.py",
-    "tests/netns/test_shared_address.py",
-    "tests/netns/test_shortcomings.py",
-    "tests/netns/test_tagged.py",
-    "tests/netns/test_legacy.py",
-    "tests/daemon/test_server.py",
-    "tests/pipeline/test_bursts.py",
-    "tests/cli/test_program.py",
+    "tests/pipeline/test_usage.py",
+    "tests/daemon/test_server_pair.py",
+    "tests/netns/test_rpc_port_sets.py",
+    "tests/netns/test_feed.py",
+    "tests/leases/test_lending.py",
+    "tests/netns/test_faults.py",
+    "tests/vectors/test_rings.py",
+    "tests/netns/test_kill.py",
+    "tests/fuzz/test_frames.py",
+    "tests/daemon/test_client.py",
+    "tests/netns/test_port_sets.py",
     "tests/daemon/test_tsp_deployed.py",
+    "tests/test_style.py",
+    "tests/netns/test_filters.py",
+    "tests/daemon/test_client_nat.py",
+    "tests/daemon/test_server.py",
+    "tests/pipeline/test_portsets.py",
+    "tests/netns/test_interop_tsp.py",
+    "tests/perf/rfc8219/test_command.py",
+    "tests/netns/test_table.py",
+    "tests/daemon/compiled/test_ringturn.py",
+    "tests/lab/test_demo_stage.py",
+    "tests/daemon/test_tsp_server.py",
+    "tests/cli/test_program.py",
+    "tests/protocols/test_lifecycle_promises.py",
+    "tests/netns/test_tagged.py",
+    "tests/netns/test_usage.py",
+    "tests/netns/test_queues.py",
+    "tests/pipeline/test_reassembly.py",
+    "tests/netns/test_unit_capabilities.py",
+    "tests/lab/test_uml.py",
+    "tests/daemon/test_worker.py",
+    "tests/config/test_load.py",
+    "tests/netns/test_shortcomings.py",
+    "tests/daemon/test_tsp_source_word.py",
+    "tests/netns/test_shared_address.py",
+    "tests/netns/test_legacy.py",
+    "tests/perf/test_ratios.py",
+    "tests/daemon/test_port_sets.py",
+    "tests/netns/test_runtime.py",
+    "tests/daemon/test_server_rpc.py",
 )
 PROGRAMS = ("ip", "ping", "ethtool", "curl")
 
@@ -74,10 +100,29 @@ def why_no_netns() -> str | None:
     return f"needs {', '.join(missing)} (tools/setup.sh installs them)" if missing else None
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Take SIGINT, which background jobs of a shell ignore, and so would what tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    ours = coverage.Coverage.current()
+    if ours is not None and config.getoption("numprocesses", None) and not is_xdist_worker(config):
+        ours.stop()  # here are reports written: tests run in other processes
+
+
+def is_xdist_worker(config: pytest.Config) -> bool:
+    """Whether another process has this one run tests."""
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    """Seek no garbage while tests are read, a third of the time, nor ever among what is read."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -91,13 +136,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture(scope="module")
-def untraced() -> Iterator[None]:
-    """Nothing in this file is measured by coverage, which takes a third of the CPU time.
-
-    For files that run everything together, or many examples: what they run is measured where it is
-    tested alone.
-    """
+@contextlib.contextmanager
+def unmeasured() -> Iterator[None]:
+    """Coverage looks away, which takes a third of the CPU time of all that it sees, or half."""
     ours = coverage.Coverage.current()
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # of programs that are started
@@ -106,6 +147,25 @@ def untraced() -> Iterator[None]:
         yield
         if ours is not None:
             ours.start()
+
+
+@pytest.fixture(scope="module")
+def untraced() -> Iterator[None]:
+    """Nothing in this file is measured by coverage.
+
+    For files that run everything together, or many examples: what they run is measured where it is
+    tested alone. Also for those that run nothing of what is measured.
+    """
+    with unmeasured():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Do not measure a test that is marked so; a fixture may not be one test's of many examples."""
+    untraced = item.get_closest_marker("untraced") is not None
+    with unmeasured() if untraced else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 ROOT: Final = Path(__file__).parents[1]
 MAX_FILE_LINES: Final = 300
 MAX_FUNCTION_LINES: Final = 40  # without the docstring

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make what `make demo` and `make test` need on a Debian 12: packages, and .venv with dstmrouter and
 # its developer tools. Run as often as you like; nothing is installed twice, nothing is started.
+# With `uncompiled`, whoever calls has `dstm-router compile` run beside something else.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -92,6 +93,9 @@ unset PYTHONDONTWRITEBYTECODE
 .venv/bin/pip install --quiet --quiet --disable-pip-version-check --no-compile --editable '.[dev,perf]'
 # `python perf/pipeline.py` finds lab and perf as `python -m perf.pipeline` does.
 pwd >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/checkout.pth"
-.venv/bin/dstm-router compile
 touch .venv/.complete
+if [ "${1:-}" != uncompiled ]; then
+  .venv/bin/dstm-router compile
+  touch .venv/.compiled
+fi
 echo "setup: done"

@@ -145,6 +145,7 @@ TOML_VALUES = st.recursive(
 )
 
 
+@pytest.mark.untraced
 @given(
     st.sampled_from(["router", "port", "umem", "tunnel", "pool", "table", "feed", "curve"]),
     TOML_VALUES,

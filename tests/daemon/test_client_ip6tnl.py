@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DOWNLOAD_LEN = 3_000_000  # octets
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("untraced")]
 
 
 @pytest.fixture(scope="module")

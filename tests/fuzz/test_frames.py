@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from dstmrouter.daemon.engine import Steps
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 INPUTS: Final = 40_000
 NOT_IN_THE_PACKET: Final = (  # what rules, limits and rings bring about
     "DROP_TX_FULL",

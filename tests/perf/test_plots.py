@@ -17,6 +17,8 @@ from tests.perf.resultsfiles import results_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 LOSS, LATENCY, SCALING = KINDS
 
 

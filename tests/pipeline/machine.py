@@ -5,6 +5,7 @@ Memory that a burst may not touch is compared with what was there before.
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -54,6 +55,12 @@ class SparePool:
         self.free += [addr // CHUNK * CHUNK for addr in addrs.tolist()]
 
 
+@functools.lru_cache(maxsize=8)
+def leftovers(seed: int, size: int) -> bytes:
+    """Random octets: what frame memory holds before it is used. They take longer than all else."""
+    return random.Random(seed).randbytes(size)
+
+
 class Machine:
     """Forwarders and their frame memory; the content of unused octets is left over from before."""
 
@@ -76,7 +83,7 @@ class Machine:
         if not learns:
             self.tables.path_mtus.learn = lambda *_: False  # type: ignore[method-assign]
         self._random = random.Random(seed)
-        self.memory = bytearray(self._random.randbytes((frames + spare) * CHUNK + BEHIND))
+        self.memory = bytearray(leftovers(seed, (frames + spare) * CHUNK + BEHIND))
         self._before = bytearray(self.memory)
         rules = tunnel_rules(world)
         self.spare = SparePool(frames, spare)

@@ -122,6 +122,7 @@ def unevenness(values: list[int], bins: int) -> float:
     return sum((count - expected) ** 2 / expected for count in counts)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("what", ["source port", "destination port", "source address"])
 def test_r8_labels_spread(what: str) -> None:
     """1,000 flows, one after the other, into 64 bins by the lowest and by the highest bits.

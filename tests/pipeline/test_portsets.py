@@ -181,6 +181,7 @@ def test_full_addresses_need_no_port() -> None:
         assert to_client(payload, protocol, worlds.leased(1)).verdict == "ENCAPSULATED"
 
 
+@pytest.mark.untraced
 @settings(max_examples=10, deadline=None)
 @given(
     shape=st.integers(0, 16).flatmap(

@@ -258,6 +258,7 @@ def test_a_burst_of_pieces_is_looked_at_in_part(machine: Machine) -> None:
     )
 
 
+@pytest.mark.untraced
 @settings(max_examples=60)
 @given(data=st.data())
 def test_datagrams_of_many_in_any_order_arrive_whole(data: st.DataObject) -> None:

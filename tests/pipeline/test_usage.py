@@ -58,6 +58,7 @@ def lines(packets_: int, octets: int, *key: object, way: str) -> dict[tuple[obje
     return {(*key, f"packets_{way}_client"): packets_, (*key, f"octets_{way}_client"): octets}
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(("name", "size"), [("usual", 1), *((name, 200) for name in WORLDS)])
 @settings(max_examples=25)
 @given(kinds=st.lists(traffic.frames(), min_size=8, max_size=24), seed=st.integers(0, 1 << 30))

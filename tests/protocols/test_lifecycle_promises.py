@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,6 +17,8 @@ from hypothesis.stateful import (
 from dstmrouter.protocols.clientstate import State
 from tests.protocols.client_world import World
 from tests.protocols.leases import AWAY6, FIRST4, HOME6, OTHER4, lease
+
+pytestmark = pytest.mark.usefixtures("untraced")
 
 lifetimes = st.sampled_from([900, 900, 900, 86400, 120, 119, 60, 2, 1, 0])
 hints = st.sampled_from([None, -1.0, 0.0, 5.0, 1e9])

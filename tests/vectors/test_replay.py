@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.vectors.case import Case, Side
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 RUNNER: Final = CliRunner()
 
 

@@ -138,6 +138,7 @@ def follow(router: Router, todo: list[Step], *, roomy: bool) -> None:
     router.serve()
 
 
+@pytest.mark.untraced
 @settings(max_examples=60)
 @given(todo=steps(), start=st.sampled_from([0, 50, (1 << 32) - 5]))
 def test_the_same_as_an_engine_with_the_compiled_pass(todo: list[Step], start: int) -> None:
@@ -155,6 +156,7 @@ def assert_alike(found: Router, expected: Router) -> None:
         assert ours.held() == theirs.held()
 
 
+@pytest.mark.untraced
 @settings(max_examples=30)
 @given(todo=steps())
 def test_the_same_as_an_engine_on_numpy(todo: list[Step]) -> None:
@@ -165,6 +167,7 @@ def test_the_same_as_an_engine_on_numpy(todo: list[Step]) -> None:
     assert_alike(found, expected)
 
 
+@pytest.mark.untraced
 @settings(max_examples=30)
 @given(todo=steps(ports=1))
 def test_ports_that_share_an_interface(todo: list[Step]) -> None:
