@@ -2,10 +2,11 @@
 
     python -m perf accounting [--json] [--out FILE] [--runs N] [--quick]
 
-Cases and frames as in `perf.pipeline`; 60,000 flows are in as many frames, and then frames, rows
-and records of usage are in no cache. Off and on take turns on the same frames and tables, and the
-cost is by what part of the forwarding rate on is slower. "4 KiB" has the records of usage on such
-pages, as a router has all its tables where the system has set some aside.
+Cases and frames as in `perf.pipeline`; "ring to ring" is the way of a worker over AF_XDP. 60,000
+flows are in as many frames, and then frames, rows and records of usage are in no cache. Off and on
+take turns on the same frames and tables, and the cost is by what part of the forwarding rate on is
+slower. "4 KiB" has the records of usage on such pages, as a router has them where the system has
+set no huge ones aside.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from perf.figures import Figure
 from perf.holdings import Holdings
 from perf.results import add_output, report
 from perf.rotation import POOL, Rotation, build
+from perf.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,10 +35,10 @@ QUICK_BINDINGS: Final = 65_536
 CASES: Final = [
     Case(way=way, sets=sets, **more)
     for more in (
-        {},
+        {"rings": True},
+        {"rings": True, "flows": WIDE, "frames": WIDE},
         {"burst": 1024},
         {"burst": 1},
-        {"flows": WIDE, "frames": WIDE},
         {"burst": 1024, "engine": NUMPY},
     )
     for sets in (False, True)
@@ -53,7 +55,8 @@ def measure(cases: Sequence[Case], runs: int) -> Iterator[Figure]:
     both = {"": tables, ", 4 KiB": small}
     for case, (pages, made) in itertools.product(cases, both.items()):
         usage = made[case.sets].usage
-        bench = Rotation(case, holdings[case.sets], made[case.sets])
+        kind = Turns if case.rings else Rotation
+        bench = kind(case, holdings[case.sets], made[case.sets])
         times: dict[bool, list[float]] = {False: [], True: []}
         for number in range(runs + 1):
             for counting, found in times.items():

@@ -188,7 +188,7 @@ def _accounting() -> Iterator[Aim]:
     for flows in (1000, WIDE):
         for way, name in WAYS.items():
             fields = {"burst": 256, "bindings": MILLION, "flows": flows}
-            cost = Wanted("accounting", f"{way}: cost", "% of the rate", fields)
+            cost = Wanted("accounting", f"{way}, ring to ring: cost", "% of the rate", fields)
             yield Aim(name=f"{name}, {flows:,} flows: accounting", most=15, unit="%", of=cost)
 
 

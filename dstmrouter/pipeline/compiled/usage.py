@@ -33,15 +33,16 @@ _ENCAPSULATED: Final = U(Verdict.ENCAPSULATED)
 _DECAPSULATED: Final = U(Verdict.DECAPSULATED)
 _HAIRPINNED: Final = U(Verdict.HAIRPINNED)
 _NO_PORT: Final = U(NO_PORT)
-_AHEAD: Final = U(16)  # packets
+_AHEAD: Final = U(32)  # packets; 16 cost 1.5 % more of the rate where records are in no cache
 _NUMBERS: Final = 2 + len(Burst._fields) - COMING
 
 
 @inlined
 def add(at: np.uint64, octets: np.uint64) -> None:
     """Count one packet in the half of a record that is at `at`."""
-    store64(at, load64(at) + ONE)
-    store64(at + WORD, load64(at + WORD) + octets)
+    packets, total = load64(at), load64(at + WORD)
+    store64(at, packets + ONE)
+    store64(at + WORD, total + octets)
 
 
 @compiled
