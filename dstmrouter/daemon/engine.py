@@ -60,8 +60,12 @@ class Handover(Protocol):
         """What is done about the others."""
         ...
 
-    def turn(self, port: int, now_s: float) -> tuple[int, int]:
-        """Give a port one burst of work; how many packets came, and how many to take by `rest`."""
+    def turn(self, first: int, now_s: float) -> tuple[int, int, int]:
+        """Give ports from `first` on one burst of work each, until one has something in `rest`.
+
+        Returns how many packets came, how many frames of the last port are to be taken by `rest`,
+        and the port behind that.
+        """
         ...
 
     def rest(self, port: int) -> npt.NDArray[np.int64]:
@@ -106,15 +110,8 @@ class Engine:
         """
         watched = self.tap is not None and self.tap.wanted()
         handover = None if watched else self.handover
-        received = 0
         meter = self.meter
-        for number, port in enumerate(self.ports):
-            if handover is None:
-                if self.handover is not None and self.handover.held():
-                    self._catch_up(self.handover, number, now_s)
-                received += self._serve(number, port, now_s)
-            else:
-                received += self._hand_over(handover, number, now_s)
+        received = self._serve_all(now_s) if handover is None else self._hand_over(handover, now_s)
         if int(now_s) != self._expired_s:
             self._expired_s = int(now_s)
             with meter.aside(TurnStep.EXPIRE):
@@ -153,13 +150,23 @@ class Engine:
             self._work(at, length, number, now_s)
         return len(descs)
 
-    def _hand_over(self, handover: Handover, number: int, now_s: float) -> int:
-        received, left = handover.turn(number, now_s)
-        meter = self.meter
-        if meter.on:
-            meter.lap(TurnStep.COMPILED_TURN, received)
-        if left:
-            self._catch_up(handover, number, now_s)
+    def _serve_all(self, now_s: float) -> int:
+        received = 0
+        for number, port in enumerate(self.ports):
+            if self.handover is not None and self.handover.held():
+                self._catch_up(self.handover, number, now_s)
+            received += self._serve(number, port, now_s)
+        return received
+
+    def _hand_over(self, handover: Handover, now_s: float) -> int:
+        meter, received, number = self.meter, 0, 0
+        while number < len(self.ports):
+            came, due, number = handover.turn(number, now_s)
+            received += came
+            if meter.on:
+                meter.lap(TurnStep.COMPILED_TURN, came)
+            if due:
+                self._catch_up(handover, number - 1, now_s)
         return received
 
     def _catch_up(self, handover: Handover, number: int, now_s: float) -> None:

@@ -24,7 +24,7 @@ from dstmrouter.io.uapi import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 SYS_BPF: Final = 321  # arch/x86/entry/syscalls/syscall_64.tbl
@@ -50,20 +50,27 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def bpf(command: BpfCommand, attributes: Buffer) -> int:
+def _bpf(command: BpfCommand, attributes: Buffer) -> int:
     """Return the system call's result, or -errno."""
     size = ctypes.c_uint(len(attributes))
     result: int = _libc.syscall(SYS_BPF, ctypes.c_int(command), attributes, size)
     return result if result >= 0 else -ctypes.get_errno()
 
 
+def bpf_call(command: BpfCommand, attributes: Buffer) -> Callable[[], int]:
+    """The system call, ready to be made again and again; it returns 0 or an errno."""
+    arguments = SYS_BPF, ctypes.c_int(command), attributes, ctypes.c_uint(len(attributes))
+    syscall = _libc.syscall
+
+    def call() -> int:
+        return ctypes.get_errno() if syscall(*arguments) < 0 else 0
+
+    return call
+
+
 def _call(tried: str, command: BpfCommand, attributes: bytes) -> int:
-    return call(tried, command, ctypes.create_string_buffer(attributes, len(attributes)))
-
-
-def call(tried: str, command: BpfCommand, attributes: Buffer) -> int:
     """Return the system call's result; raise SystemCallError for what it refuses."""
-    result = bpf(command, attributes)
+    result = _bpf(command, ctypes.create_string_buffer(attributes, len(attributes)))
     if result < 0:
         raise SystemCallError(tried, -result, os.strerror(-result))
     return result
@@ -226,7 +233,7 @@ class Program(BpfObject):
             self._fd, 0, len(frame), len(out), address_of(data), address_of(out), 1
         )
         attributes = ctypes.create_string_buffer(asked, len(asked))
-        result = bpf(BpfCommand.PROG_TEST_RUN, attributes)
+        result = _bpf(BpfCommand.PROG_TEST_RUN, attributes)
         if result < 0:
             tried = f"run BPF program on a frame of {len(frame)} octets"
             raise SystemCallError(tried, -result, os.strerror(-result))
@@ -267,7 +274,7 @@ def _load(
         name.encode(),
     )
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    return bpf(BpfCommand.PROG_LOAD, buffer)
+    return _bpf(BpfCommand.PROG_LOAD, buffer)
 
 
 def address_of(buffer: Buffer | None) -> int:

@@ -18,8 +18,8 @@ import struct
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
-from dstmrouter.errors import asking_kernel
-from dstmrouter.io.bpf import address_of, call
+from dstmrouter.errors import SystemCallError, asking_kernel
+from dstmrouter.io.bpf import address_of, bpf_call
 from dstmrouter.io.steering import XdpMode, attach_xdp
 from dstmrouter.io.uapi import BPF_F_TEST_XDP_LIVE_FRAMES, BpfCommand
 
@@ -66,6 +66,7 @@ class LiveRun:
             batch,
         )
         self._attributes = ctypes.create_string_buffer(attributes, len(attributes))
+        self._call = bpf_call(BpfCommand.PROG_TEST_RUN, self._attributes)
 
     def run(self, count: int) -> None:
         """Let `count` frames go through the program; raises SystemCallError.
@@ -73,7 +74,9 @@ class LiveRun:
         After a signal (EINTR) it is not known how many have; programs count for themselves.
         """
         _COUNT.pack_into(self._attributes, _COUNT_AT, count)
-        call("send live frames", BpfCommand.PROG_TEST_RUN, self._attributes)
+        number = self._call()
+        if number:
+            raise SystemCallError("send live frames", number, os.strerror(number))
 
 
 class KnownProgram:

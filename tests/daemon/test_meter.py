@@ -239,8 +239,8 @@ def test_a_compiled_turn_is_one_step_and_what_it_leaves_are_others(engine: Meter
 
         steps = engine.machine.engine.forwarder
 
-        def turn(self, port: int, _now_s: float) -> tuple[int, int]:
-            return (2, 1) if port == 0 else (0, 0)
+        def turn(self, first: int, _now_s: float) -> tuple[int, int, int]:
+            return (2, 1, 1) if first == 0 else (0, 0, 2)
 
         def rest(self, _port: int) -> npt.NDArray[np.int64]:
             [at] = engine.machine.umem.pool.take(1).astype(np.int64)
@@ -252,7 +252,7 @@ def test_a_compiled_turn_is_one_step_and_what_it_leaves_are_others(engine: Meter
     engine.machine.engine.handover = HalfDone()
     assert engine.turn() == 2
     taken = engine.taken()
-    assert taken[TurnStep.COMPILED_TURN] == (2, 2)  # two ports
+    assert taken[TurnStep.COMPILED_TURN] == (2, 2)  # the second port after what the first has left
     assert taken[TurnStep.SEND] == taken[TurnStep.FORWARD] == taken[TurnStep.FINISH] == (1, 1)
     assert TurnStep.RECEIVE not in taken
 

@@ -1,4 +1,4 @@
-"""One port's part of a turn in one compiled call: from ring to ring, without an array in between.
+"""A turn over all ports in one compiled call: from ring to ring, without an array in between.
 
 What `daemon.engine` does with numpy calls of half a microsecond each. Frames that the compiled pass
 leaves are not touched: the engine gives them to the numpy steps, and does about them what it always
@@ -149,19 +149,26 @@ def turn(
     world: npt.NDArray[np.uint64],
     at: npt.NDArray[np.int64],
     length: npt.NDArray[np.int64],
-    port: np.uint64,
+    ports: tuple[np.uint64, np.uint64],
     now_s: np.uint64,
-) -> tuple[np.uint64, np.uint64]:
-    """Take back, refill and receive for one port, then `work`; `at` and `length` are room for it.
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """Take back, refill and receive for one port after the other, then `work`.
 
-    Returns how many packets were received, and how many are left to the numpy steps.
+    `ports` are the first one and the one behind the last; `at` and `length` are room for a burst.
+    A port that leaves frames to the numpy steps is the last in any case. Returns how many packets
+    were received, how many of them by the last port, how many that has left, and the port behind
+    it.
     """
     desk = Desk(*to_fixed_tuple(numbers, _DESK_FIELDS))
-    socket = load64(desk.by_port + port * WORD)
-    xskrings.reclaim(socket, desk.pool)
-    xskrings.refill(socket, desk.pool, desk.refill_step)
-    places = U(at.ctypes.data), U(length.ctypes.data)
-    size = xskrings.receive(socket, U(len(at)), *places)
-    if size == NONE:
-        return NONE, NONE
-    return size, work(numbers, world, at[:size], length[:size], port, now_s)
+    places, received = (U(at.ctypes.data), U(length.ctypes.data)), NONE
+    for port in span(*ports):
+        socket = load64(desk.by_port + port * WORD)
+        xskrings.reclaim(socket, desk.pool)
+        xskrings.refill(socket, desk.pool, desk.refill_step)
+        size = xskrings.receive(socket, U(len(at)), *places)
+        if size:
+            received += size
+            left = work(numbers, world, at[:size], length[:size], port, now_s)
+            if left:
+                return received, size, left, port + ONE
+    return received, NONE, NONE, ports[1]
