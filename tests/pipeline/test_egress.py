@@ -57,3 +57,11 @@ def test_a_single_tep6_is_the_source_of_all() -> None:
     for fate in router.run(burst, worlds.INTERNET, worlds.NOW_S):
         assert fate.frame is not None
         assert worlds.TEP6_C.packed in fate.frame[:46]
+
+
+def test_neighbours_that_differ_change_or_come_back() -> None:
+    """What a port has written for all of a burst must not stay where the next one differs."""
+    router = Machine(worlds.world())
+    ours, theirs = packets.ether(packets.ipv4()), packets.ether(packets.ipv4(dst=worlds.leased(2)))
+    for burst in ([ours] * 3, [ours, theirs] * 4, [theirs], [ours] * 9, [theirs] * 2, [ours]):
+        sent(router, burst)
