@@ -110,11 +110,11 @@ class Decapsulator:
 
 def _spoof_checks(holders: Records, src6: npt.NDArray[np.uint64], now_s: int) -> Checks:
     """R12: the inner source, and its port if it is shared, must be leased to the outer one."""
-    client6 = holders["client6"]
-    foreign = (client6[:, 0] != src6[:, 0]) | (client6[:, 1] != src6[:, 1])
+    client6, foreign = holders["client6"], lambda: _why_foreign(holders)
     return (
         (over(holders, now_s), lambda: _why_unbound(holders)),
-        (foreign, lambda: _why_foreign(holders)),
+        (client6[:, 0] != src6[:, 0], foreign),
+        (client6[:, 1] != src6[:, 1], foreign),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -45,14 +46,12 @@ def survivors(checks: Checks, verdicts: npt.NDArray[np.uint8], rows: Index) -> I
     """Set the verdict of the packets that break a rule; return the positions of the others.
 
     `rows` says where in `verdicts` each of the n packets stands. None means that all survive, the
-    normal case: it costs one `or` a rule and one `any_of`.
+    normal case: a look at each mask costs a fourth of an `or` of two.
     """
-    bad = None
-    for mask, _ in checks:
-        if not callable(mask):
-            bad = mask if bad is None else bad | mask
-    if bad is None or not any_of(bad):
+    masks = [mask for mask, _ in checks if not callable(mask)]
+    if not any(map(any_of, masks)):
         return None
+    bad = functools.reduce(np.bitwise_or, masks)
     for mask, reason in reversed(checks):
         broken = mask() if callable(mask) else mask
         verdicts[rows[broken]] = reason()[broken] if callable(reason) else reason

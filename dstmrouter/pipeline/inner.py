@@ -93,9 +93,9 @@ def read(
     bad_sum = checksum.wrong(header["words"])
     malformed = total_len > room
     odd = header["start"] & _WHAT_IT_IS != _PLAIN  # options and fragments in one look
-    odd |= total_len < _WITH_PORTS
-    inner = Inner(at, header, total_len, dst, plain=not any_of(odd))
-    if not inner.plain:
+    plain = not (any_of(odd) or any_of(total_len < _WITH_PORTS))
+    inner = Inner(at, header, total_len, dst, plain)
+    if not plain:
         malformed |= total_len < _MIN_LEN
         optional = np.flatnonzero(header["version_ihl"] != ipv4.VERSION_IHL)
         if len(optional):

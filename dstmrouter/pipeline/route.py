@@ -55,31 +55,44 @@ class Router4:
 
     def forward(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Decrement the TTL of packets and send them to their next hops."""
-        rows, packets, words = self._admitted(rows, packets, [inner.ttl_check(packets)], outcome)
+        checks: list[Check] = [inner.ttl_check(packets)]
+        large = self._some_large(packets)
+        rows, packets, words = self._admitted(rows, packets, checks, outcome, large=large)
         if len(rows):
             inner.decrement_ttl(packets)
             if self._mss is not None:
                 self._mss.clamp(packets)
-            self._send(rows, packets, words, outcome)
+            self._send(rows, packets, words, outcome, large=large)
 
     def originate(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Send packets of our own to their next hops; their TTL stays."""
-        rows, packets, words = self._admitted(rows, packets, [], outcome)
+        large = self._some_large(packets)
+        rows, packets, words = self._admitted(rows, packets, [], outcome, large=large)
         if len(rows):
-            self._send(rows, packets, words, outcome)
+            self._send(rows, packets, words, outcome, large=large)
 
     def mtus(self, dst: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
         """MTUs of the links that destinations are reached by, octets, shape (n,)."""
         hops = self._tables.hops.take(self._tables.routes4.lookup(dst))
         return self._mtus.take(hops["port"])
 
+    def _some_large(self, packets: Inner) -> bool:
+        """Whether any may be too big for the link it goes to; asked once for all of a burst."""
+        return any_of(packets.total_len > self._least_mtu)
+
     def _admitted(
-        self, rows: Index, packets: Inner, checks: list[Check], outcome: Outcome
+        self,
+        rows: Index,
+        packets: Inner,
+        checks: list[Check],
+        outcome: Outcome,
+        *,
+        large: bool,
     ) -> tuple[Index, Inner, npt.NDArray[np.uint64]]:
         """Look up next hops; the packets that have one, and those, HOP as words."""
         words = self._tables.hops.words_of(self._tables.routes4.lookup(packets.dst))
         checks += reasons.unresolved(words)
-        if any_of(packets.total_len > self._least_mtu):
+        if large:
             refused = packets.total_len > self._mtus.take(words.view(HOP)["port"])
             refused &= packets.header["fragment"] & ipv4.FLAG_DF != 0
             checks.append((refused, Verdict.DROP_TOO_BIG_V4))
@@ -90,10 +103,16 @@ class Router4:
         return rows[keep], packets.take(keep), words[keep]
 
     def _send(
-        self, rows: Index, packets: Inner, words: npt.NDArray[np.uint64], outcome: Outcome
+        self,
+        rows: Index,
+        packets: Inner,
+        words: npt.NDArray[np.uint64],
+        outcome: Outcome,
+        *,
+        large: bool,
     ) -> None:
         """Send packets, in pieces what is too big for its link."""
-        if any_of(packets.total_len > self._least_mtu):
+        if large:
             rows, packets, words = self._cut(rows, packets, words, outcome)
         for port, part, at, length in self._written(packets, words):
             some = rows if isinstance(part, slice) else rows[part]
