@@ -9,7 +9,6 @@ from dstmrouter.pipeline.verdict import Verdict
 from tests.pipeline.packets import ether, ipv4, ipv6
 
 CHUNK = 256
-ROOM = 2  # octets before the first frame
 V4, V6 = ipv4(), ipv6(ipv4())
 UNSET = 255
 
@@ -18,8 +17,8 @@ def parts(frames: list[bytes], vlan: int) -> tuple[Packets | None, Packets | Non
     """What `split` makes of frames that stand 256 octets apart, and their verdicts."""
     memory = bytearray(b"\xaa" * (CHUNK * (len(frames) + 1)))
     for number, frame in enumerate(frames):
-        memory[ROOM + number * CHUNK : ROOM + number * CHUNK + len(frame)] = frame
-    at = np.arange(len(frames), dtype=np.intp) * CHUNK + ROOM
+        memory[number * CHUNK : number * CHUNK + len(frame)] = frame
+    at = np.arange(len(frames), dtype=np.intp) * CHUNK
     length = np.array([len(frame) for frame in frames], np.int64)
     verdicts = np.full(len(frames), UNSET, np.uint8)
     plain, tunnelled = split(FrameMemory(memory), at, length, vlan, verdicts)
@@ -48,7 +47,7 @@ def test_tags(tci: int | None, vlan: int, *, passes: bool) -> None:
     assert (plain is not None) == passes
     if plain is not None:
         header = 14 if tci is None else 18
-        assert (plain.at.tolist(), plain.room.tolist()) == ([ROOM + header], [len(V4)])
+        assert (plain.at.tolist(), plain.room.tolist()) == ([header], [len(V4)])
 
 
 def test_versions_are_sorted_out_and_others_stay_behind() -> None:
@@ -59,7 +58,7 @@ def test_versions_are_sorted_out_and_others_stay_behind() -> None:
     assert plain.rows.tolist() == [1, 4]
     assert plain.room.tolist() == [len(V4), len(V4) + 9]
     assert tunnelled.rows.tolist() == [0, 3]
-    assert tunnelled.at.tolist() == [ROOM + 14, ROOM + 3 * CHUNK + 18]
+    assert tunnelled.at.tolist() == [14, 3 * CHUNK + 18]
     assert verdicts == [UNSET, UNSET, Verdict.DROP_NOT_IP, UNSET, UNSET]
 
 
@@ -101,5 +100,5 @@ def test_take_keeps_columns_together() -> None:
     assert tunnelled is not None
     taken = tunnelled.take(np.array([2, 0], np.intp))
     assert taken.rows.tolist() == [2, 0]
-    assert taken.at.tolist() == [ROOM + 2 * CHUNK + 14, ROOM + 14]
+    assert taken.at.tolist() == [2 * CHUNK + 14, 14]
     assert taken.room.tolist() == [len(V6) + 1, len(V6)]
