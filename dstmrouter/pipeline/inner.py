@@ -154,7 +154,7 @@ def decrement_ttl(packets: Inner) -> None:
 
     TTL and checksum stand in the same word. One less in its first octet is one more in the checksum
     as it stands on the wire, unless that is at its end and goes over: that has one in 32,768, and
-    then the table tells. 4 ns a packet; the table alone takes 10.
+    then the table tells. 3.6 us for 1,024 packets; the table alone takes 5.6.
     """
     words = packets.header["ttl_to_src"]
     if any_of(words & _CHECKSUM_AT_END == _CHECKSUM_AT_END):
