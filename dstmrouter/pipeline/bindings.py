@@ -22,12 +22,14 @@ inner source and compares the row's client6 with the outer source (R12).
 
 from __future__ import annotations
 
+import functools
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.pipeline.memory import shaped
 from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
@@ -67,9 +69,10 @@ ROW: Final = np.dtype(
             "psid_offset",
             "psid_len",
             "kind",  # RowKind
+            "alike",  # the last five as one word: of most rows that are in use it is the same
         ],
-        "formats": [("<u8", (2,)), "V16", *["<u4"] * 4, *["u1"] * 4],
-        "offsets": [0, 0, 0, 16, 20, 24, 28, 29, 30, 31],
+        "formats": [("<u8", (2,)), "V16", *["<u4"] * 4, *["u1"] * 4, "<u8"],
+        "offsets": [0, 0, 0, 16, 20, 24, 28, 29, 30, 31, 24],
         "itemsize": ROW_SIZE,
     }
 )
@@ -141,13 +144,25 @@ class BindingTable:
 
     def numbered(self, numbers: npt.NDArray[np.uint32]) -> npt.NDArray[np.void]:
         """Copy the rows of these numbers; shape (n,), dtype ROW."""
-        return self._opaque_rows.take(numbers).view(ROW)
+        return shaped(self._opaque_rows.take(numbers), ROW)
 
     def psids(self, slots: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         """Which PSID each of `slots` stands for, shape (n,); 0 for the slots of addresses."""
         shared = self.look_up(self.rows_of(slots)["ipv4"])
         of_set = (slots >= self.first_set_slot) & (shared["kind"] == RowKind.SHARED)
         return np.where(of_set, slots - shared["base"], 0).astype(np.uint32)
+
+
+def over(rows: npt.NDArray[np.void], now_s: int) -> npt.NDArray[np.bool_]:
+    """Which rows, dtype ROW, name nobody at `now_s`: expired, or of a kind that is never BOUND."""
+    expires: npt.NDArray[np.uint32] = rows["expires"]
+    return expires <= _clock(now_s)
+
+
+@functools.lru_cache(maxsize=1)
+def _clock(now_s: int) -> npt.NDArray[np.uint32]:
+    """Seconds as an array of shape (); making it takes as long as comparing 1,024 with it."""
+    return constant(now_s, np.uint32)
 
 
 def covered_blocks(pools: Sequence[IPv4Network], tep4: int | None) -> list[int]:

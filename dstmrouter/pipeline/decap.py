@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline import ecn, inner, reasons
-from dstmrouter.pipeline.bindings import RowKind
-from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.bindings import RowKind, over
+from dstmrouter.pipeline.decide import any_of, survivors
 from dstmrouter.pipeline.outer import OuterReader
 from dstmrouter.pipeline.portkeys import Side
 from dstmrouter.pipeline.verdict import Verdict
@@ -71,7 +71,7 @@ class Decapsulator:
         inners, inner_checks = inner.read(
             self._memory, outer.inner_at, outer.inner_room, outer.inner_header, "src_upper"
         )
-        holders, bindings = self._port_sets.find(inners, Side.SRC)
+        holders, bindings, _ = self._port_sets.find(inners, Side.SRC)
         checks = (
             *outer_checks,
             *inner_checks,
@@ -84,7 +84,7 @@ class Decapsulator:
             opened, tos = opened.take(keep), tos[keep]
         rows = opened.rows
         verdicts[rows if len(rows) < len(verdicts) else slice(None)] = _DECAPSULATED
-        if np.count_nonzero(tos != opened.packets.header["tos"]):
+        if any_of(tos != opened.packets.header["tos"]):
             return self._leave(opened, tos, verdicts)
         return opened
 
@@ -110,12 +110,11 @@ class Decapsulator:
 
 def _spoof_checks(holders: Records, src6: npt.NDArray[np.uint64], now_s: int) -> Checks:
     """R12: the inner source, and its port if it is shared, must be leased to the outer one."""
-    client6 = holders["client6"]
-    unbound = holders["expires"] <= np.uint32(now_s)  # that of what is not bound is 0
-    foreign = (client6[:, 0] != src6[:, 0]) | (client6[:, 1] != src6[:, 1])
+    client6, foreign = holders["client6"], lambda: _why_foreign(holders)
     return (
-        (unbound, lambda: _why_unbound(holders)),
-        (foreign, lambda: _why_foreign(holders)),
+        (over(holders, now_s), lambda: _why_unbound(holders)),
+        (client6[:, 0] != src6[:, 0], foreign),
+        (client6[:, 1] != src6[:, 1], foreign),
     )
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dstmrouter.pipeline import ecn, inner, reasons
-from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.bindings import over
+from dstmrouter.pipeline.decide import any_of, survivors
 from dstmrouter.pipeline.egress import PortWriter, TunnelFill
 from dstmrouter.pipeline.flow import FlowLabels
-from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.mss import MssClamp
 from dstmrouter.pipeline.outcome import Made, Outcome, Send, Tables, by_port
 from dstmrouter.pipeline.portkeys import Side
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.portsets import PortSets
     from dstmrouter.pipeline.rules import TunnelRules
 
-_RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 _NEVER: Final = constant(0, np.uint16)  # no flag keeps a packet whole
 
 
@@ -91,32 +90,29 @@ class Encapsulator:
 
     def _admitted(
         self, rows: Index, packets: Inner, checks: Checks, now_s: int, outcome: Outcome
-    ) -> tuple[Way, npt.NDArray[np.int64]]:
+    ) -> tuple[Way, npt.NDArray[np.int64] | None]:
         """Look up the ways of packets: those that have one, and what fits their tunnels.
 
-        The latter is one for each, or shape () for all.
+        The latter is one for each, or shape () for all, or None if all fit.
         """
-        clients, bindings = self._port_sets.find(packets, Side.DST)
-        words = self._tables.hops.words.take(clients["hop"])
-        kind, state = clients["kind"], words.view(HOP)["state"]
-        limits = self._limits(clients, now_s)
-        refused = packets.total_len > limits
-        if np.count_nonzero(refused):
-            refused &= packets.header["fragment"] & self._df != 0
-        checks = (
+        clients, bindings, alike = self._port_sets.find(packets, Side.DST)
+        words = self._tables.hops.words_of(clients["hop"], known_alike=alike)
+        checks = [
             *checks,
-            (
-                clients["expires"] <= np.uint32(now_s),  # R2, R3, R30
-                lambda: reasons.NOT_BOUND.take(kind),
-            ),
-            (refused, Verdict.DROP_TOO_BIG),  # R17, R18
-            (state != _RESOLVED, lambda: reasons.NO_HOP.take(state)),
-        )
+            (over(clients, now_s), lambda: reasons.NOT_BOUND.take(clients["kind"])),  # R2, R3, R30
+        ]
+        limits = self._limits(clients, now_s)
+        big = packets.total_len > limits
+        all_fit = not any_of(big)
+        if not all_fit:
+            refused = big & (packets.header["fragment"] & self._df != 0)
+            checks.append((refused, Verdict.DROP_TOO_BIG))  # R17, R18
+        checks += reasons.unresolved(words)
         keep = survivors(checks, outcome.verdicts, rows)
         way = Way(rows, packets, clients, bindings, words)
-        if keep is None:
-            return way, limits
-        return way.take(keep), limits[keep] if limits.ndim else limits
+        if keep is not None:
+            way, limits = way.take(keep), limits[keep] if limits.ndim else limits
+        return way, None if all_fit else limits
 
     def _limits(self, clients: Records, now_s: int) -> npt.NDArray[np.int64]:
         """R17, R21: octets of packets that fit the tunnels of clients whole."""
@@ -127,15 +123,15 @@ class Encapsulator:
         limits = np.minimum(learnt - self._rules.overhead, self._tunnel_mtu)
         return limits
 
-    def _send(self, way: Way, limits: npt.NDArray[np.int64], outcome: Outcome) -> None:
+    def _send(self, way: Way, limits: npt.NDArray[np.int64] | None, outcome: Outcome) -> None:
         """Send packets whole where they fit, else in pieces."""
-        big = way.packets.total_len > limits
-        if not np.count_nonzero(big):
+        if limits is None:
             self._send_whole(way, outcome)
             return
+        big = way.packets.total_len > limits
         limits = np.broadcast_to(limits, big.shape)
         inside = big & self._rules.fragment_inner
-        if np.count_nonzero(inside):
+        if any_of(inside):
             inside &= way.packets.header["fragment"] & ipv4.FLAG_DF == 0
         for mask, send in ((inside, self._send_cut), (big & ~inside, self._send_fragmented)):
             keep = np.flatnonzero(mask)
@@ -169,20 +165,21 @@ class Encapsulator:
         return vtc_flow
 
     def _send_whole(self, way: Way, outcome: Outcome, *, made: bool = False) -> None:
-        vtc_flow, hops, packets = self._vtc_flow(way.packets), way.hops, way.packets
+        vtc_flow, hops = self._vtc_flow(way.packets), way.hops
         for port, part in by_port(hops["port"]):
-            writer = self.writers[port]
-            at, total_len = packets.at[part], packets.total_len[part]
-            fill = TunnelFill(
-                hops["mac"][part], way.clients[part], vtc_flow[part], packets.header["octets"][part]
-            )
+            writer, some = self.writers[port], way
+            macs, words = hops["mac"], vtc_flow
+            if not isinstance(part, slice):
+                some, macs, words = way.take(part), macs[part], vtc_flow[part]
+            at, total_len = some.packets.at, some.packets.total_len
+            fill = TunnelFill(macs, some.clients, words, some.packets.header["octets"])
             writer.write_tunnel(at, total_len, fill)
-            before = writer.tunnel_len + writer.link_len
+            before = writer.before_inner
             if made:
                 verdicts = np.full(len(at), Verdict.SENT_PIECE, np.uint8)
                 outcome.made.append(Made(port, verdicts, at - before, total_len + before))
             else:
-                outcome.sends.append(Send(port, way.rows[part], at - before, total_len + before))
+                outcome.sends.append(Send(port, some.rows, at - before, total_len + before))
 
 
 def first_words(rules: TunnelRules) -> npt.NDArray[np.uint64]:

@@ -39,13 +39,11 @@ class FlowLabels:
         packets too short to have ports.
         """
         header = packets.header
-        ports = header["ports"] * PORT_WEIGHTS.take(header["protocol"])
-        fragments = header["fragment"] & ipv4.FRAGMENT_BITS
-        if np.count_nonzero(fragments):
-            ports[fragments != 0] = 0
-        bare = packets.total_len < _WITH_PORTS
-        if np.count_nonzero(bare):  # what stands there is not of this packet
-            ports[bare] = 0
+        ports = header["dst_and_ports"] >> _HALF  # 2 us less than casting `ports`
+        ports *= PORT_WEIGHTS.take(header["protocol"])
+        if not packets.plain:
+            ports[header["fragment"] & ipv4.FRAGMENT_BITS != 0] = 0
+            ports[packets.total_len < _WITH_PORTS] = 0  # what stands there is not of this packet
         mixed = header["addresses"] * self._multiplier_1
         mixed += ports  # before the halves are mixed: ports in sequence spread worse for some keys
         mixed ^= mixed >> _HALF

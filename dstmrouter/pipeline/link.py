@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.decide import any_of, survivors
 from dstmrouter.pipeline.verdict import Verdict
 from dstmrouter.wire import ether, ipv4, ipv6
 from dstmrouter.wire.constant import constant
@@ -20,29 +20,36 @@ _TAG_LEN: Final = ether.TAGGED_LEN - ether.HEADER_LEN
 _ROWS: Final = np.arange(1 << 16)  # the rows of any burst are the first of these
 _INNER_AT: Final = ether.HEADER_LEN + ipv6.HEADER_LEN
 _HEADER_LEN: Final = constant(ether.HEADER_LEN, np.intp)
-_TYPES_AT: Final = constant(ether.TYPES_AT, np.intp)
 # Two cache lines of every frame, also where fewer octets are wanted: another CPU has written them,
 # and fetching them all at once is cheaper (60 ns a packet) than one by one when they are sent.
-_HEAD_LEN: Final = _INNER_AT + ipv4.PACKET_LEN
+# The destination's MAC address is left out: with six octets less, all words of headers stand where
+# they should, and numpy need not copy them before it works on them.
+_SKIPPED: Final = 6
+_HEAD_LEN: Final = _INNER_AT + ipv4.PACKET_LEN - _SKIPPED
+_HEAD_AT: Final = constant(_SKIPPED, np.intp)
 _IPV4: Final = np.uint16(ether.ETHERTYPE_IPV4).byteswap()  # as it stands on the wire
 _IPV6: Final = np.uint16(ether.ETHERTYPE_IPV6).byteswap()
 
 
 def _head(**fields: tuple[int, np.dtype[np.void]]) -> np.dtype[np.void]:
-    """The first octets of an untagged frame: its ethertype, and the headers `fields`."""
+    """An untagged frame from octet 6 on: its ethertype, and the headers `fields`."""
     return np.dtype(
         {
             "names": ["type", *fields],
             "formats": [np.dtype("<u2"), *(form for _, form in fields.values())],
-            "offsets": [ether.TYPES_AT, *(offset for offset, _ in fields.values())],
+            "offsets": [
+                at - _SKIPPED for at in (ether.TYPES_AT, *(at for at, _ in fields.values()))
+            ],
             "itemsize": _HEAD_LEN,
         }
     )
 
 
+_HEAD_4: Final = _head(packet=(ether.HEADER_LEN, ipv4.PACKET))
+_HEAD_6: Final = _head(outer=(ether.HEADER_LEN, ipv6.HEADER), packet=(_INNER_AT, ipv4.PACKET))
 _HEADS: Final = {  # by ethertype as on the wire
-    _IPV4.tobytes(): _head(packet=(ether.HEADER_LEN, ipv4.PACKET)),
-    _IPV6.tobytes(): _head(outer=(ether.HEADER_LEN, ipv6.HEADER), packet=(_INNER_AT, ipv4.PACKET)),
+    _IPV4.tobytes(): (_HEAD_4, constant(int(_IPV4), np.uint16)),
+    _IPV6.tobytes(): (_HEAD_6, constant(int(_IPV6), np.uint16)),
 }
 
 
@@ -76,14 +83,14 @@ def split(
     headers at once: that saves two gathers of 7 ns a packet.
     """
     if vlan == 0:
-        first = memory.records(2)[at[0] + _TYPES_AT].tobytes()
-        dtype = _HEADS.get(first)
-        if dtype is not None:
-            head = memory.records(dtype.itemsize)[at].view(dtype)
-            if not np.count_nonzero(head["type"] != head["type"][0]):
+        found = _HEADS.get(memory.octets(at.item(0) + ether.TYPES_AT, 2))
+        if found is not None:
+            dtype, ethertype = found
+            head = memory.read(at + _HEAD_AT, dtype)
+            if not any_of(head["type"] != ethertype):
                 rows = _ROWS[: len(at)]
                 packets = Packets(rows, at + _HEADER_LEN, length - _HEADER_LEN, head)
-                return (packets, None) if first == _IPV4.tobytes() else (None, packets)
+                return (packets, None) if dtype is _HEAD_4 else (None, packets)
     return _split_mixed(memory, at, length, vlan, verdicts)
 
 

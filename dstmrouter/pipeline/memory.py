@@ -29,7 +29,16 @@ def pick(records: Records, keep: Index) -> Records:
 
     Indexing structured records by a column copies field by field, 70 ns each; opaque ones take 4.
     """
-    return records.view(f"V{records.dtype.itemsize}")[keep].view(records.dtype)
+    return shaped(records.view(f"V{records.dtype.itemsize}")[keep], records.dtype)
+
+
+def shaped(records: npt.NDArray[np.generic], dtype: np.dtype[np.void]) -> Records:
+    """Records that were copied out of memory, opaque or as words, with the fields of `dtype`.
+
+    Their view: but `view` looks for Python objects in every structured dtype, which takes 0.5 us a
+    time and not 0.2.
+    """
+    return np.ndarray(records.nbytes // dtype.itemsize, dtype, records)
 
 
 class FrameMemory:
@@ -39,6 +48,7 @@ class FrameMemory:
         self._buffer = buffer
         self._octets = len(buffer)
         self._views: dict[int, Records] = {}
+        self._bytes: memoryview = np.frombuffer(buffer, np.uint8).data
 
     def records(self, size: int) -> Records:
         """All records of `size` octets, by the octet they start at; a view, dtype V`size`."""
@@ -48,9 +58,13 @@ class FrameMemory:
             self._views[size] = view
         return view
 
+    def octets(self, at: int, size: int) -> bytes:
+        """Copy `size` octets from `at` on: of one frame, in a tenth of the time of a column."""
+        return bytes(self._bytes[at : at + size])
+
     def read(self, at: Index, dtype: np.dtype[np.void]) -> Records:
         """Copy the headers that start at `at`; shape (n,), dtype `dtype`."""
-        return self.records(dtype.itemsize)[at].view(dtype)
+        return shaped(self.records(dtype.itemsize)[at], dtype)
 
     def write(self, at: Index, records: Records) -> None:
         """Write `records`, one starting at each of `at`."""

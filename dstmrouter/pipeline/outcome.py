@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dstmrouter.pipeline.decide import alike
+from dstmrouter.pipeline.hops import same
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -129,10 +132,9 @@ class Outcome:
 
 
 def by_port(ports: npt.NDArray[np.uint8]) -> Iterator[tuple[int, Index | slice]]:
-    """Group packets by the port they leave by; normally that is one group, and no copy."""
-    first = ports[0]
-    if not np.count_nonzero(ports != first):
-        yield int(first), slice(None)
+    """Group packets by the port they leave by; normally that is one group, a slice."""
+    if same(ports) or alike(ports):
+        yield ports.item(0), slice(None)
         return
     for port in np.unique(ports):
         yield int(port), np.flatnonzero(ports == port)

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from dstmrouter.pipeline.egress import LINK_LEN
+from dstmrouter.wire import ether
 
 if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import Index
     from dstmrouter.pipeline.rare import FrameSource
 
-_IP_AT: Final = 256 + LINK_LEN  # octets from the start of a chunk to the IP header of a piece
+_IP_AT: Final = (
+    256 + ether.TAGGED_LEN
+)  # octets from the start of a chunk to the IP header of a piece
 UNIT: Final = 8  # octets: offsets of fragments count them, in IPv4 and in IPv6
 
 

@@ -7,12 +7,13 @@ is not 0, ports whose A is 0 are in no set: with a = 6 that is 0 to 1023.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from dstmrouter.pipeline import portkeys
 from dstmrouter.pipeline.bindings import ROW_SIZE, RowKind
+from dstmrouter.pipeline.decide import alike, any_of
 from dstmrouter.pipeline.memory import pick
 from dstmrouter.wire.constant import constant
 
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 
 PORT_BITS: Final = 16
 _SHARED: Final = constant(RowKind.SHARED, np.uint8)
+_SHARED_KIND: Final = int(RowKind.SHARED)
 _OPAQUE: Final = f"V{ROW_SIZE}"
+
+
+class Found(NamedTuple):
+    """What n packets found in the binding table."""
+
+    rows: Records  # copies, dtype ROW
+    numbers: npt.NDArray[np.uint32]  # of those rows; they mean something where a row is alive
+    alike: bool  # all are of one kind and have the same hop and tep, which is usual; may be False
 
 
 class PortSets:
@@ -58,22 +68,34 @@ class PortSets:
         Copies, in which port sets stand for their shared addresses. What has none has a kind that
         says why, and is over (`expires` 0), as all is that is not bound.
         """
-        return self.find(packets, side)[0]
+        return self.find(packets, side).rows
 
-    def find(self, packets: Inner, side: portkeys.Side) -> tuple[Records, npt.NDArray[np.uint32]]:
-        """As `look_up`, and the numbers of those rows; they mean something where a row is alive."""
+    def find(self, packets: Inner, side: portkeys.Side) -> Found:
+        """As `look_up`, and the numbers of those rows."""
         addresses = packets.dst if side is portkeys.Side.DST else packets.src
         numbers = self._bindings.slots.take(self._bindings.slot_of(addresses))
         rows = self._bindings.numbered(numbers)
-        shared = rows["kind"] == _SHARED
-        if np.count_nonzero(shared):
-            at = np.flatnonzero(shared)
-            packets = packets.take(at)
-            keys = portkeys.of(self._memory, packets, side)
-            if len(self._told):
-                self._tell(packets.at, keys, side)
-            numbers[at] = self._resolve(rows, at, keys)
-        return rows, numbers
+        kinds = rows["kind"]
+        if alike(rows["alike"]) and kinds.item(0) != _SHARED_KIND:
+            return Found(rows, numbers, alike=True)
+        at = np.flatnonzero(kinds == _SHARED)
+        if len(at):
+            self._find_sets(rows, numbers, at, packets.take(at), side)
+        return Found(rows, numbers, alike=False)
+
+    def _find_sets(
+        self,
+        rows: Records,
+        numbers: npt.NDArray[np.uint32],
+        at: Index,
+        packets: Inner,
+        side: portkeys.Side,
+    ) -> None:
+        """Replace the rows at `at`, which are SHARED, and their numbers; `packets` are theirs."""
+        keys = portkeys.of(self._memory, packets, side)
+        if len(self._told):
+            self._tell(packets.at, keys, side)
+        numbers[at] = self._resolve(rows, at, keys)
 
     def _tell(self, at: Index, keys: portkeys.Keys, side: portkeys.Side) -> None:
         """Give the fragments the keys that `told` has for them."""
@@ -90,7 +112,7 @@ class PortSets:
         """
         rows = self._bindings.look_up(packets.dst)
         shared = rows["kind"] == _SHARED
-        if np.count_nonzero(shared):
+        if any_of(shared):
             at = np.flatnonzero(shared)
             quoted = packets.at[at], packets.total_len[at], packets.dst[at]
             self._resolve(rows, at, portkeys.of_quoted(self._memory, *quoted, portkeys.Side.SRC))

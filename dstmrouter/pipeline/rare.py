@@ -116,6 +116,11 @@ class RareWork:
     ) -> None:
         """Have the steps work on the frames of a burst whose verdicts are theirs."""
         verdicts = outcome.verdicts
+        told = verdicts.tobytes()
+        if (
+            told == told[:1] * len(told) and not self._any[told[0]]
+        ):  # the normal case: 0.5 us, not 3
+            return
         if not np.count_nonzero(self._any.take(verdicts)):
             return
         for step, mine in self._steps:

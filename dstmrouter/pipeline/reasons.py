@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.pipeline.bindings import RowKind
-from dstmrouter.pipeline.hops import HopState
+from dstmrouter.pipeline.hops import HOP, HopState, same
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.wire.constant import constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dstmrouter.pipeline.decide import Check
 
 
 def _table(size: int, verdicts: Mapping[int, Verdict]) -> npt.NDArray[np.uint8]:
@@ -58,3 +61,14 @@ NO_HOP: Final = _table(
     },
 )
 """By HopState."""
+
+_RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
+_STATE_SHIFT: Final = 56  # the state is the last octet of a word
+
+
+def unresolved(words: npt.NDArray[np.uint64]) -> list[Check]:
+    """The check of next hops, HOP as words, shape (n,); none where one look says all are fine."""
+    if same(words) and words.item(0) >> _STATE_SHIFT == HopState.RESOLVED:
+        return []
+    state = words.view(HOP)["state"]
+    return [(state != _RESOLVED, lambda: NO_HOP.take(state))]

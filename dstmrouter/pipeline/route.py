@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from dstmrouter.pipeline import inner, reasons
-from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.decide import any_of, survivors
 from dstmrouter.pipeline.egress import PortWriter
 from dstmrouter.pipeline.hops import HOP, HopState
 from dstmrouter.pipeline.inner import joined
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from dstmrouter.pipeline.decide import Mask, Reason
+    from dstmrouter.pipeline.decide import Check
     from dstmrouter.pipeline.fragment4 import Fragmenter4
     from dstmrouter.pipeline.inner import Inner
     from dstmrouter.pipeline.memory import FrameMemory, Index
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 
 _GLEAN: Final = constant(HopState.GLEAN, np.uint8)
-_RESOLVED: Final = constant(HopState.RESOLVED, np.uint8)
 
 
 class Router4:
@@ -56,50 +55,68 @@ class Router4:
 
     def forward(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Decrement the TTL of packets and send them to their next hops."""
-        rows, packets, words = self._admitted(rows, packets, [inner.ttl_check(packets)], outcome)
+        checks: list[Check] = [inner.ttl_check(packets)]
+        large = self._some_large(packets)
+        rows, packets, words = self._admitted(rows, packets, checks, outcome, large=large)
         if len(rows):
             inner.decrement_ttl(packets)
             if self._mss is not None:
                 self._mss.clamp(packets)
-            self._send(rows, packets, words, outcome)
+            self._send(rows, packets, words, outcome, large=large)
 
     def originate(self, rows: Index, packets: Inner, outcome: Outcome) -> None:
         """Send packets of our own to their next hops; their TTL stays."""
-        rows, packets, words = self._admitted(rows, packets, [], outcome)
+        large = self._some_large(packets)
+        rows, packets, words = self._admitted(rows, packets, [], outcome, large=large)
         if len(rows):
-            self._send(rows, packets, words, outcome)
+            self._send(rows, packets, words, outcome, large=large)
 
     def mtus(self, dst: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
         """MTUs of the links that destinations are reached by, octets, shape (n,)."""
         hops = self._tables.hops.take(self._tables.routes4.lookup(dst))
         return self._mtus.take(hops["port"])
 
+    def _some_large(self, packets: Inner) -> bool:
+        """Whether any may be too big for the link it goes to; asked once for all of a burst."""
+        return any_of(packets.total_len > self._least_mtu)
+
     def _admitted(
-        self, rows: Index, packets: Inner, checks: list[tuple[Mask, Reason]], outcome: Outcome
+        self,
+        rows: Index,
+        packets: Inner,
+        checks: list[Check],
+        outcome: Outcome,
+        *,
+        large: bool,
     ) -> tuple[Index, Inner, npt.NDArray[np.uint64]]:
         """Look up next hops; the packets that have one, and those, HOP as words."""
-        words = self._tables.hops.words.take(self._tables.routes4.lookup(packets.dst))
-        hops = words.view(HOP)
-        state = hops["state"]
-        checks.append((state != _RESOLVED, lambda: reasons.NO_HOP.take(state)))
-        if np.count_nonzero(packets.total_len > self._least_mtu):
-            refused = packets.total_len > self._mtus.take(hops["port"])
+        words = self._tables.hops.words_of(self._tables.routes4.lookup(packets.dst))
+        checks += reasons.unresolved(words)
+        if large:
+            refused = packets.total_len > self._mtus.take(words.view(HOP)["port"])
             refused &= packets.header["fragment"] & ipv4.FLAG_DF != 0
             checks.append((refused, Verdict.DROP_TOO_BIG_V4))
         keep = survivors(checks, outcome.verdicts, rows)
         if keep is None:
             return rows, packets, words
-        outcome.gleaned.append(packets.dst[state == _GLEAN])
+        outcome.gleaned.append(packets.dst[words.view(HOP)["state"] == _GLEAN])
         return rows[keep], packets.take(keep), words[keep]
 
     def _send(
-        self, rows: Index, packets: Inner, words: npt.NDArray[np.uint64], outcome: Outcome
+        self,
+        rows: Index,
+        packets: Inner,
+        words: npt.NDArray[np.uint64],
+        outcome: Outcome,
+        *,
+        large: bool,
     ) -> None:
         """Send packets, in pieces what is too big for its link."""
-        if np.count_nonzero(packets.total_len > self._least_mtu):
+        if large:
             rows, packets, words = self._cut(rows, packets, words, outcome)
         for port, part, at, length in self._written(packets, words):
-            outcome.sends.append(Send(port, rows[part], at, length))
+            some = rows if isinstance(part, slice) else rows[part]
+            outcome.sends.append(Send(port, some, at, length))
 
     def _cut(
         self, rows: Index, packets: Inner, words: npt.NDArray[np.uint64], outcome: Outcome
@@ -128,8 +145,9 @@ class Router4:
             return
         hops = words.view(HOP)
         for port, part in by_port(hops["port"]):
-            writer = self._writers[port]
-            at = packets.at[part]
-            writer.write_link(at, hops["mac"][part], packets.header["octets"][part])
-            before = writer.link_len
-            yield port, part, at - before, packets.total_len[part] + before
+            writer, some, macs = self._writers[port], packets, hops["mac"]
+            if not isinstance(part, slice):
+                some, macs = packets.take(part), macs[part]
+            writer.write_link(some.at, macs, some.header["octets"])
+            before = writer.before_plain
+            yield port, part, some.at - before, some.total_len + before

@@ -70,8 +70,7 @@ class Routes4:
         n = int(self.counts[active])
         if n == 0:  # nothing was ever published
             return np.full(len(dst), UNREACHABLE_HOP, np.uint32)
-        at = self.starts[active, :n].searchsorted(dst, "right")
-        at -= 1
+        at = self.starts[active, 1:n].searchsorted(dst, "right")  # the first one starts at 0
         hops: HopIds = self.hops[active].take(at)
         return hops
 

@@ -18,8 +18,8 @@ Column: TypeAlias = npt.NDArray[np.int64]
 
 _ONES: Final = np.int64(0xFFFF)
 _UNSIGNED_ONES: Final = np.uint64(0xFFFF)
-_FIVE_ONES: Final = np.ones(5)
-_DIVISOR: Final = constant(0xFFFF, np.float64)
+_INVERSE: Final = constant(pow(0xFFFF, -1, 1 << 64), np.uint64)
+_MOST_MULTIPLES: Final = constant((1 << 64) // 0xFFFF, np.uint64)
 
 
 # One less TTL makes the sum of the header's 16-bit words smaller by 0x0100.
@@ -42,12 +42,14 @@ The same as `updated`, in half the time: R4 is done to every packet.
 def wrong(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
     """Which headers of five words have a wrong checksum; `words` has shape (n, 5), dtype '<u4'.
 
-    All in float64, and exact: sums stay below 2^35, so a quotient is whole if and only if 65535
-    divides the sum. 10 ns a row, where an integer sum along the short axis alone takes 22.
+    A number is a multiple of 65535 if and only if it becomes a small one when it is multiplied by
+    the inverse of 65535 modulo 2^64: the multiple of k becomes k (Granlund and Montgomery 1994,
+    section 9). A remainder takes 3 ns, this 1; with the sum, of words in columns, it is 7 ns a row.
+    Summing along the short axis of rows takes 22.
     """
-    quotients = (words.astype(np.float64) @ _FIVE_ONES) / _DIVISOR
-    fractions: npt.NDArray[np.bool_] = quotients != np.rint(quotients)
-    return fractions
+    sums: npt.NDArray[np.uint64] = np.add.reduce(words.T.astype(np.uint64, order="C"))
+    odd: npt.NDArray[np.bool_] = sums * _INVERSE > _MOST_MULTIPLES
+    return odd
 
 
 def row_sums(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:

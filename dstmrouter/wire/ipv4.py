@@ -29,10 +29,13 @@ MAX_LEN: Final = 65535  # of a packet, header included
 
 _PACKET_FIELDS: Final = {n: f[:2] for n, f in dict(HEADER.fields or {}).items()} | {
     "ports": (np.dtype("<u4"), 20),  # source and destination port, if there are no options
-    # The same octets again, for copying, and in words that are not swapped: to sum them, to index
-    # tables, to tell flows apart.
+    # The same octets again, for copying, and in words that are not swapped: to sum and to change
+    # them, to index tables, to tell flows apart.
     "octets": (np.dtype("V20"), 0),
     "words": (np.dtype(("<u4", (5,))), 0),
+    "start": (np.dtype("<u8"), 0),
+    "ttl_to_src": (np.dtype("<u8"), 8),
+    "dst_and_ports": (np.dtype("<u8"), 16),
     "raw_checksum": (np.dtype("<u2"), 10),
     "src_upper": (np.dtype("<u2"), 12),
     "dst_upper": (np.dtype("<u2"), 16),

@@ -18,10 +18,11 @@ HEADER: Final = np.dtype(
             "src",  # the wire octets as words, see dstmrouter.binding
             "dst",
             "dst_octets",  # the same as dst, for copying
+            "start",  # the first 8 octets as a word, not swapped
             "first_octets",  # version, class, 4 bits of flow label, not swapped: to index tables
         ],
-        "formats": [">u4", ">u2", "u1", "u1", ("<u8", (2,)), ("<u8", (2,)), "V16", "<u2"],
-        "offsets": [0, 4, 6, 7, 8, 24, 24, 0],
+        "formats": [">u4", ">u2", "u1", "u1", ("<u8", (2,)), ("<u8", (2,)), "V16", "<u8", "<u2"],
+        "offsets": [0, 4, 6, 7, 8, 24, 24, 0, 0],
         "itemsize": HEADER_LEN,
     }
 )

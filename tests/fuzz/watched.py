@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Numbers = npt.NDArray[np.int64]
 
-BEFORE: Final = 60  # octets before a frame that its new headers may take: 40, a tag, an option
+BEFORE: Final = 62  # octets before a frame that its new headers may take: 40, a tag, an option, 2
 CANARY_LEN: Final = 128  # octets at the start of every chunk that nothing is ever written to
 CANARY: Final = 0xC5
 KEPT: Final = np.array([verdict.kept for verdict in Verdict])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CHUNK: Final = 2048
 HEADROOM: Final = 256  # what the kernel leaves (XDP_PACKET_HEADROOM)
 BEHIND: Final = 4096  # as behind the last chunk of a UMEM
-BEFORE: Final = 60  # octets before a frame that the widest tunnel headers need: 40 + 8 + 8 + tag
+BEFORE: Final = 62  # octets before a frame that the widest records need: 40 + 8 + 8 + tag + 2
 FRAMES: Final = 1024
 FORGOTTEN_S: Final = 1000
 SPARE: Final = 2048  # frames for packets that the pipeline makes

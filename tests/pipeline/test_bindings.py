@@ -9,9 +9,12 @@ import pytest
 from dstmrouter.pipeline.bindings import (
     BLOCK,
     FIXED_ROWS,
+    FOREVER,
+    ROW,
     BindingTable,
     RowKind,
     covered_blocks,
+    over,
 )
 
 POOLS = [IPv4Network("203.0.113.64/27"), IPv4Network("198.51.100.0/23")]
@@ -100,3 +103,14 @@ def test_blocks_are_those_that_pools_and_tep4_touch() -> None:
     ]
     assert covered_blocks(POOLS, TEP4) == [0xC63364, 0xC63365, 0xCB0071]
     assert covered_blocks([], None) == []
+
+
+def test_rows_are_over_from_the_second_on_that_they_expire() -> None:
+    rows = np.zeros(3, ROW)
+    rows["expires"] = [0, 7, FOREVER]
+    assert [over(rows, now_s).tolist() for now_s in (0, 6, 7, FOREVER - 1)] == [
+        [True, False, False],
+        [True, False, False],
+        [True, True, False],
+        [True, True, False],
+    ]

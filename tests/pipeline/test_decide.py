@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.decide import alike, any_of, survivors
 from dstmrouter.pipeline.verdict import Verdict
 
 PLAIN = (Verdict.DROP_TTL, Verdict.DROP_VLAN, Verdict.DROP_LOCAL)
@@ -38,3 +38,15 @@ def test_reasons_by_packet_are_made_when_they_are_wanted_only() -> None:
     assert keep is not None
     assert keep.tolist() == [1]
     assert verdicts.tolist() == [7, 0, 9]
+
+
+@given(st.lists(st.booleans(), max_size=9), st.sampled_from([1, 2, -1]))
+def test_any_of_is_any(entries: list[bool], step: int) -> None:
+    mask = np.array(entries, np.bool_)[::step]
+    assert any_of(mask) == mask.any()
+
+
+@given(st.lists(st.integers(0, 2), max_size=5), st.sampled_from([1, 3]))
+def test_alike_are_those_that_are_one_number(entries: list[int], step: int) -> None:
+    column = np.repeat(np.array(entries, "<u4"), step)[::step]
+    assert alike(column) == (len(set(entries)) == 1)

@@ -2,9 +2,15 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
-from dstmrouter.pipeline.egress import ROWS
+from dstmrouter.pipeline.bindings import ROW
+from dstmrouter.pipeline.egress import ROWS, PortWriter, TunnelFill
+from dstmrouter.pipeline.hops import HOP, HopState, HopTable
+from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.ports import PORT
+from dstmrouter.pipeline.rules import TunnelRules
 from tests import oracle
 from tests.pipeline import packets, worlds
 from tests.pipeline.machine import Machine
@@ -57,3 +63,26 @@ def test_a_single_tep6_is_the_source_of_all() -> None:
     for fate in router.run(burst, worlds.INTERNET, worlds.NOW_S):
         assert fate.frame is not None
         assert worlds.TEP6_C.packed in fate.frame[:46]
+
+
+@pytest.mark.parametrize("vlan", [0, 77])
+def test_every_packet_goes_to_its_neighbour_whoever_came_before(vlan: int) -> None:
+    """Where all of a burst have one, its address is not written again; it must be the right one."""
+    memory = FrameMemory(bytearray(8 * 256))
+    port = np.zeros(1, PORT)
+    port["vlan"] = vlan
+    writer = PortWriter(memory, port[0], TunnelRules(tep6=(worlds.TEP6,)))
+    hops = HopTable(np.zeros(8, np.uint64))
+    for hop in range(8):
+        hops.set(hop, bytes([hop + 1] * 6), 0, HopState.RESOLVED)
+    before = 18 if vlan else 14
+    for asked in ([1, 1], [2, 3, 2], [1, 1, 1, 1], [4], [4, 4, 4, 4], [5, 4], [4, 4]):
+        n, wanted = len(asked), [bytes([hop + 1] * 6) for hop in asked]
+        macs = hops.words_of(np.array(asked, np.uint32)).view(HOP)["mac"]
+        at = np.arange(n, dtype=np.intp) * 256 + 128
+        inner = np.zeros(n, "V20")
+        writer.write_link(at, macs, inner)
+        assert [memory.octets(start - before, 6) for start in at.tolist()] == wanted
+        fill = TunnelFill(macs, np.zeros(n, ROW), np.zeros(n, np.uint64), inner)
+        writer.write_tunnel(at, np.zeros(n, np.int64), fill)
+        assert [memory.octets(start - 40 - before, 6) for start in at.tolist()] == wanted

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from dstmrouter.pipeline.hops import (
     FIXED_HOPS,
@@ -10,6 +11,7 @@ from dstmrouter.pipeline.hops import (
     UNREACHABLE_HOP,
     HopState,
     HopTable,
+    same,
 )
 
 MAC = bytes.fromhex("020000000a0b")
@@ -53,3 +55,31 @@ def test_two_views_share_the_words() -> None:
     writer.lay_out()
     writer.set(4, MAC, 1, HopState.UNRESOLVED)
     assert reader.take(np.array([4], np.uint32))["state"][0] == HopState.UNRESOLVED
+
+
+@pytest.mark.parametrize("asked", [[], [5], [5, 5, 5], [5, 6, 5], [6, 6]])
+def test_words_are_those_of_the_hops_whether_they_are_one_or_several(asked: list[int]) -> None:
+    hops = table()
+    hops.set(5, MAC, 7, HopState.RESOLVED)
+    column = np.array(asked, np.uint32)
+    words = hops.words_of(column)
+    assert words.tolist() == hops.words[asked].tolist()
+    assert same(words) == (len(set(asked)) == 1)
+    assert not same(words[np.arange(len(asked))]), "what is picked is a column as any other"
+    if len(set(asked)) == 1:
+        assert hops.words_of(column, known_alike=True).tolist() == words.tolist()
+
+
+def test_a_word_that_was_read_is_a_copy() -> None:
+    hops = table()
+    hops.set(5, MAC, 7, HopState.RESOLVED)
+    words = hops.words_of(np.array([5, 5], np.uint32))
+    before = words.tolist()
+    hops.set(5, NO_MAC, 0, HopState.UNREACHABLE)
+    assert words.tolist() == before
+
+
+@pytest.mark.parametrize("asked", [[8, 8], [8, 5]])
+def test_hops_that_do_not_exist_are_an_error(asked: list[int]) -> None:
+    with pytest.raises(IndexError):
+        table(8).words_of(np.array(asked, np.uint32))

@@ -12,6 +12,7 @@ from dstmrouter.pipeline import inner
 from dstmrouter.pipeline.decide import survivors
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.verdict import Verdict
+from dstmrouter.wire.checksum import AFTER_TTL_STEP
 from dstmrouter.wire.ipv4 import MARTIAN
 from tests import oracle
 from tests.pipeline import packets, traffic
@@ -120,3 +121,31 @@ def test_take_copies() -> None:
     assert taken.at.tolist() == [2 * STRIDE]
     assert columns.header["ttl"].tolist() == [64] * 3
     assert IPv4Address(int(taken.dst[0])) == packets.CLIENT4
+
+
+@given(st.lists(st.sampled_from([0, 1, 0xFFFD, 0xFFFE, 0xFFFF]), min_size=1, max_size=5))
+def test_r4_at_the_ends_of_the_checksum(raw: list[int]) -> None:
+    """RFC 1624: the sum of a header after the step is as right or as wrong as it was before."""
+    columns, _ = read([ipv4(payload=bytes(5))] * len(raw))
+    columns.header["raw_checksum"] = raw
+    before = columns.header.copy()
+    inner.decrement_ttl(columns)
+    assert (columns.header["ttl"] == before["ttl"] - 1).all()
+    assert columns.header["raw_checksum"].tolist() == AFTER_TTL_STEP[raw].tolist()
+    for name in ("protocol", "src", "start", "dst_and_ports"):
+        assert (columns.header[name] == before[name]).all()
+
+
+def test_plain_are_whole_packets_without_options() -> None:
+    fine = ipv4(payload=bytes(4))
+    assert read([fine, fine])[0].plain
+    for odd in (
+        ipv4(payload=bytes(3)),
+        ipv4(payload=bytes(4), fragment=0x2000),
+        ipv4(payload=bytes(4), fragment=1),
+        ipv4(payload=bytes(4), options=bytes(4)),
+    ):
+        columns, _ = read([fine, odd])
+        assert not columns.plain
+        assert not columns.take(np.array([0])).plain, "nobody looks again"
+    assert read([ipv4(payload=bytes(4), fragment=0x4000)])[0].plain, "DF is no fragment"

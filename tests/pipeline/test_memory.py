@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dstmrouter.pipeline.memory import FrameMemory
+from dstmrouter.pipeline.memory import FrameMemory, shaped
 
 PAIR = np.dtype([("upper", ">u2"), ("lower", "u1")])
 
@@ -45,3 +45,15 @@ def test_views_follow_the_memory() -> None:
     buffer[1:3] = b"xy"
     assert view[1].tobytes() == b"xy"
     assert memory.records(2) is view
+
+
+def test_records_get_the_fields_of_another_dtype() -> None:
+    assert shaped(np.array([b"abc", b"def"], "V3"), PAIR).tolist() == [(0x6162, 99), (0x6465, 102)]
+    assert len(shaped(np.zeros(0, "V3"), PAIR)) == 0
+
+
+def test_octets_of_one_place() -> None:
+    buffer = bytearray(b"abcdef")
+    memory = FrameMemory(buffer)
+    buffer[2] = 0x2E
+    assert memory.octets(1, 3) == b"b.d"

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from dstmrouter.pipeline import reasons
 from dstmrouter.pipeline.bindings import RowKind
-from dstmrouter.pipeline.hops import HopState
+from dstmrouter.pipeline.decide import survivors
+from dstmrouter.pipeline.hops import HopState, HopTable
 from dstmrouter.pipeline.verdict import Verdict
 
 
@@ -34,3 +36,16 @@ def test_reasons_say_why() -> None:
 
 def test_tables_have_an_entry_for_every_octet() -> None:
     assert [len(t) for t in (reasons.NOT_BOUND, reasons.SPOOFED, reasons.NO_HOP)] == [256] * 3
+
+
+@pytest.mark.parametrize("state", HopState)
+@pytest.mark.parametrize("others", [False, True])
+def test_next_hops_are_refused_for_their_state_alone(state: HopState, *, others: bool) -> None:
+    hops = HopTable(np.zeros(8, np.uint64))
+    hops.set(5, b"\xff" * 6, 0xFF, state)
+    hops.set(6, bytes(6), 0, HopState.RESOLVED)
+    words = hops.words_of(np.array([5, 6 if others else 5], np.uint32))
+    verdicts = np.zeros(2, np.uint8)
+    survivors(reasons.unresolved(words), verdicts, np.arange(2))
+    wanted = 0 if state == HopState.RESOLVED else int(reasons.NO_HOP[state])
+    assert verdicts.tolist() == [wanted, 0 if others else wanted]
