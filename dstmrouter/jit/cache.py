@@ -7,9 +7,12 @@ text of all of them, and of the versions that compiled it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
+import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +25,7 @@ _PACKAGE: Final = Path(dstmrouter.__file__).parent
 _SOURCES: Final = ("daemon/compiled", "io", "jit", "pipeline", "wire")
 CACHE_VARIABLE: Final = "CACHE_DIRECTORY"
 _LARGEST: Final = "burst.forward"  # takes most of the time, and every worker loads it
+_KEPT_S: Final = 30 * 24 * 3600.0  # somebody may go back to an older version
 _COMPILERS: Final = ("numba", "llvmlite", "numpy")
 
 
@@ -38,13 +42,26 @@ def directory() -> Path | None:
     for name in _COMPILERS:
         digest.update(f"{name} {importlib.metadata.version(name)}".encode())
     name = f"compiled-{digest.hexdigest()[:16]}"
-    return next((base / name for base in _bases() if _is_ours(base / name)), None)
+    found = next((base / name for base in _bases() if _is_ours(base / name)), None)
+    if found is not None:
+        _forget_others(found)
+    return found
 
 
 def is_filled() -> bool:
     """Whether the fast path has been compiled and kept, so that it only has to be loaded."""
     kept = directory()
     return kept is not None and any(kept.rglob(f"{_LARGEST}*.nbi"))
+
+
+def _forget_others(used: Path) -> None:
+    """Remove code of other sources that no start has asked for in a long time; note this one."""
+    now = time.time()
+    with contextlib.suppress(OSError):  # another process is at it, or they are not ours
+        os.utime(used)
+        for other in used.parent.glob("compiled-*"):
+            if other.stat().st_mtime < now - _KEPT_S:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _bases() -> Iterator[Path]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,3 +72,21 @@ def test_it_is_known_whether_there_is_anything_to_load(package: Path) -> None:
     assert cache.is_filled()
     (package / "wire/ipv4.py").write_text("x = 2\n")
     assert not cache.is_filled()
+
+
+def test_code_that_nobody_asks_for_any_more_goes(package: Path) -> None:
+    first = cache.directory()
+    assert first is not None
+    month = 31 * 24 * 3600
+    (first / "code.nbi").touch()
+    (package / "wire/ipv4.py").write_text("x = 2\n")
+    second = cache.directory()
+    assert second is not None
+    assert first.exists(), "a month has not passed"
+    now = first.stat().st_mtime
+    for old in (first, second):
+        os.utime(old, (now - month, now - month))
+    assert cache.directory() == second
+    assert second.exists()
+    assert not first.exists()
+    assert second.stat().st_mtime >= now
