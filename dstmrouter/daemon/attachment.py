@@ -28,7 +28,7 @@ from dstmrouter.io.steering import (
     load_xdp,
 )
 from dstmrouter.io.uapi import TcAction, XdpAction
-from dstmrouter.io.xdpfeatures import XdpFeature, xdp_features
+from dstmrouter.io.xdpfeatures import XdpFeature, may_take_frames, xdp_features
 from dstmrouter.wire import ether
 
 if TYPE_CHECKING:
@@ -171,10 +171,10 @@ def _transmit(port: PortConfig) -> str:
     """How a port is to send: `auto` is out of place where a driver sends without copying."""
     if port.transmit != AUTO:
         return port.transmit
-    able = xdp_features(port.interface)
-    if not able & XdpFeature.NDO_XMIT:
+    zero_copy = XdpFeature.XSK_ZEROCOPY in xdp_features(port.interface)
+    if zero_copy and port.mode in ZERO_COPY_MODES:
         return SOCKET
-    return SOCKET if able & XdpFeature.XSK_ZEROCOPY and port.mode in ZERO_COPY_MODES else AUTO
+    return AUTO if may_take_frames(port.interface) else SOCKET
 
 
 def receive_queues(interface: str) -> int:

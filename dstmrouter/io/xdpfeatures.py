@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import fcntl
 import os
 import socket
 import struct
 from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
 
 from dstmrouter.errors import SystemCallError, asking_kernel
 
@@ -28,6 +31,9 @@ _NLMSG_ERROR: Final = 2
 _HEADER: Final = struct.Struct("=IHHIIBBxx")  # struct nlmsghdr, struct genlmsghdr
 _ATTRIBUTE: Final = struct.Struct("=HH")  # length with this header, type
 _ERROR: Final = struct.Struct("=i")
+_SIOCETHTOOL: Final = 0x8946  # linux/sockios.h
+_ETHTOOL_GDRVINFO: Final = 0x3  # linux/ethtool.h: command, then the driver's name of 32 octets
+_DRIVER_LEN: Final = 196  # octets of struct ethtool_drvinfo
 _ANSWER_LEN: Final = 1 << 13  # octets, more than any answer
 _ANSWER_S: Final = 1.0  # the kernel answers within the call
 
@@ -85,6 +91,22 @@ class XdpFeatures:
             (error,) = _ERROR.unpack_from(answer, _HEADER.size - 4)  # in the place of genlmsghdr
             raise SystemCallError(about, -error, os.strerror(-error))
         return dict(_attributes(answer[_HEADER.size :]))
+
+
+def may_take_frames(interface: str) -> bool:
+    """Whether a device takes XDP frames to send, or may come to: veth does as its peer does."""
+    return XdpFeature.NDO_XMIT in xdp_features(interface) or driver(interface) == "veth"
+
+
+def driver(interface: str) -> str:
+    """The name of a device's driver, as ethtool tells it; empty if there is none."""
+    answer = np.zeros(_DRIVER_LEN, np.uint8)
+    answer[:4] = np.frombuffer(struct.pack("=I", _ETHTOOL_GDRVINFO), np.uint8)
+    request = struct.pack("16sQ16x", interface.encode(), answer.ctypes.data)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, _SIOCETHTOOL, request)
+        return answer[4:36].tobytes().partition(b"\0")[0].decode()
+    return ""
 
 
 def xdp_features(interface: str) -> XdpFeature:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dstmrouter.errors import SystemCallError
-from dstmrouter.io.xdpfeatures import XdpFeature, XdpFeatures, xdp_features
+from dstmrouter.io.xdpfeatures import (
+    XdpFeature,
+    XdpFeatures,
+    driver,
+    may_take_frames,
+    xdp_features,
+)
 from tests.io.conftest import ip
 
 if TYPE_CHECKING:
@@ -37,6 +43,16 @@ def test_veth_takes_frames_as_long_as_its_peer_has_gro(veth: Callable[[str], Vet
         assert XdpFeature.NDO_XMIT in xdp_features(pair.near)
         gro(pair.far, "off")
         assert features.of(pair.ifindex) == able
+
+
+def test_veth_may_come_to_take_frames_whatever_its_peer_does_now(
+    veth: Callable[[str], Veth],
+) -> None:
+    pair = veth("a")
+    assert driver(pair.near) == "veth"
+    assert may_take_frames(pair.near)
+    assert driver("lo") == driver("nosuch") == ""
+    assert not may_take_frames("lo")
 
 
 @pytest.mark.usefixtures("netns")

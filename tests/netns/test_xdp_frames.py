@@ -117,17 +117,12 @@ def test_by_socket_if_that_is_wanted() -> None:
         assert devices(gateway) == []
 
 
-def test_a_link_that_takes_none_yet_gets_packets_all_the_same() -> None:
-    with transmitting("xdp-frames") as gateway:
+@pytest.mark.parametrize("how", ["auto", "xdp-frames"])
+def test_a_link_that_takes_none_gets_packets_all_the_same(how: str) -> None:
+    with transmitting(how) as gateway:
         gateway.start_router()
         gateway.bind(LENT1, CLIENT1)
         gateway.start_client(gateway.topology.client1, LENT1, CLIENT1)
         assert [queue["sends"] for queue in queues(gateway)] == ["xdp-frames"] * 2
         assert pings(gateway.topology.client1, HOST4, form=Form(size=1400)) == 5
-
-
-def test_a_link_that_takes_none_is_sent_to_by_socket_from_the_start() -> None:
-    with Gateway() as gateway:
-        gateway.start_router()
-        assert [queue["sends"] for queue in queues(gateway)] == ["socket"] * 2
-        assert devices(gateway) == []
+        assert as_frames(gateway) == [0, 0]
