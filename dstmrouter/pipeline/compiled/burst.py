@@ -28,13 +28,8 @@ from dstmrouter.jit.pointers import (
     words,
 )
 from dstmrouter.pipeline.compiled import packet, refusal
-from dstmrouter.pipeline.compiled.departure import (
-    DECAPSULATED,
-    KIND_AT,
-    SHARED,
-    finish_one,
-)
-from dstmrouter.pipeline.compiled.rows import row_in, row_of_set, slot_of
+from dstmrouter.pipeline.compiled.departure import DECAPSULATED, finish_one
+from dstmrouter.pipeline.compiled.rows import division_at, row_in, slot_of, slot_of_set
 from dstmrouter.pipeline.compiled.views import COMING, NO_PORT, Burst, World
 from dstmrouter.pipeline.verdict import Verdict
 
@@ -48,7 +43,7 @@ UNDECIDED: Final = U(0)
 _NO_PORT: Final = U(NO_PORT)
 _NOBODY: Final = U(0xFFFF)  # no port yet
 # Packets: how far before its admission a header is fetched, how far behind it the others come.
-_AHEAD, _LOOK_UP, _LOOK_UP_SET, _FINISH = U(6), U(4), U(6), U(8)
+_AHEAD, _DIVIDED, _LOOK_UP, _FINISH = U(6), U(3), U(4), U(8)
 _WORLD_FIELDS: Final = len(World._fields)
 _COLUMNS: Final = len(Burst._fields) - COMING
 _LINE: Final = U(64)  # octets of a cache line
@@ -64,13 +59,23 @@ class Known(NamedTuple):
     only_port: np.uint64  # by which all others leave; NO_PORT if there are several
 
 
+class Guess(NamedTuple):
+    """What the first packet of a burst lets us expect of the others, whichever way they go."""
+
+    beside: np.uint64
+    """Where the other cache line of headers is that a packet needs, from the start of its frame:
+    encapsulation writes before it, decapsulation reads behind it."""
+    leased_at: np.uint64
+    """Where the leased address is, from there, too; 0 if no address is shared at all."""
+
+
 @inlined
-def admit(world: World, burst: Burst, i: np.uint64, vlan: np.uint64) -> None:
-    """Judge packet `i` by its headers alone; `row` is the slot of the address to look up."""
+def admit(world: World, burst: Burst, i: np.uint64, vlan: np.uint64, guessed: Guess) -> None:
+    """Judge packet `i` by its headers alone; `row` is the slot of the binding to look up."""
     at = world.frames + load64(burst.at + i * WORD)
     link_len = packet.link_len(at, vlan)
     ip_at, room = at + link_len, load64(burst.length + i * WORD) - link_len
-    inner_at, leased, verdict = NONE, NONE, UNDECIDED
+    inner_at, leased, verdict, place = NONE, NONE, UNDECIDED, packet.DST_PORT_AT
     # A frame shorter than its link header has a huge room, and no ethertype of ours: what lies
     # behind it is not looked at.
     if link_len and room >> U(32) == NONE and room >= packet.V4_LEN:
@@ -81,9 +86,12 @@ def admit(world: World, burst: Burst, i: np.uint64, vlan: np.uint64) -> None:
         elif ethertype == _IPV6:
             inner_at, verdict = packet.tunnelled_at(ip_at, room, world), DECAPSULATED
             leased = packet.address_at(inner_at + packet.SRC_AT) if inner_at else NONE
+            place = packet.SRC_PORT_AT
+    slot = slot_of(world, leased)
+    if guessed.leased_at and inner_at:
+        slot = slot_of_set(world, slot, inner_at, place)
     if inner_at and world.clamps and packet.opens_connection(inner_at):
         inner_at = NONE
-    slot = slot_of(world, leased)
     prefetch(slot)
     store64(burst.inner_at + i * WORD, inner_at)
     store64(burst.row + i * WORD, slot)
@@ -96,27 +104,6 @@ def look_up(world: World, burst: Burst, i: np.uint64) -> None:
     row = row_in(world, load64(burst.row + i * WORD))
     prefetch(row)
     store64(burst.row + i * WORD, row)
-
-
-@inlined
-def look_up_set(world: World, burst: Burst, i: np.uint64) -> None:
-    """Replace the row of a shared address by that of a port set."""
-    row = load64(burst.row + i * WORD)
-    if load8(row + KIND_AT) == SHARED:
-        from_client = load8(burst.verdict + i) == DECAPSULATED
-        place = packet.SRC_PORT_AT if from_client else packet.DST_PORT_AT
-        row = row_of_set(world, row, load64(burst.inner_at + i * WORD), place)
-        prefetch(row)
-        store64(burst.row + i * WORD, row)
-
-
-@inlined
-def look_up_both(world: World, burst: Burst, i: np.uint64, shared: np.uint64) -> None:
-    """Look up the packets whose turn it is when packet `i` is admitted."""
-    if i - _LOOK_UP < burst.size:
-        look_up(world, burst, i - _LOOK_UP)
-    if shared and i - _LOOK_UP_SET < burst.size:
-        look_up_set(world, burst, i - _LOOK_UP_SET)
 
 
 @inlined
@@ -140,22 +127,31 @@ def finish(
 
 
 @inlined
-def fetch(world: World, burst: Burst, i: np.uint64, beside: np.uint64) -> None:
-    """Have the headers of packet `i` fetched; `beside` is from `second_line`."""
-    at = world.frames + load64(burst.at + i * WORD)
-    prefetch_to_write(at)
-    prefetch_to_write(at + beside)
+def guess(world: World, burst: Burst, vlan: np.uint64) -> Guess:
+    """What the first packet says of the others: a wrong guess costs time, nothing else."""
+    link = packet.TAGGED if vlan else packet.UNTAGGED
+    ip_at = world.frames + load64(burst.at) + link
+    from_client = packet.ethertype(ip_at) == _IPV6
+    leased = packet.V6_LEN + packet.SRC_AT if from_client else packet.DST_AT
+    leased_at = link + leased if load32(world.shared) else NONE
+    return Guess(_LINE if from_client else NONE - _LINE, leased_at)
 
 
 @inlined
-def second_line(world: World, burst: Burst) -> np.uint64:
-    """Where the other cache line of headers is that a packet needs, from the start of its frame.
+def fetch(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
+    """Have the headers of packet `i` fetched."""
+    if i < burst.size:
+        at = world.frames + load64(burst.at + i * WORD)
+        prefetch_to_write(at)
+        prefetch_to_write(at + guessed.beside)
 
-    Encapsulation writes before it, decapsulation reads behind it. Guessed by the first packet: a
-    wrong guess costs time, nothing else.
-    """
-    at = world.frames + load64(burst.at)
-    return _LINE if packet.ethertype(at + packet.UNTAGGED) == _IPV6 else NONE - _LINE
+
+@inlined
+def fetch_division(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
+    """Have fetched how the address of packet `i` is divided, if any address is."""
+    if guessed.leased_at and i < burst.size:
+        leased_at = world.frames + load64(burst.at + i * WORD) + guessed.leased_at
+        prefetch(division_at(world, slot_of(world, packet.address_at(leased_at))))
 
 
 @compiled
@@ -178,17 +174,17 @@ def forward(
     burst = Burst(*frames, *to_fixed_tuple(columns, _COLUMNS))
     if burst.size == NONE:
         return NONE, _NOBODY
-    beside = second_line(seen, burst)
-    shared, which = load32(seen.shared), load64(burst.refusals + refusal.WHICH)
+    guessed, which = guess(seen, burst, vlan), load64(burst.refusals + refusal.WHICH)
     known = Known(NONE, NONE, _NOBODY)
-    for i in span(NONE, min(_AHEAD, burst.size)):
-        fetch(seen, burst, i, beside)
+    for i in span(NONE, _AHEAD):
+        fetch(seen, burst, i, guessed)
     for i in span(NONE, burst.size + _FINISH):
-        if i + _AHEAD < burst.size:
-            fetch(seen, burst, i + _AHEAD, beside)
+        fetch(seen, burst, i + _AHEAD, guessed)
+        fetch_division(seen, burst, i + _DIVIDED, guessed)
         if i < burst.size:
-            admit(seen, burst, i, vlan)
-        look_up_both(seen, burst, i, shared)
+            admit(seen, burst, i, vlan, guessed)
+        if i - _LOOK_UP < burst.size:
+            look_up(seen, burst, i - _LOOK_UP)
         if i - _FINISH < burst.size:
             known = finish(seen, burst, i - _FINISH, known, now_s, which)
     store64(burst.refusals + refusal.COUNT, known.refused)

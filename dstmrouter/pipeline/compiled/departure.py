@@ -12,7 +12,7 @@ from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, field_at, inline
 from dstmrouter.jit.pointers import load8, load32, load64, store8, store64
 from dstmrouter.pipeline.bindings import ROW, RowKind
 from dstmrouter.pipeline.compiled import packet, path_mtus
-from dstmrouter.pipeline.compiled.rows import is_alive, row_of, row_of_set
+from dstmrouter.pipeline.compiled.rows import is_alive, row_in, row_of, slot_of, slot_of_set
 from dstmrouter.pipeline.hops import HopState
 from dstmrouter.pipeline.verdict import Verdict
 
@@ -109,7 +109,9 @@ def out_of_tunnel(world: World, burst: Burst, i: np.uint64, now_s: np.uint64) ->
     if load8(row + KIND_AT) == _NOT_POOL:
         return to_internet(world, burst, i, address)
     if load8(row + KIND_AT) == SHARED:
-        row = row_of_set(world, row, inner_at, packet.DST_PORT_AT)
+        row = row_in(
+            world, slot_of_set(world, slot_of(world, address), inner_at, packet.DST_PORT_AT)
+        )
     if not world.hairpin or not is_alive(row, now_s):
         return False
     store8(burst.verdict + i, _HAIRPINNED)

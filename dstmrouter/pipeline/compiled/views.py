@@ -60,6 +60,8 @@ class World(NamedTuple):
     directory: np.uint64  # the binding table, as `dstmrouter.pipeline.bindings` describes it
     slots: np.uint64
     rows: np.uint64
+    divided: np.uint64
+    set_slots: np.uint64  # those of port sets
     shared: np.uint64  # 32 bits: how many addresses are shared
     hops: np.uint64  # as `dstmrouter.pipeline.hops`
     route_starts: np.uint64  # as `dstmrouter.pipeline.routes4`
@@ -126,6 +128,8 @@ class Views:
             address(bindings.directory),
             address(bindings.slots),
             address(bindings.rows),
+            address(bindings.divided),
+            np.uint64(bindings.slots.ctypes.data + 4 * bindings.first_set_slot),
             address(bindings.shared),
             address(tables.hops.words),
             address(routes.starts),
