@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from numba.np.unsafe.ndarray import to_fixed_tuple
-
-from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, inlined, span
+from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, field_at, inlined, span
 from dstmrouter.jit.pointers import (
     load8,
     load32,
     load64,
+    numbers,
     prefetch,
     prefetch_to_write,
     store8,
@@ -30,7 +29,7 @@ from dstmrouter.jit.pointers import (
 from dstmrouter.pipeline.compiled import packet, refusal
 from dstmrouter.pipeline.compiled.departure import DECAPSULATED, finish_one
 from dstmrouter.pipeline.compiled.rows import division_at, row_in, slot_of, slot_of_set
-from dstmrouter.pipeline.compiled.views import COMING, NO_PORT, Burst, World
+from dstmrouter.pipeline.compiled.views import CALL, COMING, NO_PORT, Burst, World
 from dstmrouter.pipeline.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -46,6 +45,9 @@ _NOBODY: Final = U(0xFFFF)  # no port yet
 _AHEAD, _DIVIDED, _LOOK_UP, _FINISH = U(6), U(3), U(4), U(8)
 _WORLD_FIELDS: Final = len(World._fields)
 _COLUMNS: Final = len(Burst._fields) - COMING
+_WORLD, _COLUMNS_AT, _VLAN, _NOW_S, _ONLY_PORT, _OCTETS = (
+    field_at(CALL, name) for name in CALL.names or ()
+)
 _LINE: Final = U(64)  # octets of a cache line
 _IPV4: Final = packet.ETHERTYPE_IPV4
 _IPV6: Final = packet.ETHERTYPE_IPV6
@@ -101,9 +103,9 @@ def admit(world: World, burst: Burst, i: np.uint64, vlan: np.uint64, guessed: Gu
 @inlined
 def look_up(world: World, burst: Burst, i: np.uint64) -> None:
     """Replace the slot in `row` by the row that it names."""
-    row = row_in(world, load64(burst.row + i * WORD))
-    prefetch(row)
-    store64(burst.row + i * WORD, row)
+    found = row_in(world, load64(burst.row + i * WORD))
+    prefetch(found)
+    store64(burst.row + i * WORD, found)
 
 
 @inlined
@@ -169,9 +171,9 @@ def forward(
     left to the numpy steps (their rows are in `Columns.rest`), and the port by which all that leave
     do so: NO_PORT if there are several, meaningless if there are none.
     """
-    seen = World(*to_fixed_tuple(world, _WORLD_FIELDS))
+    seen = World(*numbers(U(world.ctypes.data), _WORLD_FIELDS))
     frames = U(at.ctypes.data), U(length.ctypes.data), U(len(at))
-    burst = Burst(*frames, *to_fixed_tuple(columns, _COLUMNS))
+    burst = Burst(*frames, *numbers(U(columns.ctypes.data), _COLUMNS))
     if burst.size == NONE:
         return NONE, _NOBODY
     guessed, which = guess(seen, burst, vlan), load64(burst.refusals + refusal.WHICH)
@@ -192,15 +194,19 @@ def forward(
 
 
 @compiled
-def forward_at(
-    world: int,
-    columns: int,
-    at: npt.NDArray[np.int64],
-    length: npt.NDArray[np.int64],
-    vlan: int,
-    now_s: int,
-) -> tuple[int, int]:
-    """As `forward`, with the addresses of the two arrays; for Python, to which it is cheaper."""
-    seen, burst = words(U(world), _WORLD_FIELDS), words(U(columns), _COLUMNS)
-    left, only_port = forward(seen, burst, at, length, U(vlan), U(now_s))
-    return int(left), int(only_port)
+def forward_at(call: int, at: npt.NDArray[np.int64], length: npt.NDArray[np.int64]) -> int:
+    """As `forward`, for Python: `call` is the address of a record `CALL`, which has the rest.
+
+    Returns how many frames are left to the numpy steps, and leaves the port in the record.
+    """
+    record = U(call)
+    world = words(load64(record + _WORLD), _WORLD_FIELDS)
+    columns = words(load64(record + _COLUMNS_AT), _COLUMNS)
+    vlan, now_s = load64(record + _VLAN), load64(record + _NOW_S)
+    left, only_port = forward(world, columns, at, length, vlan, now_s)
+    octets = NONE
+    for i in span(NONE, U(len(length))):
+        octets += load64(U(length.ctypes.data) + i * WORD)
+    store64(record + _ONLY_PORT, only_port)
+    store64(record + _OCTETS, octets)
+    return int(left)
