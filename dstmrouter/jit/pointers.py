@@ -127,13 +127,13 @@ def _numbers() -> Numbers:
     return cast("Numbers", intrinsic(prefer_literal=True)(type_of))
 
 
-def _prefetch(*, write: bool) -> Fetch:
+def _prefetch(*, write: bool, locality: int = 3) -> Fetch:
     def generate(context: Any, builder: ir.IRBuilder, _signature: Any, args: Any) -> ir.Value:
         octet, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [octet, number, number, number])
         name = "llvm.prefetch.p0i8"
         function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-        hints = [ir.Constant(number, n) for n in (int(write), 3, 1)]  # 3: keep it, 1: data
+        hints = [ir.Constant(number, n) for n in (int(write), locality, 1)]  # 1: data
         builder.call(function, [builder.inttoptr(args[0], octet), *hints])
         return context.get_dummy_value()
 
@@ -163,3 +163,5 @@ Numba's `to_fixed_tuple` puts them in one by one and copies all for each, 0.2 us
 """
 prefetch, prefetch_to_write = _prefetch(write=False), _prefetch(write=True)
 """Have the cache line at an address fetched; harmless for any address."""
+prefetch_far = _prefetch(write=False, locality=2)
+"""The same as far as the second level of caches: the first need not hold it for so long."""

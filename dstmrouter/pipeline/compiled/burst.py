@@ -21,6 +21,7 @@ from dstmrouter.jit.pointers import (
     load64,
     numbers,
     prefetch,
+    prefetch_far,
     prefetch_to_write,
     store8,
     store64,
@@ -42,7 +43,7 @@ UNDECIDED: Final = U(0)
 _NO_PORT: Final = U(NO_PORT)
 _NOBODY: Final = U(0xFFFF)  # no port yet
 # Packets: how far before its admission a header is fetched, how far behind it the others come.
-_AHEAD, _DIVIDED, _LOOK_UP, _FINISH = U(6), U(3), U(4), U(8)
+_FAR, _AHEAD, _DIVIDED, _LOOK_UP, _FINISH = U(24), U(6), U(3), U(4), U(8)
 _WORLD_FIELDS: Final = len(World._fields)
 _COLUMNS: Final = len(Burst._fields) - COMING
 _WORLD, _COLUMNS_AT, _VLAN, _NOW_S, _ONLY_PORT, _OCTETS = (
@@ -68,7 +69,11 @@ class Guess(NamedTuple):
     """Where the other cache line of headers is that a packet needs, from the start of its frame:
     encapsulation writes before it, decapsulation reads behind it."""
     leased_at: np.uint64
-    """Where the leased address is, from there, too; 0 if no address is shared at all."""
+    """Where the leased address is, from there, too."""
+    paired: np.uint64
+    """How many packets have both lines in one pair, as memory delivers them: all or none."""
+    divided: np.uint64
+    """How many packets may be for port sets: all, or none if no address is shared."""
 
 
 @inlined
@@ -90,7 +95,7 @@ def admit(world: World, burst: Burst, i: np.uint64, vlan: np.uint64, guessed: Gu
             leased = packet.address_at(inner_at + packet.SRC_AT) if inner_at else NONE
             place = packet.SRC_PORT_AT
     slot = slot_of(world, leased)
-    if guessed.leased_at and inner_at:
+    if guessed.divided and inner_at:
         slot = slot_of_set(world, slot, inner_at, place)
     if inner_at and world.clamps and packet.opens_connection(inner_at):
         inner_at = NONE
@@ -134,9 +139,10 @@ def guess(world: World, burst: Burst, vlan: np.uint64) -> Guess:
     link = packet.TAGGED if vlan else packet.UNTAGGED
     ip_at = world.frames + load64(burst.at) + link
     from_client = packet.ethertype(ip_at) == _IPV6
-    leased = packet.V6_LEN + packet.SRC_AT if from_client else packet.DST_AT
-    leased_at = link + leased if load32(world.shared) else NONE
-    return Guess(_LINE if from_client else NONE - _LINE, leased_at)
+    divided = burst.size if load32(world.shared) else NONE
+    if from_client:
+        return Guess(_LINE, link + packet.V6_LEN + packet.SRC_AT, burst.size, divided)
+    return Guess(NONE - _LINE, link + packet.DST_AT, NONE, divided)
 
 
 @inlined
@@ -149,9 +155,22 @@ def fetch(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
 
 
 @inlined
+def fetch_far(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
+    """Have the headers of packet `i` brought nearer, if the processor takes no third line along.
+
+    Lines come in pairs from memory. The two of decapsulation are one; of encapsulation each has
+    another one beside it that nobody needs.
+    """
+    if i < guessed.paired:
+        at = world.frames + load64(burst.at + i * WORD)
+        prefetch_far(at)
+        prefetch_far(at + _LINE)
+
+
+@inlined
 def fetch_division(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
-    """Have fetched how the address of packet `i` is divided, if any address is."""
-    if guessed.leased_at and i < burst.size:
+    """Have fetched how the address of packet `i` is divided, if any address is at all."""
+    if i < guessed.divided:
         leased_at = world.frames + load64(burst.at + i * WORD) + guessed.leased_at
         prefetch(division_at(world, slot_of(world, packet.address_at(leased_at))))
 
@@ -180,7 +199,10 @@ def forward(
     known = Known(NONE, NONE, _NOBODY)
     for i in span(NONE, _AHEAD):
         fetch(seen, burst, i, guessed)
+    for i in span(_AHEAD, _FAR):
+        fetch_far(seen, burst, i, guessed)
     for i in span(NONE, burst.size + _FINISH):
+        fetch_far(seen, burst, i + _FAR, guessed)
         fetch(seen, burst, i + _AHEAD, guessed)
         fetch_division(seen, burst, i + _DIVIDED, guessed)
         if i < burst.size:
