@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, field_at, inlined, span
 from dstmrouter.jit.pointers import (
-    load8,
     load32,
     load64,
     numbers,
@@ -28,7 +27,13 @@ from dstmrouter.jit.pointers import (
     words,
 )
 from dstmrouter.pipeline.compiled import packet, refusal
-from dstmrouter.pipeline.compiled.departure import DECAPSULATED, finish_one
+from dstmrouter.pipeline.compiled.departure import (
+    DECAPSULATED,
+    STAYS,
+    Moment,
+    finish_one,
+    moment_of,
+)
 from dstmrouter.pipeline.compiled.rows import division_at, row_in, slot_of, slot_of_set
 from dstmrouter.pipeline.compiled.views import CALL, COMING, NO_PORT, Burst, World
 from dstmrouter.pipeline.verdict import Verdict
@@ -115,12 +120,12 @@ def look_up(world: World, burst: Burst, i: np.uint64) -> None:
 
 @inlined
 def finish(
-    world: World, burst: Burst, i: np.uint64, known: Known, now_s: np.uint64, which: np.uint64
+    world: World, burst: Burst, i: np.uint64, known: Known, moment: Moment, which: np.uint64
 ) -> Known:
     """Write what leaves, note what is left."""
     left, refused, only_port = known.left, known.refused, known.only_port
-    if finish_one(world, burst, i, now_s):
-        port = load8(burst.port + i)
+    port = finish_one(world, burst, i, moment)
+    if port != STAYS:
         if only_port != port:
             only_port = port if only_port == _NOBODY else _NO_PORT
         return Known(left, refused, only_port)
@@ -196,10 +201,10 @@ def forward(
     if burst.size == NONE:
         return NONE, _NOBODY
     guessed, which = guess(seen, burst, vlan), load64(burst.refusals + refusal.WHICH)
-    known = Known(NONE, NONE, _NOBODY)
+    known, moment = Known(NONE, NONE, _NOBODY), moment_of(seen, now_s)
     for i in span(NONE, _AHEAD):
         fetch(seen, burst, i, guessed)
-    for i in span(_AHEAD, _FAR):
+    for i in span(_AHEAD, min(_FAR, guessed.paired)):
         fetch_far(seen, burst, i, guessed)
     for i in span(NONE, burst.size + _FINISH):
         fetch_far(seen, burst, i + _FAR, guessed)
@@ -210,7 +215,7 @@ def forward(
         if i - _LOOK_UP < burst.size:
             look_up(seen, burst, i - _LOOK_UP)
         if i - _FINISH < burst.size:
-            known = finish(seen, burst, i - _FINISH, known, now_s, which)
+            known = finish(seen, burst, i - _FINISH, known, moment, which)
     store64(burst.refusals + refusal.COUNT, known.refused)
     return known.left, known.only_port
 
