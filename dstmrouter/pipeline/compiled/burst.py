@@ -38,7 +38,13 @@ from dstmrouter.pipeline.compiled.departure import (
     finish_one,
     moment_of,
 )
-from dstmrouter.pipeline.compiled.rows import division_at, row_in, slot_of, slot_of_set
+from dstmrouter.pipeline.compiled.rows import (
+    directory_at,
+    division_at,
+    row_in,
+    slot_of,
+    slot_of_set,
+)
 from dstmrouter.pipeline.compiled.views import CALL, COMING, NO_PORT, Burst, World
 from dstmrouter.pipeline.verdict import Verdict
 
@@ -101,8 +107,10 @@ def admit(world: World, burst: Burst, i: np.uint64, vlan: np.uint64, guessed: Gu
             leased = packet.address_at(ip_at + packet.DST_AT)
         elif ethertype == _IPV6:
             inner_at, verdict = packet.tunnelled_at(ip_at, room, world), DECAPSULATED
-            leased = packet.address_at(inner_at + packet.SRC_AT) if inner_at else NONE
             place = packet.SRC_PORT_AT
+            if inner_at:
+                leased = packet.address_at(inner_at + packet.SRC_AT)
+                prefetch(directory_at(world, packet.address_at(inner_at + packet.DST_AT)))
     slot = slot_of(world, leased)
     if guessed.divided and inner_at:
         slot = slot_of_set(world, slot, inner_at, place)

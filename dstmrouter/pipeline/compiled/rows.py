@@ -24,9 +24,15 @@ _DIVISION_BITS, _FIRST = U(DIVISION_BITS), U(SET_SLOTS_MAX - 1)
 
 
 @inlined
+def directory_at(world: World, address: np.uint64) -> np.uint64:
+    """Where the directory tells of the /24 of a native address."""
+    return world.directory + (address >> _BLOCK_BITS) * _INDEX
+
+
+@inlined
 def slot_of(world: World, address: np.uint64) -> np.uint64:
     """Where the slot of a native address is."""
-    slot = load32(world.directory + (address >> _BLOCK_BITS) * _INDEX) + (address & OCTET)
+    slot = load32(directory_at(world, address)) + (address & OCTET)
     return world.slots + slot * _INDEX
 
 
