@@ -108,9 +108,14 @@ class CompiledForwarder:
     def _outcome(self, n: int, left: int) -> Outcome:
         """The outcome of a burst before the steps have seen the `left` ones."""
         refused, only_port = self._refused[0], self._only_port[0]
-        if not left and not refused and only_port != views.NO_PORT:
-            return self._plain(n, only_port)
-        return self._mixed(n, refused, left + refused < n, only_port)
+        if left or refused or only_port == views.NO_PORT:
+            return self._mixed(n, refused, left + refused < n, only_port)
+        made = self._outcomes.get(n)
+        outcome, send = self._plain(n) if made is None else made
+        send.port = only_port
+        outcome.sends = [send]
+        outcome.charges = [self._charges.of(n)] if self._counts_usage[0] else []
+        return outcome
 
     def _mixed(self, n: int, refused: int, some: bool, only_port: int) -> Outcome:
         """The outcome of a burst, `some` of which leaves, before the steps have seen the rest."""
@@ -132,18 +137,12 @@ class CompiledForwarder:
         self._tick = _NO_TICK  # nothing is refused in it yet
         self._outcomes: dict[int, tuple[Outcome, Send]] = {}
 
-    def _plain(self, n: int, port: int) -> Outcome:
+    def _plain(self, n: int) -> tuple[Outcome, Send]:
         """The outcome of a burst that leaves by one port, made once for each size: 2 us less."""
-        made = self._outcomes.get(n)
-        if made is None:
-            columns = self._columns
-            send = Send(port, _ROWS[:n], columns.new_at[:n], columns.new_length[:n])
-            self._outcomes[n] = made = Outcome(columns.verdict[:n]), send
-        outcome, send = made
-        send.port = port
-        outcome.sends = [send]
-        outcome.charges = [self._charges.of(n)] if self._counts_usage[0] else []
-        return outcome
+        columns = self._columns
+        send = Send(0, _ROWS[:n], columns.new_at[:n], columns.new_length[:n])
+        self._outcomes[n] = made = Outcome(columns.verdict[:n]), send
+        return made
 
     def expire(self, now_s: float) -> Outcome:
         """As `dstmrouter.pipeline.forward.Forwarder.expire`."""
