@@ -159,7 +159,7 @@ give Numba an array costs 0.2 us, a number a tenth of that.
 """
 numbers = _numbers()
 """The words from an address on as a tuple, of a length that is a constant: each is loaded once.
-Numba's `to_fixed_tuple` puts them in one by one and copies all for each, 0.2 us for thirty.
+Numba's `to_fixed_tuple` puts them in one by one and copies all for each, 0.4 us for thirty.
 """
 prefetch, prefetch_to_write = _prefetch(write=False), _prefetch(write=True)
 """Have the cache line at an address fetched; harmless for any address."""

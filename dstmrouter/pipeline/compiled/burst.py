@@ -86,7 +86,7 @@ class Guess(NamedTuple):
     leased_at: np.uint64
     """Where the leased address is, from there, too."""
     paired: np.uint64
-    """How many packets have both lines in one pair, as memory delivers them: all or none."""
+    """How many packets have their lines side by side in 128 octets: all or none."""
     divided: np.uint64
     """How many packets may be for port sets: all, or none if no address is shared."""
 
@@ -173,10 +173,10 @@ def fetch(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
 
 @inlined
 def fetch_far(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
-    """Have the headers of packet `i` brought nearer, if the processor takes no third line along.
+    """Have the headers of packet `i` brought nearer, if their two lines are a pair.
 
-    Lines come in pairs from memory. The two of decapsulation are one; of encapsulation each has
-    another one beside it that nobody needs.
+    So they are for decapsulation, which gains 6 ns a packet from memory. Encapsulation loses 4,
+    probably because lines come in pairs, and each of its two has another beside it.
     """
     if i < guessed.paired:
         at = world.frames + load64(burst.at + i * WORD)
