@@ -44,12 +44,20 @@ class Counters:
         return -(-_KINDS * numbers * 8 // _LINE) * _LINE
 
     def count(
-        self, worker: int, numbers: npt.NDArray[np.uint8], octets: npt.NDArray[np.int64]
+        self,
+        worker: int,
+        numbers: npt.NDArray[np.uint8],
+        octets: npt.NDArray[np.int64],
+        together: int | None = None,
     ) -> None:
-        """Count a burst: one number and one length for each packet, shape (n,), n > 0."""
+        """Count a burst: one number and one length for each packet, shape (n,), n > 0.
+
+        `together` is the sum of `octets`, if that is known.
+        """
         told = numbers.tobytes()
         if told == told[:1] * len(told):  # a burst of one fate, the normal case
-            self.add(worker, told[0], len(told), int(np.add.reduce(octets)))
+            total = int(np.add.reduce(octets)) if together is None else together
+            self.add(worker, told[0], len(told), total)
             return
         line = self.values[worker]
         packets = np.bincount(numbers, minlength=self._numbers)

@@ -123,7 +123,7 @@ class Rotation:
             outcome = self.forwarder.process(at, length, self.port, now_s)
             for charge in outcome.charges:
                 charge.settle(self._usage, outcome.verdicts)
-            self.counters.count(0, outcome.verdicts, length)
+            self.counters.count(0, outcome.verdicts, length, outcome.octets)
             if outcome.made or outcome.noted:
                 self._finish(outcome)
         elapsed = time.process_time_ns() - start

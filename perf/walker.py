@@ -116,7 +116,7 @@ class Walker:
             start = time.perf_counter_ns()
             turns.begin(0)
             outcome = self._forwarder.process(at, length, 0, 0)
-            counters.count(0, outcome.verdicts, length)
+            counters.count(0, outcome.verdicts, length, outcome.octets)
             turns.end(0)
             yield time.perf_counter_ns() - start
 

@@ -15,10 +15,12 @@ def counters(workers: int = 1) -> Counters:
     return Counters(bytearray(Counters.size(workers, NUMBERS)), workers, NUMBERS)
 
 
-def count(into: Counters, worker: int, packets: list[tuple[int, int]]) -> None:
+def count(
+    into: Counters, worker: int, packets: list[tuple[int, int]], *, summed: bool = False
+) -> None:
     numbers = np.array([number for number, _ in packets], np.uint8)
     octets = np.array([length for _, length in packets], np.int64)
-    into.count(worker, numbers, octets)
+    into.count(worker, numbers, octets, int(octets.sum()) if summed else None)
 
 
 bursts = st.lists(
@@ -26,14 +28,14 @@ bursts = st.lists(
 )
 
 
-@given(st.lists(st.tuples(st.integers(0, 2), bursts), max_size=6))
+@given(st.lists(st.tuples(st.integers(0, 2), bursts), max_size=6), st.booleans())
 def test_every_packet_and_every_octet_is_counted_once(
-    work: list[tuple[int, list[tuple[int, int]]]],
+    work: list[tuple[int, list[tuple[int, int]]]], summed: bool
 ) -> None:
     ours = counters(3)
     packets, octets = Counter[int](), Counter[int]()
     for worker, burst in work:
-        count(ours, worker, burst)
+        count(ours, worker, burst, summed=summed)
         for number, length in burst:
             packets[number] += 1
             octets[number] += length

@@ -223,7 +223,7 @@ class Engine:
         ours = OURS_AGAIN.take(outcome.verdicts)
         if np.count_nonzero(ours):
             self.umem.pool.give(at[ours].astype(np.uint64))
-        self.counters.count(self.worker, outcome.verdicts, length)
+        self.counters.count(self.worker, outcome.verdicts, length, outcome.octets)
         self._finish(outcome, now_s)
         if self.meter.on:
             self.meter.lap(TurnStep.FINISH, len(at))

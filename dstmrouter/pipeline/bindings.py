@@ -16,6 +16,10 @@ PSIDs, and `base`, the number of the slot that PSID 0 has. The slots of its 2^k 
 sequence from there on, behind those of addresses, and name rows of kind BOUND like any other slot.
 A port is looked up by `dstmrouter.pipeline.portsets`; all sets of an address are as long.
 
+`divided` has the same in one word beside the slot of the address (`divisions`), so that compiled
+code comes from an address and a port to the slot of the set without the SHARED row. A word is
+published after that row, and is 0 before the row goes: a reader finds it or falls back on the row.
+
 Both directions use the IPv4 address as key: the anti-spoofing check of decapsulation looks up the
 inner source and compares the row's client6 with the outer source (R12).
 """
@@ -84,12 +88,15 @@ BLOCK: Final = 256  # slots of a /24
 DIRECTORY_ENTRIES: Final = 1 << 24
 _BLOCK_SHIFT: Final = constant(8, np.uint32)
 _BLOCK_MASK: Final = constant(BLOCK - 1, np.uint32)
+DIVISION_BITS: Final = 28  # of a word of `divided`: a set slot, and a mark; above them the offset
+SET_SLOTS_MAX: Final = 1 << DIVISION_BITS
 
 
 class BindingTable:
     """Views over one shared buffer; every process makes its own over the same memory."""
 
     def __init__(self, buffer: Octets, blocks: int, rows: int, set_slots: int = 0) -> None:
+        assert set_slots <= SET_SLOTS_MAX
         sizes = self.sizes(blocks, rows, set_slots)
         at = np.cumsum([0, *sizes])
         self.directory: npt.NDArray[np.uint32]
@@ -99,14 +106,16 @@ class BindingTable:
         self.first_set_slot = blocks * BLOCK
         self.rows: npt.NDArray[np.void] = np.ndarray(rows, ROW, buffer, int(at[2]))
         self.shared: npt.NDArray[np.uint32]  # how many addresses are, shape (1,)
-        self.shared = np.ndarray(1, np.uint32, buffer, int(at[3]))
+        self.shared = np.ndarray(1, np.uint32, buffer, int(at[4]))
+        self.divided: npt.NDArray[np.uint32]  # by the slot of an address; 0: it is not shared
+        self.divided = np.ndarray(self.first_set_slot, np.uint32, buffer, int(at[3]))
         self._opaque_rows = self.rows.view(f"V{ROW_SIZE}")
 
     @staticmethod
-    def sizes(blocks: int, rows: int, set_slots: int = 0) -> tuple[int, int, int, int]:
-        """Octets of directory, slots (of addresses and port sets), rows and `shared`."""
+    def sizes(blocks: int, rows: int, set_slots: int = 0) -> tuple[int, int, int, int, int]:
+        """Octets of directory, slots (of addresses and port sets), rows, `divided`, `shared`."""
         slots = -(-(blocks * BLOCK + set_slots) // 8) * 8  # rows hold 64-bit words
-        return DIRECTORY_ENTRIES * 4, slots * 4, rows * ROW_SIZE, 4
+        return DIRECTORY_ENTRIES * 4, slots * 4, rows * ROW_SIZE, blocks * BLOCK * 4, 4
 
     def lay_out(self, pools: Sequence[IPv4Network], tep4: int | None) -> None:
         """Make every pool address UNBOUND and tep4 LOCAL, in zeroed memory.
@@ -151,6 +160,19 @@ class BindingTable:
         shared = self.look_up(self.rows_of(slots)["ipv4"])
         of_set = (slots >= self.first_set_slot) & (shared["kind"] == RowKind.SHARED)
         return np.where(of_set, slots - shared["base"], 0).astype(np.uint32)
+
+    def divisions(self, rows: npt.NDArray[np.void]) -> npt.NDArray[np.uint32]:
+        """The words of `divided` for SHARED rows, shape (n,).
+
+        Such a word is `offset << DIVISION_BITS | first | 1 << length - 1`, where `first` counts
+        from the first set slot. Blocks are aligned to their size, so that the lowest bit set is the
+        mark that tells the length.
+        """
+        offset, length = (rows[name].astype(np.uint32) for name in ("psid_offset", "psid_len"))
+        first = rows["base"] - np.uint32(self.first_set_slot)
+        words: npt.NDArray[np.uint32]
+        words = offset << np.uint32(DIVISION_BITS) | first | np.uint32(1) << length - np.uint32(1)
+        return words
 
 
 def over(rows: npt.NDArray[np.void], now_s: int) -> npt.NDArray[np.bool_]:

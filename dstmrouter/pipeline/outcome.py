@@ -114,6 +114,8 @@ class Outcome:
     released: list[Index] = dataclasses.field(default_factory=list)
     """Frames, by any octet inside them, that had been kept and are the caller's again."""
     ended: list[Ended] = dataclasses.field(default_factory=list)
+    octets: int | None = None
+    """Of all n frames as they came, where that is known: to take the sum costs numpy 1 us."""
     charges: list[Charges] = dataclasses.field(default_factory=list)
     """Empty while nobody wants to know; good until the next burst."""
 

@@ -32,13 +32,15 @@ class PortTable:
     SIZE: Final = _TABLE_AT + MAX_PORTS * PORT.itemsize
 
     def __init__(self, buffer: Octets) -> None:
-        self._generation: npt.NDArray[np.uint64] = np.ndarray(1, np.uint64, buffer, 0)
+        # Of a single number, a memory view takes half the time of an array.
+        self._generation = np.ndarray(1, np.uint64, buffer, 0).data
         self._ports: npt.NDArray[np.void] = np.ndarray(MAX_PORTS, PORT, buffer, _TABLE_AT)
 
     @property
     def generation(self) -> int:
         """Counts changes, by two each; odd while one is under way."""
-        return int(self._generation[0])
+        generation: int = self._generation[0]
+        return generation
 
     def set(self, port: int, *, mac: bytes, mtu: int, vlan: int | None) -> bool:
         """Describe a port; the supervisor's. Return whether anything has changed."""
@@ -46,9 +48,9 @@ class PortTable:
         wanted["mac"], wanted["mtu"], wanted["vlan"] = np.void(mac), mtu, vlan or 0
         if self._ports[port] == wanted:
             return False
-        self._generation[0] += np.uint64(1)
+        self._generation[0] += 1
         self._ports[port] = wanted
-        self._generation[0] += np.uint64(1)
+        self._generation[0] += 1
         return True
 
     def read(self) -> tuple[int, npt.NDArray[np.void]] | None:

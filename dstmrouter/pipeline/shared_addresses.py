@@ -96,6 +96,7 @@ class SharedAddresses:
         shared["kind"] = RowKind.SHARED
         self._table.rows[rows[:done]] = shared
         self._table.slots[wishes.slots[:done]] = rows[:done]  # publish
+        self._table.divided[wishes.slots[:done]] = self._table.divisions(shared)
         self._table.shared[0] += done
         return done
 
@@ -118,6 +119,7 @@ class SharedAddresses:
         numbers = self._table.slots[slots]
         rows = self._table.rows[numbers]
         shared = np.flatnonzero(rows["kind"] == RowKind.SHARED)
+        self._table.divided[slots[shared]] = 0  # before the row goes, and long before its block
         self._table.slots[slots[shared]] = RowKind.UNBOUND
         self._table.shared[0] -= len(shared)
         bases, orders = rows["base"][shared].tolist(), rows["psid_len"][shared].tolist()

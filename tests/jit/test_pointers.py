@@ -52,6 +52,17 @@ def last_word(at: np.uint64) -> int:
     return int(pointers.words(at, 3)[2])
 
 
+@njit
+def three_words(at: np.uint64) -> tuple[np.uint64, ...]:
+    return pointers.numbers(at, 3)
+
+
+@pytest.mark.parametrize("at", [0, 5])
+def test_memory_is_a_tuple_of_words(at: int) -> None:
+    octets = MEMORY.tobytes()[at : at + 24]
+    assert list(three_words(U(BASE + at))) == np.frombuffer(octets, "<u8").tolist()
+
+
 def test_memory_is_an_array_of_words() -> None:
     assert last_word(U(BASE)) == MEMORY[16:24].view("<u8")[0]
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dstmrouter.daemon.shared import SharedTables, Sizes
-from dstmrouter.pipeline.bindings import RowKind
+from dstmrouter.pipeline.bindings import DIVISION_BITS, RowKind
 
 if TYPE_CHECKING:
     from dstmrouter.binding import Words6
@@ -94,6 +94,7 @@ class Reader:
         self._worker = worker
         self._random = np.random.default_rng(worker)
         self._stop = False
+        self._by_words = False
         self.looked_up = 0
         self.violations = dict.fromkeys(("torn", "of another", "stale", "from the future"), 0)
         signal.signal(signal.SIGTERM, self._end)
@@ -114,11 +115,19 @@ class Reader:
             self._judge(at, rows, acknowledged, self._marks.begun[at])
 
     def _look_up(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
+        """By the words of `divided`, as the compiled pass does, or by the rows alone: in turns."""
         bindings = self._shared.tables.bindings
-        rows = bindings.look_up(address_of(at, self._psid_len))
+        self._by_words = not self._by_words
+        slots = bindings.slot_of(address_of(at, self._psid_len))
+        psids = (at & ((1 << self._psid_len) - 1)).astype(np.uint32)
+        if self._by_words:
+            words = bindings.divided[slots]
+            marks = words & -words
+            first = (words ^ marks) & np.uint32((1 << DIVISION_BITS) - 1)
+            slots = np.where(words == 0, slots, bindings.first_set_slot + first + psids)
+        rows = bindings.rows_of(slots)
         shared = np.flatnonzero(rows["kind"] == RowKind.SHARED)
-        psids = (at[shared] & ((1 << self._psid_len) - 1)).astype(np.uint32)
-        rows[shared] = bindings.rows_of(rows["base"][shared] + psids)
+        rows[shared] = bindings.rows_of(rows["base"][shared] + psids[shared])
         return rows
 
     def _judge(

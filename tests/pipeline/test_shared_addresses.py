@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from dstmrouter.pipeline.bindings import FIXED_ROWS
+from dstmrouter.pipeline.bindings import FIXED_ROWS, RowKind
 from tests.pipeline.port_set_changes import WHOLE, Wish, columns, found, gone
 from tests.pipeline.test_binding_writer import CLIENTS, POOL, Setup
 
@@ -122,6 +122,15 @@ class PortSets(RuleBasedStateMachine):
         for source in SOURCES:
             owned = sum(held.source == source for held in self.held.values())
             assert self.writer.owned_by(source) == owned
+
+    @invariant()
+    def words_say_what_the_rows_say(self) -> None:
+        table = self.setup_.table
+        numbers = table.slots[: table.first_set_slot]
+        shared = np.flatnonzero(table.rows["kind"][numbers] == RowKind.SHARED)
+        expected = np.zeros_like(table.divided)
+        expected[shared] = table.divisions(table.rows[numbers[shared]])
+        assert table.divided.tolist() == expected.tolist()
 
     @invariant()
     def nothing_is_lost(self) -> None:

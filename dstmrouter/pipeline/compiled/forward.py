@@ -50,15 +50,20 @@ class CompiledForwarder:
         self.steps = steps
         self._views = views.Views(buffer, tables, rules, worker)
         self.world = self._views.numbers  # what the pass looks at besides a burst
-        self._world = int(address(self.world))
         self._tick = _NO_TICK  # of the limits
+        self._call = np.zeros(1, views.CALL)
+        self._call["world"] = address(self.world)
+        self._place = int(address(self._call))
+        self._vlan, self._only_port, self._octets = (
+            self._call[name].data for name in ("vlan", "only_port", "octets")
+        )
         self._make_columns(_FIRST_SIZE)
         self._port_generation = -1
         self._meter: Meter = UNMEASURED
         self._vlans: list[int] = []
         self._counted = False  # as unsent errors, besides their verdict: packets to nobody
         nothing = np.empty(0, np.int64)
-        burst.forward_at(self._world, self._places, nothing, nothing, 0, 0)
+        burst.forward_at(self._place, nothing, nothing)
         self._charges.of(0).settle(tables.usage.values[worker], self._columns.verdict)
 
     def measure_with(self, meter: Meter) -> None:
@@ -76,15 +81,17 @@ class CompiledForwarder:
         tick = int(now_s * TICKS)
         if tick != self._tick:
             self._tick = tick
+            self._call["now_s"] = int(now_s)
             self._refuse(now_s)
-        where = self._world, self._places
-        left, only_port = burst.forward_at(*where, at, length, self._vlans[port], int(now_s))
+        self._vlan[0] = self._vlans[port]
+        left = burst.forward_at(self._place, at, length)
         if self._meter.on:
             self._meter.lap(TurnStep.COMPILED, n)
         if left == n:
             outcome = self.steps.process(at, length, port, now_s)
         else:
-            outcome = self._outcome(n, left, only_port)
+            outcome = self._outcome(n, left)
+            outcome.octets = self._octets[0]
             if left:
                 rest = self._columns.rest[:left]
                 outcome.add(self.steps.process(at[rest], length[rest], port, now_s), rest)
@@ -98,12 +105,17 @@ class CompiledForwarder:
         self._counted = standing is not None
         self._columns.refuse(standing)
 
-    def _outcome(self, n: int, left: int, only_port: int) -> Outcome:
+    def _outcome(self, n: int, left: int) -> Outcome:
         """The outcome of a burst before the steps have seen the `left` ones."""
-        refused = self._refused[0]
-        if not left and not refused and only_port != views.NO_PORT:
-            return self._plain(n, only_port)
-        return self._mixed(n, refused, left + refused < n, only_port)
+        refused, only_port = self._refused[0], self._only_port[0]
+        if left or refused or only_port == views.NO_PORT:
+            return self._mixed(n, refused, left + refused < n, only_port)
+        made = self._outcomes.get(n)
+        outcome, send = self._plain(n) if made is None else made
+        send.port = only_port
+        outcome.sends = [send]
+        outcome.charges = [self._charges.of(n)] if self._counts_usage[0] else []
+        return outcome
 
     def _mixed(self, n: int, refused: int, some: bool, only_port: int) -> Outcome:
         """The outcome of a burst, `some` of which leaves, before the steps have seen the rest."""
@@ -120,23 +132,17 @@ class CompiledForwarder:
     def _make_columns(self, size: int) -> None:
         self._columns = views.Columns(size)
         self._charges = CompiledCharges(self._views, self._columns)
-        self._places = int(address(self._columns.numbers))
+        self._call["columns"] = address(self._columns.numbers)
         self._refused = self._columns.refusals["count"].data
         self._tick = _NO_TICK  # nothing is refused in it yet
         self._outcomes: dict[int, tuple[Outcome, Send]] = {}
 
-    def _plain(self, n: int, port: int) -> Outcome:
+    def _plain(self, n: int) -> tuple[Outcome, Send]:
         """The outcome of a burst that leaves by one port, made once for each size: 2 us less."""
-        made = self._outcomes.get(n)
-        if made is None:
-            columns = self._columns
-            send = Send(port, _ROWS[:n], columns.new_at[:n], columns.new_length[:n])
-            self._outcomes[n] = made = Outcome(columns.verdict[:n]), send
-        outcome, send = made
-        send.port = port
-        outcome.sends = [send]
-        outcome.charges = [self._charges.of(n)] if self._counts_usage[0] else []
-        return outcome
+        columns = self._columns
+        send = Send(0, _ROWS[:n], columns.new_at[:n], columns.new_length[:n])
+        self._outcomes[n] = made = Outcome(columns.verdict[:n]), send
+        return made
 
     def expire(self, now_s: float) -> Outcome:
         """As `dstmrouter.pipeline.forward.Forwarder.expire`."""

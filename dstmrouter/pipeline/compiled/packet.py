@@ -44,7 +44,7 @@ _TYPE_AT: Final = U(ether.TYPES_AT)
 _TYPE_LEN: Final = U(2)
 _VID: Final = U(ether.VID_MASK)
 UNTAGGED: Final = U(ether.HEADER_LEN)
-_TAGGED: Final = U(ether.TAGGED_LEN)
+TAGGED: Final = U(ether.TAGGED_LEN)
 _LINK_SIZE: Final = U(LINK.itemsize)
 _LINK_MAC, _LINK_VLAN, _LINK_TAG, _LINK_MTU = (field_at(LINK, name) for name in LINK.names or ())
 
@@ -79,7 +79,7 @@ def link_len(at: np.uint64, vlan: np.uint64) -> np.uint64:
     """Octets of the Ethernet header at `at`; 0 when its tag is not that of the port."""
     if load16(at + _TYPE_AT) != _ETHERTYPE_VLAN:
         return NONE if vlan else UNTAGGED
-    return _TAGGED if load16_wire(at + UNTAGGED) & _VID == vlan else NONE
+    return TAGGED if load16_wire(at + UNTAGGED) & _VID == vlan else NONE
 
 
 @inlined
@@ -214,7 +214,7 @@ def write_link(world: World, end: np.uint64, hop: np.uint64, ethertype: np.uint6
     """Put the Ethernet header towards `hop` before `end`; return where it starts."""
     link = world.links + hop_port(hop) * _LINK_SIZE
     ours, vlan = load64(link + _LINK_MAC), load64(link + _LINK_VLAN)
-    at = end - (_TAGGED if vlan else UNTAGGED)
+    at = end - (TAGGED if vlan else UNTAGGED)
     store64(at, hop & _MAC | ours << _48)
     store32(at + WORD, ours >> _16)
     if vlan:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dstmrouter.jit.functions import NONE, ONE, Truth, U, field_at, inlined
-from dstmrouter.jit.pointers import load8, load32
-from dstmrouter.pipeline.bindings import BLOCK, ROW
+from dstmrouter.jit.pointers import load32
+from dstmrouter.pipeline.bindings import BLOCK, DIVISION_BITS, ROW, SET_SLOTS_MAX
 from dstmrouter.pipeline.compiled import packet
 from dstmrouter.pipeline.compiled.packet import OCTET
 
@@ -16,18 +16,23 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.compiled.views import World
 
 _ROW_SIZE: Final = U(ROW.itemsize)
-_EXPIRES_AT, _OFFSET_AT, _PSID_LEN_AT, _BASE_AT = (
-    field_at(ROW, name) for name in ("expires", "psid_offset", "psid_len", "base")
-)
+_EXPIRES_AT: Final = field_at(ROW, "expires")
 _BLOCK_BITS: Final = U(BLOCK.bit_length() - 1)
 _INDEX: Final = U(4)  # octets of a slot or directory entry
-_PORT_BITS: Final = U(16)
+_PORT_BITS, _PORTS, _PORT = U(16), U(1 << 16), U(0xFFFF)
+_DIVISION_BITS, _FIRST = U(DIVISION_BITS), U(SET_SLOTS_MAX - 1)
+
+
+@inlined
+def directory_at(world: World, address: np.uint64) -> np.uint64:
+    """Where the directory tells of the /24 of a native address."""
+    return world.directory + (address >> _BLOCK_BITS) * _INDEX
 
 
 @inlined
 def slot_of(world: World, address: np.uint64) -> np.uint64:
     """Where the slot of a native address is."""
-    slot = load32(world.directory + (address >> _BLOCK_BITS) * _INDEX) + (address & OCTET)
+    slot = load32(directory_at(world, address)) + (address & OCTET)
     return world.slots + slot * _INDEX
 
 
@@ -44,20 +49,28 @@ def row_of(world: World, address: np.uint64) -> np.uint64:
 
 
 @inlined
-def row_of_set(world: World, shared: np.uint64, inner_at: np.uint64, place: np.uint64) -> np.uint64:
-    """R2, R27: where the row of the port set is that the port at `place` is in.
+def division_at(world: World, slot: np.uint64) -> np.uint64:
+    """Where it is told how the address is divided that has the slot at an address."""
+    return world.divided + (slot - world.slots)
 
-    `shared` itself, which binds nothing, if that cannot be told from a normal packet.
+
+@inlined
+def slot_of_set(world: World, slot: np.uint64, inner_at: np.uint64, place: np.uint64) -> np.uint64:
+    """R2, R27: where the slot of the port set is that the port at `place` is in.
+
+    `slot`, of the address, if that is not shared, or if the set cannot be told from a normal
+    packet: the row of a shared address binds nothing.
     """
-    if not packet.has_ports(inner_at, world):
-        return shared
-    port = packet.port_at(inner_at, place)
-    offset, length = load8(shared + _OFFSET_AT), load8(shared + _PSID_LEN_AT)
-    if offset and port >> (_PORT_BITS - offset) == NONE:
-        return shared
-    psid = port >> (_PORT_BITS - offset - length) & ((ONE << length) - ONE)
-    slot = load32(shared + _BASE_AT) + psid
-    return world.rows + load32(world.slots + slot * _INDEX) * _ROW_SIZE
+    division = load32(division_at(world, slot))
+    if division == NONE or not packet.has_ports(inner_at, world):
+        return slot
+    port, offset = packet.port_at(inner_at, place), division >> _DIVISION_BITS
+    if port < (_PORTS >> offset & _PORT):
+        return slot
+    mark = division & (NONE - division)
+    psid = (port << offset & _PORT) * (mark << ONE) >> _PORT_BITS
+    first = (division ^ mark) & _FIRST
+    return world.set_slots + (first + psid) * _INDEX
 
 
 @inlined

@@ -76,13 +76,13 @@ class Frames:
         for start, frame in zip(self.at.tolist(), frames, strict=True):
             self.memory[start : start + len(frame)] = frame
         world = worlds.world(**rules)
-        shared = tables(world)
+        self.tables = tables(world)
         self._views = Views(
             self.memory,
-            shared,
+            self.tables,
             TunnelRules(tep6=world.rules.tep6, tep4=worlds.TEP4, hairpin=world.rules.hairpin),
         )
-        ports = shared.ports.read()
+        ports = self.tables.ports.read()
         assert ports is not None
         self._views.describe_ports(ports[1])
         self.columns = Columns(max(len(frames), 1))
@@ -112,6 +112,13 @@ def test_other_packets_are_left_as_they_came(kind: str) -> None:
     assert frames.columns.rest[:3].tolist() == [0, 1, 2]
     assert frames.columns.port[:3].tolist() == [NO_PORT] * 3
     assert bytes(frames.memory) == before
+
+
+def test_what_is_about_to_be_divided_is_left() -> None:
+    """The row of an address is there before the word that tells the same."""
+    frames = Frames([NORMAL["to a port set"][0], NORMAL["from sharer to sharer"][0]])
+    frames.tables.bindings.divided[:] = 0
+    assert frames.forward()[0] == 2
 
 
 def test_hairpin_is_left_where_it_is_off() -> None:

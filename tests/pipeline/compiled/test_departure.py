@@ -23,4 +23,5 @@ def test_every_address_has_the_hop_that_numpy_finds() -> None:
     asked = asked.astype(np.uint32)
     expected = TABLES.hops.words[TABLES.routes4.lookup(asked)].tolist()
     assert len(set(expected)) > 2
-    assert [int(departure.route(SEEN, U(a))) for a in asked.tolist()] == expected
+    moment = departure.Moment(*(U(number) for number in departure.moment_of(SEEN, U(0))))
+    assert [int(departure.route(SEEN, moment, U(a))) for a in asked.tolist()] == expected

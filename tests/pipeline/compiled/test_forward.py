@@ -68,6 +68,7 @@ def test_normal_bursts_of_any_size_need_no_numpy(size: int) -> None:
     assert (send.port, len(send.rows)) == (worlds.ACCESS, size)
     assert send.rows.tolist() == [*range(size)]
     assert set(send.length - length) == {40}
+    assert outcome.octets == length.sum()
 
 
 def test_what_is_left_comes_back_at_its_place() -> None:
@@ -78,8 +79,28 @@ def test_what_is_left_comes_back_at_its_place() -> None:
     names = [NAMES[number] for number in outcome.verdicts.tolist()]
     assert names == ["ENCAPSULATED", "DROP_NOT_POOL", "DECAPSULATED"] * 4
     assert steps.at == at[1::3].tolist()
+    assert outcome.octets == length.sum()
     rows = {send.port: send.rows.tolist() for send in outcome.sends}
     assert rows == {worlds.ACCESS: [0, 3, 6, 9], worlds.INTERNET: [2, 5, 8, 11]}
+
+
+def test_the_second_of_each_burst_counts() -> None:
+    """The pass keeps it between calls: here for a binding that ends."""
+    steps = DroppingSteps()
+    forwarder, at, length = burst_of([ether(ipv4(dst=worlds.leased(2)))] * 3, steps)
+    for n, now_s in enumerate((worlds.NOW_S, worlds.NOW_S + 0.99, worlds.NOW_S + 1.0)):
+        forwarder.process(at[n : n + 1], length[n : n + 1], worlds.INTERNET, now_s)
+    assert steps.at == at[2:].tolist()
+
+
+def test_the_port_of_each_burst_counts() -> None:
+    """The pass keeps its VLAN between calls."""
+    steps = DroppingSteps()
+    forwarder, at, length = burst_of([ether(ipv4()), ether(ipv4(), 77)] * 2, steps)
+    for port, first in ((worlds.INTERNET, 0), (worlds.TAGGED, 2)):
+        part = slice(first, first + 2)
+        forwarder.process(at[part], length[part], port, worlds.NOW_S)
+    assert steps.at == at[[1, 2]].tolist()
 
 
 def test_packets_to_nobody_are_the_steps_until_all_errors_of_a_tick_are_sent() -> None:
