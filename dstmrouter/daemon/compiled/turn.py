@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from numba.np.unsafe.ndarray import to_fixed_tuple
-
 from dstmrouter.io.compiled import xskrings
 from dstmrouter.io.compiled.xskrings import SOCKET_SIZE
 from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, field_at, span
-from dstmrouter.jit.pointers import load8, load32, load64, store8, store64
+from dstmrouter.jit.pointers import load8, load32, load64, numbers, store8, store64
 from dstmrouter.pipeline.compiled import burst, refusal, usage
 from dstmrouter.pipeline.compiled.views import COMING, LINK, Burst, World
 from dstmrouter.pipeline.verdict import Verdict
@@ -46,6 +44,7 @@ class Desk(NamedTuple):
 
 
 _DESK_FIELDS: Final = len(Desk._fields)
+_BEHIND_DESK: Final = U(_DESK_FIELDS * 8)  # octets
 _COLUMNS: Final = len(Burst._fields) - COMING
 _REFUSALS: Final = _DESK_FIELDS + Burst._fields.index("refusals") - COMING
 _LINKS, _FRAMES, _USAGE, _COUNTS_USAGE = (
@@ -116,7 +115,7 @@ def send_all(desk: Desk, at: np.uint64, length: np.uint64, size: np.uint64) -> N
 
 @compiled
 def work(
-    numbers: npt.NDArray[np.uint64],
+    given: npt.NDArray[np.uint64],
     world: npt.NDArray[np.uint64],
     at: npt.NDArray[np.int64],
     length: npt.NDArray[np.int64],
@@ -125,19 +124,19 @@ def work(
 ) -> np.uint64:
     """Forward, send and count the packets `at` and `length` that came in by `port`.
 
-    `numbers` are a `Desk` and `Columns.numbers`, the others are as in `burst.forward`. Returns how
+    `given` are a `Desk` and `Columns.numbers`, the others are as in `burst.forward`. Returns how
     many frames are left to the numpy steps (their rows are in `Columns.rest`).
     """
     vlan = load64(world[_LINKS] + port * _LINK_SIZE + _VLAN_AT)
-    left, _ = burst.forward(world, numbers[_DESK_FIELDS:], at, length, vlan, now_s)
+    left, _ = burst.forward(world, given[_DESK_FIELDS:], at, length, vlan, now_s)
     if left != U(len(at)):
-        desk = Desk(*to_fixed_tuple(numbers, _DESK_FIELDS))
+        desk = Desk(*numbers(U(given.ctypes.data), _DESK_FIELDS))
         send_all(desk, U(at.ctypes.data), U(length.ctypes.data), U(len(at)))
-        refusals = numbers[_REFUSALS]
+        refusals = given[_REFUSALS]
         if load64(refusals + refusal.UNSENT):
             add(desk, _UNSENT, load64(refusals + refusal.COUNT), NONE)
         if load32(world[_COUNTS_USAGE]):
-            columns = to_fixed_tuple(numbers[_DESK_FIELDS:], _COLUMNS)
+            columns = numbers(U(given.ctypes.data) + _BEHIND_DESK, _COLUMNS)
             sent = Burst(NONE, NONE, U(len(at)), *columns)
             usage.charge(world[_FRAMES], world[_USAGE], sent, desk.verdict)
     return left
@@ -145,7 +144,7 @@ def work(
 
 @compiled
 def turn(
-    numbers: npt.NDArray[np.uint64],
+    given: npt.NDArray[np.uint64],
     world: npt.NDArray[np.uint64],
     at: npt.NDArray[np.int64],
     length: npt.NDArray[np.int64],
@@ -159,7 +158,7 @@ def turn(
     were received, how many of them by the last port, how many that has left, and the port behind
     it.
     """
-    desk = Desk(*to_fixed_tuple(numbers, _DESK_FIELDS))
+    desk = Desk(*numbers(U(given.ctypes.data), _DESK_FIELDS))
     places, received = (U(at.ctypes.data), U(length.ctypes.data)), NONE
     for port in span(*ports):
         socket = load64(desk.by_port + port * WORD)
@@ -168,7 +167,7 @@ def turn(
         size = xskrings.receive(socket, U(len(at)), *places)
         if size:
             received += size
-            left = work(numbers, world, at[:size], length[:size], port, now_s)
+            left = work(given, world, at[:size], length[:size], port, now_s)
             if left:
                 return received, size, left, port + ONE
     return received, NONE, NONE, ports[1]

@@ -12,10 +12,9 @@ import copy
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, inlined, span
-from dstmrouter.jit.pointers import load8, load64, prefetch_to_write, store64
+from dstmrouter.jit.functions import NONE, ONE, WORD, U, address, compiled, inlined, span
+from dstmrouter.jit.pointers import load8, load64, numbers, prefetch_to_write, store64
 from dstmrouter.pipeline.bindings import ROW_SIZE
 from dstmrouter.pipeline.compiled.views import COMING, NO_PORT, Burst, World
 from dstmrouter.pipeline.usage import FROM_CLIENT, RECORD_SIZE, TO_CLIENT
@@ -69,9 +68,9 @@ def charge(frames: np.uint64, usage: np.uint64, burst: Burst, verdicts: np.uint6
 
 
 @compiled
-def settle(numbers: npt.NDArray[np.uint64], size: int, verdicts: int) -> None:
-    """As `charge`, for `size` packets; `numbers` are `frames`, `usage` and those of `Columns`."""
-    known = to_fixed_tuple(numbers, _NUMBERS)
+def settle(given: int, size: int, verdicts: int) -> None:
+    """As `charge`, for `size` packets; at `given` are `frames`, `usage` and those of `Columns`."""
+    known = numbers(U(given), _NUMBERS)
     charge(known[0], known[1], Burst(NONE, NONE, U(size), *known[2:]), U(verdicts))
 
 
@@ -81,6 +80,7 @@ class CompiledCharges:
     def __init__(self, views: Views, columns: Columns) -> None:
         world = World(*views.numbers)
         self._numbers = np.array([world.frames, world.usage, *columns.numbers], np.uint64)
+        self._at = int(address(self._numbers))
         self._kept = views, columns  # the addresses are of their memory
         self._own = columns.verdict.ctypes.data
         self._size = 0
@@ -100,7 +100,7 @@ class CompiledCharges:
     def settle(self, _line: npt.NDArray[np.uint64], verdicts: npt.NDArray[np.uint8]) -> None:
         """Count what was sent, in the line of the worker that the views are for."""
         if self._rows is None:  # they are those of `Columns`, which the caller may have changed
-            settle(self._numbers, self._size, self._own)
+            settle(self._at, self._size, self._own)
         else:
             mine = verdicts[self._rows]
-            settle(self._numbers, self._size, mine.ctypes.data)
+            settle(self._at, self._size, mine.ctypes.data)
