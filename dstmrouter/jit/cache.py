@@ -12,7 +12,6 @@ import hashlib
 import importlib.metadata
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -56,9 +55,9 @@ def is_filled() -> bool:
 
 def _forget_others(used: Path) -> None:
     """Remove code of other sources that no start has asked for in a long time; note this one."""
-    now = time.time()
     with contextlib.suppress(OSError):  # another process is at it, or they are not ours
         os.utime(used)
+        now = used.stat().st_mtime
         for other in used.parent.glob("compiled-*"):
             if other.stat().st_mtime < now - _KEPT_S:
                 shutil.rmtree(other, ignore_errors=True)
