@@ -88,6 +88,11 @@ class Bench:
         return self.port.statistics()["xdp_frames_sent"]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dstmrouter.io.xdpport.SPACING_S", 0)
+
+
 @pytest.fixture
 def bench(pairs: list[Veth]) -> Iterator[Bench]:
     with ExitStack() as undo:
@@ -104,6 +109,29 @@ def test_few_go_through_the_socket_and_many_as_frames_in_order(bench: Bench) -> 
         bench.reclaim()
     assert bench.as_frames() == ENOUGH + 100 + 128
     assert bench.port.statistics()["xdp_frames_errors"] == 0
+
+
+def test_packets_that_keep_coming_wait_for_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dstmrouter.io.xdpport.SPACING_S", 1000)
+    monkeypatch.setattr("dstmrouter.io.xdpport.LOTS", 100)
+    sent = bench.transmit(ENOUGH)
+    bench.port.flush()
+    assert collect(bench.tap, ENOUGH) == sent
+    sent = []
+    for count in (3, ENOUGH):
+        sent += bench.transmit(count)
+        bench.port.flush()
+        assert drain(bench.tap) == []
+        bench.check_ledger()
+    bench.port.flush()  # no more have come
+    assert collect(bench.tap, ENOUGH + 3) == sent
+    assert bench.as_frames() == 2 * ENOUGH + 3
+    sent = bench.transmit(100)
+    bench.port.flush()
+    assert collect(bench.tap, 100) == sent
+    bench.reclaim()
 
 
 def test_frames_sent_come_back_with_the_next_reclaim(bench: Bench) -> None:
@@ -137,11 +165,11 @@ def test_nothing_overtakes_what_the_socket_has_not_sent(
         held_up.setattr(bench.port._sock, "flush", lambda: None)  # the kernel gets to nothing
         first = bench.transmit(3)
         bench.port.flush()
-        second = bench.transmit(50)
+        second = bench.transmit(80)
         bench.port.flush()
         assert drain(bench.tap) == []
     bench.port.flush()
-    assert collect(bench.tap, 53) == first + second
+    assert collect(bench.tap, 83) == first + second
     assert bench.as_frames() == 0
 
 
@@ -153,12 +181,12 @@ def test_a_call_that_fails_is_counted_and_loses_nothing(
 
     with monkeypatch.context() as broken:
         broken.setattr(bench.sender, "send", refuse)
-        sent = bench.transmit(50)
+        sent = bench.transmit(80)
         bench.port.flush()
         assert drain(bench.tap) == []
-        assert bench.port.held().tx == 50
+        assert bench.port.held().tx == 80
     bench.port.flush()  # by socket, until it is time to look again
-    assert collect(bench.tap, 50) == sent
+    assert collect(bench.tap, 80) == sent
     assert bench.port.statistics()["xdp_frames_errors"] == 1
     assert bench.as_frames() == 0
     bench.reclaim()
@@ -175,14 +203,14 @@ def test_a_call_that_a_signal_ends_goes_on_with_the_rest(
 
     with monkeypatch.context() as signalled:
         signalled.setattr(bench.sender, "send", interrupted)
-        sent = bench.transmit(80)
+        sent = bench.transmit(128)
         bench.port.flush()
-        assert collect(bench.tap, 40) == sent[:40]
+        assert collect(bench.tap, 64) == sent[:64]
         bench.check_ledger()
-        assert bench.port.held().tx == 40
+        assert bench.port.held().tx == 64
     bench.port.flush()
-    assert collect(bench.tap, 40) == sent[40:]
-    assert bench.as_frames() == 80
+    assert collect(bench.tap, 64) == sent[64:]
+    assert bench.as_frames() == 128
     assert bench.port.statistics()["xdp_frames_errors"] == 0
 
 
@@ -191,15 +219,15 @@ def test_packets_that_fit_no_frame_go_by_socket(pairs: list[Veth]) -> None:
         ip(f"link set dev {end} mtu {LIVE_FRAME_MAX}")
     with ExitStack() as undo:
         bench = Bench(pairs[0], undo, chunk_size=4096)
-        sent = bench.transmit(40) + bench.transmit(1, LIVE_FRAME_MAX + 1)
+        sent = bench.transmit(70) + bench.transmit(1, LIVE_FRAME_MAX + 1)
         bench.port.flush()
-        assert collect(bench.tap, 41) == sent
+        assert collect(bench.tap, 71) == sent
         assert bench.as_frames() == 0
         bench.reclaim()
-        sent = bench.transmit(40, LIVE_FRAME_MAX)
+        sent = bench.transmit(64, LIVE_FRAME_MAX)
         bench.port.flush()
-        assert collect(bench.tap, 40) == sent
-        assert bench.as_frames() == 40
+        assert collect(bench.tap, 64) == sent
+        assert bench.as_frames() == 64
 
 
 def test_more_than_the_ring_takes_stays_with_the_caller(bench: Bench) -> None:
