@@ -89,6 +89,8 @@ class Guess(NamedTuple):
     """How many packets have their lines side by side in 128 octets: all or none."""
     divided: np.uint64
     """How many packets may be for port sets: all, or none if no address is shared."""
+    counted: np.uint64
+    """How many packets are counted for their clients and gain by an early look: all or none."""
 
 
 @inlined
@@ -158,8 +160,10 @@ def guess(world: World, burst: Burst, vlan: np.uint64) -> Guess:
     from_client = packet.ethertype(ip_at) == _IPV6
     divided = burst.size if load32(world.shared) else NONE
     if from_client:
-        return Guess(_LINE, link + packet.V6_LEN + packet.SRC_AT, burst.size, divided)
-    return Guess(NONE - _LINE, link + packet.DST_AT, NONE, divided)
+        leased_at = link + packet.V6_LEN + packet.SRC_AT
+        counted = burst.size if load32(world.counts_usage) else NONE
+        return Guess(_LINE, leased_at, burst.size, divided, counted)
+    return Guess(NONE - _LINE, link + packet.DST_AT, NONE, divided, NONE)
 
 
 @inlined
@@ -182,6 +186,17 @@ def fetch_far(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
         at = world.frames + load64(burst.at + i * WORD)
         prefetch_far(at)
         prefetch_far(at + _LINE)
+
+
+@inlined
+def fetch_usage(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
+    """Have the record of usage of packet `i`, whose row is known, brought nearer.
+
+    With records in no cache, counting then costs 9 % of decapsulation instead of 18; encapsulation,
+    which has more misses in flight, loses 2.
+    """
+    if i < guessed.counted:
+        prefetch_far(load64(burst.row + i * WORD) + world.usage)
 
 
 @inlined
@@ -226,6 +241,7 @@ def forward(
             admit(seen, burst, i, vlan, guessed)
         if i - _LOOK_UP < burst.size:
             look_up(seen, burst, i - _LOOK_UP)
+            fetch_usage(seen, burst, i - _LOOK_UP, guessed)
         if i - _FINISH < burst.size:
             known = finish(seen, burst, i - _FINISH, known, moment, which)
     store64(burst.refusals + refusal.COUNT, known.refused)
