@@ -62,7 +62,7 @@ perf: $(READY)
 	for script in $(PERF); do $(BIN)/python -m perf $$script --out $(RESULTS)/$$script.json || exit 1; done
 	for way in encap decap; do for method in $(METHODS); do \
 	  $(BIN)/python -m perf rfc8219 $$method --direction $$way --runs 5 --out $(RESULTS)/$$method-$$way.json \
-	    $$(test $$method != latency || echo --load 50 --loss 0.1) || exit 1; \
+	    $$(test $$method != latency || echo --load 50 --loss 1 --realtime) || exit 1; \
 	done; done
 	$(BIN)/python -m perf pipeline --scaling --out $(RESULTS)/scaling.json
 	$(BIN)/python -m perf plot $(RESULTS)/*.json --to $(RESULTS)
