@@ -80,7 +80,10 @@ class UsageTable:
 
     def sums(self, rows: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
         """Records of rows over all workers, shape (n, 4)."""
-        sums: npt.NDArray[np.uint64] = self.values[:, rows].sum(axis=0)
+        first, *others = self.values
+        sums: npt.NDArray[np.uint64] = first.take(rows, axis=0)
+        for line in others:  # a twentieth of the time of one index over all workers
+            sums += line.take(rows, axis=0)
         return sums
 
     def clear(self, rows: npt.NDArray[np.uint32]) -> None:
