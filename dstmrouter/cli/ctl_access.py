@@ -69,10 +69,12 @@ class Access:
         if path is not None and not is_served(path):  # no need to wait for nobody
             raise ControlError(f"{endpoint}: nobody listens there; is the daemon running?")
         given = {name: value for name, value in params.items() if value is not None}
-        with ControlClient(endpoint, curve=self._curve()) as client:
+        curve = None if endpoint.startswith("ipc:") else self.curve()
+        with ControlClient(endpoint, curve=curve) as client:
             return client.call(method, self.timeout_s, **given)
 
-    def _curve(self) -> CurveClient | None:
+    def curve(self) -> CurveClient | None:
+        """Our keys and that of the daemon, if we have them."""
         if self.keys is None or self.peer_key is None:
             return None
         return CurveClient(self.keys, self.peer_key)

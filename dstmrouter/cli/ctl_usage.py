@@ -11,17 +11,20 @@ from rich.console import Console
 from dstmrouter.binding import USAGE_FIELDS, address4, address6
 from dstmrouter.cli.ctl_access import ROUTER_DEFAULT, Access, AsJson, Limit, Router, print_json
 from dstmrouter.cli.ctl_view import facts_table, rows_table
+from dstmrouter.errors import ConfigError
+from dstmrouter.zmqctl import UsageSubscriber
 from dstmrouter.zmqctl.usage_columns import unpack_usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dstmrouter.zmqctl.usage_columns import UsageColumns
+    from dstmrouter.zmqctl import UsageColumns, UsageReport
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Packets and octets of each binding; those of what is bound: dstmctl bindings --usage.",
 )
+_FIELDS: Final = ("ipv4", "psid", "client6", "source", "at", "until", *USAGE_FIELDS)
 ENDED_FIELDS: Final = ("number", "ipv4", "psid", "client6", "source", "until", *USAGE_FIELDS)
 
 
@@ -68,6 +71,59 @@ def ended(
     Console().print(rows_table(title, rows, ENDED_FIELDS))
 
 
+@app.command()
+def watch(
+    context: typer.Context,
+    router: Router = ROUTER_DEFAULT,
+    feed: Annotated[
+        str | None,
+        typer.Option(metavar="ENDPOINT", help="its feed of usage; default: what it says itself"),
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="lines to show; default: no end")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what bindings have used as it becomes more, and what those had that end from now on."""
+    access = Access.in_use(context)
+    now = access.call(router, "usage")
+    feed = feed or now["feed"]
+    if feed is None:
+        raise ConfigError(f"{router}: no feed of usage, see [usage_feed] of router.toml")
+    with UsageSubscriber(
+        feed,
+        router,
+        curve=access.curve(),
+        epoch=now["epoch"],
+        ended=now["ended"],
+        timeout_s=access.timeout_s,
+    ) as subscriber:
+        for report in subscriber:
+            rows = list(_lines(report))[:count]
+            _tell(report, rows, as_json=as_json)
+            if count is not None:
+                count -= len(rows)
+                if not count:
+                    break
+
+
+def _lines(report: UsageReport) -> Iterator[dict[str, Any]]:
+    """What is to be shown of a report, line by line."""
+    columns = report.columns
+    at = {} if report.at is None else {"at": _iso(report.at)}
+    for account, row in zip(columns.account.tolist(), _rows(columns), strict=True):
+        yield {"account": account} | at | row
+
+
+def _tell(report: UsageReport, rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if report.lost:
+        typer.echo(f"{report.lost:,} more have ended that nobody can tell any more", err=True)
+    if as_json:
+        for row in rows:
+            print_json({"epoch": report.epoch} | row)
+    elif rows:
+        title = f"ended: {len(rows)}" if report.at is None else f"used: {len(rows)}"
+        Console().print(rows_table(title, rows, _FIELDS))
+
+
 def _show(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
@@ -78,10 +134,8 @@ def _show(answer: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _rows(columns: UsageColumns) -> Iterator[dict[str, Any]]:
-    assert columns.until is not None
-    for row, (until, counts) in enumerate(
-        zip(columns.until.tolist(), columns.usage.tolist(), strict=True)
-    ):
+    ended = [None] * len(columns) if columns.until is None else columns.until.tolist()
+    for row, (until, counts) in enumerate(zip(ended, columns.usage.tolist(), strict=True)):
         port_set = {
             name: int(getattr(columns, name)[row]) for name in ("psid_offset", "psid_len", "psid")
         }
@@ -90,7 +144,7 @@ def _rows(columns: UsageColumns) -> Iterator[dict[str, Any]]:
             **(port_set if port_set["psid_len"] else {}),
             "client6": str(address6(columns.client6[row])),
             "source": columns.sources[columns.source[row]],
-            "until": _iso(until),
+            **({} if until is None else {"until": _iso(until)}),
             **dict(zip(USAGE_FIELDS, counts, strict=True)),
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
-from dstmrouter.config.checks import Misfit, Several, counted, power_of_two, whole
+from dstmrouter.config.checks import Misfit, Several, counted, power_of_two, seconds, whole
 from dstmrouter.config.fields import (
     AbsolutePath,
     CurveKey,
@@ -194,6 +194,13 @@ class FeedSource(Section):
             yield ("server_key",), f"the server's public key, because of {remote[0]}"
 
 
+class UsageFeedSection(Section):
+    """`[usage_feed]`: where programs are told what bindings have used."""
+
+    bind: Endpoint
+    interval_s: Annotated[float, seconds(0.1, 3600)] = 10.0
+
+
 class RouterConfig(Section):
     """The whole of `router.toml`."""
 
@@ -207,6 +214,7 @@ class RouterConfig(Section):
     pool: Annotated[Several[RouterPool], counted(1, 256, "pools")]
     table: TableConfig = TableConfig()
     feed: Annotated[Several[FeedSource], counted(0, 64, "feeds")] = ()
+    usage_feed: UsageFeedSection | None = None
     curve: CurveConfig | None = None
 
     def misfits(self) -> Iterator[Misfit]:
@@ -217,7 +225,12 @@ class RouterConfig(Section):
         yield from overlaps(ranges, ["prefix"] * len(ranges))
         yield from self._memory_misfits()
         feeds = [endpoint for feed in self.feed for endpoint in (feed.feed, feed.control)]
-        yield from curve_misfits(self.curve, [self.router.control, *feeds])
+        bound = [self.router.control]
+        if self.usage_feed is not None:
+            bound.append(self.usage_feed.bind)
+            if self.usage_feed.bind == self.router.control:
+                yield ("usage_feed", "bind"), "another endpoint than [router] control"
+        yield from curve_misfits(self.curve, [*bound, *feeds])
 
     @property
     def reassembly_frames(self) -> int:

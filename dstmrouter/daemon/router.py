@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import secrets
 import signal
 import time
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,7 @@ from dstmrouter.daemon.routing import Routing
 from dstmrouter.daemon.shared import SharedTables, Sizes
 from dstmrouter.daemon.tunnel_rules import tunnel_rules
 from dstmrouter.daemon.usage_control import UsageControl
+from dstmrouter.daemon.usage_feed import UsageFeed
 from dstmrouter.daemon.watching import Watching
 from dstmrouter.daemon.workerpool import WorkerPool
 from dstmrouter.errors import DstmError
@@ -70,6 +72,7 @@ class Supervisor:
     def __init__(self, config: RouterConfig) -> None:
         self.config = config
         self.clock_zero = time.monotonic()
+        self.epoch = secrets.token_bytes(16)  # names this run to who reads usage
         self.filters = compile_filters(config.port)
         self.rules = tunnel_rules(config)  # the same for all workers: it has a secret
         self.pools = [pool.prefix for pool in config.pool]
@@ -97,16 +100,22 @@ class Supervisor:
             lambda client6: self.routing.resolve6(client6, time.monotonic()),
         )
         self.writer.on_bound = tables.clients6.add
-        self.usage = UsageBook(tables.bindings, tables.usage, self.writer.owners, time.time)
-        self.writer.on_unbound, self.writer.spare.on_free = self.usage.leaving, self.usage.freed
-        self.usage.turn(on=config.worker.usage)
+        self.usage = self._usage_book()
         self.intake = Intake(
             tables.bindings, self.writer, self.shared.turns, sizes.spare_rows // 2, self.now_s
         )
         self.followers = [self._follower(feed) for feed in config.feed]
+        self.usage_feed: UsageFeed | None = None
         self.attachment: Attachment | None = None
         self.workers: WorkerPool | None = None
         self._generation6 = self.routing.generation6
+
+    def _usage_book(self) -> UsageBook:
+        tables, writer = self.shared.tables, self.writer
+        book = UsageBook(tables.bindings, tables.usage, writer.owners, time.time)
+        writer.on_unbound, writer.spare.on_free = book.leaving, book.freed
+        book.turn(on=self.config.worker.usage)
+        return book
 
     def now_s(self) -> int:
         """The router's clock: seconds since it started."""
@@ -148,6 +157,7 @@ class Supervisor:
         control = self._control()
         undo.callback(control.close)
         background.run(control.run())
+        self._start_usage_feed(undo, background)
         self.attachment = attachment = Attachment(self.config.tunnel.tep6, self.pools)
         undo.callback(attachment.close)
         ports = attachment.attach_all(self.config.port, self.config.router.workers)
@@ -160,6 +170,13 @@ class Supervisor:
             background.run(follower.run())
         background.run(self._keep_up())
         background.run(self._expire())
+
+    def _start_usage_feed(self, undo: contextlib.AsyncExitStack, background: Background) -> None:
+        section = self.config.usage_feed
+        if section is not None:
+            self.usage_feed = feed = UsageFeed(self, section, self._curve_of(section.bind))
+            undo.callback(feed.close)
+            background.run(feed.run())
 
     async def _workers_ready(self, workers: WorkerPool) -> None:
         """Wait for the first notice of every worker, and tell how they opened their ports."""
@@ -203,19 +220,23 @@ class Supervisor:
         ]
 
     def _control(self) -> ControlServer:
-        config = self.config
-        curve = None
-        if config.curve is not None and not config.router.control.startswith("ipc:"):
-            allowed = {entry.public_key: entry.name for entry in config.curve.allowed}
-            curve = CurveServer(load_keys(config.curve.secret_key_file), allowed)
+        endpoint = self.config.router.control
         return ControlServer(
-            config.router.control,
-            curve=curve,
+            endpoint,
+            curve=self._curve_of(endpoint),
             handlers=RouterControl(self).handlers()
             | UsageControl(self).handlers()
             | Watching(self).handlers(),
             on_push=self.intake.apply,
         )
+
+    def _curve_of(self, endpoint: str) -> CurveServer | None:
+        """Our keys, and whom we let in, for an endpoint that we bind; None for a local one."""
+        curve = self.config.curve
+        if curve is None or endpoint.startswith("ipc:"):
+            return None
+        allowed = {entry.public_key: entry.name for entry in curve.allowed}
+        return CurveServer(load_keys(curve.secret_key_file), allowed)
 
     def _follower(self, feed: FeedSource) -> FeedFollower:
         curve = None

@@ -6,12 +6,14 @@ read a million bindings in a hundred calls.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dstmrouter.daemon.params import Params, bad_request, number
-from dstmrouter.zmqctl.usage_columns import USAGE_ROWS_MAX, UsageColumns, pack_usage
+from dstmrouter.daemon.usage_reader import UsageReader
+from dstmrouter.zmqctl.usage_columns import USAGE_ROWS_MAX, pack_usage
 
 if TYPE_CHECKING:
     from dstmrouter.daemon.router import Supervisor
@@ -28,6 +30,7 @@ class UsageControl:
     def __init__(self, router: Supervisor) -> None:
         self._router = router
         self._book = router.usage
+        self._reader = UsageReader(router.shared.tables.bindings, router.writer, router.usage)
 
     def handlers(self) -> dict[str, Handler]:
         """The control methods by name."""
@@ -40,7 +43,9 @@ class UsageControl:
 
     async def _state(self, _params: Params) -> dict[str, Any]:
         book = self._book
-        return {"on": book.on, "since": book.since, "ended": book.ended}
+        feed = self._router.config.usage_feed
+        told = {"on": book.on, "since": book.since, "ended": book.ended}
+        return told | {"feed": feed.bind if feed else None} | self._where()
 
     async def _set(self, params: Params) -> dict[str, Any]:
         """Count from now on, or not, by `on`."""
@@ -54,49 +59,32 @@ class UsageControl:
         """A page of what bindings have used that last; `after` is that of the page before."""
         after = number(params, "after", 0, _SLOTS_MAX) or 0  # slot 0 is in block 0: nobody's
         limit = number(params, "limit", 1, USAGE_ROWS_MAX) or _PAGE
-        bindings, writer = self._router.shared.tables.bindings, self._router.writer
-        slots = writer.bound_slots()
+        slots = self._router.writer.bound_slots()
         slots = slots[np.searchsorted(slots, after, "right") :]
         page = slots[:limit]
-        rows = bindings.slots[page]
-        records = bindings.numbered(rows)
-        owners, names = writer.owners(page)
-        known, source = np.unique(owners, return_inverse=True)
-        columns = UsageColumns(
-            ipv4=records["ipv4"],
-            client6=records["client6"],
-            psid_offset=records["psid_offset"],
-            psid_len=records["psid_len"],
-            psid=bindings.psids(page).astype(np.uint16),
-            usage=self._book.of(rows),
-            source=source.astype(np.uint16),
-            sources=tuple(names.get(owner, "") for owner in known.tolist()),
-        )
         more = int(page[-1]) if len(page) < len(slots) else None
-        return {"after": more, "ended": self._book.ended, "bindings": pack_usage(columns)}
+        return self._where() | {
+            "after": more,
+            "ended": self._book.ended,
+            "at_ms": time.time_ns() // 1_000_000,
+            "bindings": pack_usage(self._reader.lasting(page)),
+        }
 
     async def _ended(self, params: Params) -> dict[str, Any]:
         """A page of what bindings had used that have ended since number `after`."""
         after = number(params, "after", 0, _NUMBERS_MAX) or 0
         limit = number(params, "limit", 1, USAGE_ROWS_MAX) or _PAGE
-        first, entries = self._book.list_ended(after, limit)
-        known, source = np.unique(entries["source"], return_inverse=True)
-        columns = UsageColumns(
-            ipv4=entries["ipv4"],
-            client6=entries["client6"],
-            psid_offset=entries["psid_offset"],
-            psid_len=entries["psid_len"],
-            psid=entries["psid"],
-            usage=entries["usage"],
-            source=source.astype(np.uint16),
-            sources=tuple(map(self._book.source_name, known.tolist())),
-            until=entries["until"],
-        )
-        last = first + len(entries) - 1
+        first, columns = self._reader.ended(after, limit)
+        last = first + len(columns) - 1
         lost = max(first - 1 - after, 0)
-        return {
+        return self._where() | {
             "after": last,
             "more": last < self._book.ended,
             "lost": lost,
             "bindings": pack_usage(columns),
         }
+
+    def _where(self) -> dict[str, Any]:
+        """Where the feed of usage is: messages up to that one say nothing newer than the answer."""
+        feed = self._router.usage_feed
+        return {"epoch": self._router.epoch, "generation": feed.generation if feed else 0}

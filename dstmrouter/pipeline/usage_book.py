@@ -3,7 +3,10 @@
 Rows are used again. When a binding ends or changes, its row is retired with all others, and once no
 worker can see it any more its record is final: it is taken over into a list, and the row begins at
 zero for whoever has it next. The list has a limit; its oldest entries go first, and who reads it
-by numbers sees that. Private to the supervisor, and without effect before counting was ever on.
+by numbers sees that. Private to the supervisor; nothing is listed before counting was ever on.
+
+What is counted for one binding is an **account**. Its number is that of the row, and how often the
+row has been used before: no two accounts of a run have the same.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dstmrouter.pipeline.bindings import BindingTable
-    from dstmrouter.pipeline.memory import Records
+    from dstmrouter.pipeline.memory import Index, Records
     from dstmrouter.pipeline.usage import UsageTable
 
 ENDED: Final = np.dtype(
     [
         ("client6", "<u8", (2,)),  # wire words
         ("usage", "<u8", (4,)),  # by the numbers of `usage`
+        ("account", "<u8"),
         ("until", "<f8"),  # seconds since 1970
         ("ipv4", "<u4"),
         ("psid", "<u2"),
@@ -34,8 +38,9 @@ ENDED: Final = np.dtype(
         ("psid_len", "u1"),
     ]
 )
-ENDED_KEPT: Final = 1 << 18  # 20 MB when it is full
+ENDED_KEPT: Final = 1 << 18  # 23 MB when it is full
 _UNKNOWN: Final = 0
+_ROW_BITS: Final = np.uint64(32)
 _SOURCES_MAX: Final = 0xFFFF
 
 
@@ -61,6 +66,11 @@ class UsageBook:
         # Of rows that are about to be retired: what they do not tell themselves.
         self._psids = np.zeros(len(bindings.rows), np.uint16)
         self._sources = np.zeros(len(bindings.rows), np.uint16)
+        # Of all rows; pages that were never touched do not exist.
+        self._uses = np.zeros(len(bindings.rows), np.uint32)  # accounts that it had before
+        self._told = np.zeros(
+            len(bindings.rows), np.uint64
+        )  # sum of the record when `changed` looked last
         self._names = [""]
         self._numbers: dict[str, int] = {}
         self._list = np.zeros(capacity, ENDED)
@@ -86,6 +96,23 @@ class UsageBook:
             return np.zeros((len(rows), 4), np.uint64)
         return self._usage.sums(rows)
 
+    def accounts(self, rows: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
+        """Numbers of the accounts of bindings, by their rows; shape (n,)."""
+        accounts: npt.NDArray[np.uint64] = self._uses[rows].astype(np.uint64) << _ROW_BITS
+        accounts |= rows
+        return accounts
+
+    def changed(self, rows: npt.NDArray[np.uint32]) -> Index:
+        """Positions of the rows for which something was counted since they were last asked for."""
+        if self.since is None:
+            return np.zeros(0, np.intp)
+        sums = self._usage.sums(rows)
+        # Not packets alone: a worker at work has counted a packet shortly before its octets.
+        total = sums[:, 0] + sums[:, 1] + sums[:, 2] + sums[:, 3]
+        changed = np.flatnonzero(total != self._told[rows])
+        self._told[rows[changed]] = total[changed]
+        return changed
+
     def leaving(self, places: npt.NDArray[np.uint32]) -> None:
         """The bindings in `places` are about to end there; the writer's to say."""
         if self.since is None:
@@ -102,14 +129,14 @@ class UsageBook:
 
     def freed(self, rows: npt.NDArray[np.uint32]) -> None:
         """No worker sees these rows any more, and they are going to be used again."""
-        if self.since is None or not len(rows):
-            return
-        sums = self._usage.sums(rows)
-        used = np.flatnonzero(sums.any(axis=1))
-        if len(used):
-            rows = rows[used]
-            self._append(rows, sums[used])
-            self._usage.clear(rows)
+        if self.since is not None and len(rows):
+            sums = self._usage.sums(rows)
+            used = np.flatnonzero(sums.any(axis=1))
+            if len(used):
+                self._append(rows[used], sums[used])
+                self._usage.clear(rows[used])
+                self._told[rows[used]] = 0
+        self._uses[rows] += 1
 
     def list_ended(self, after: int, limit: int) -> tuple[int, Records]:
         """Up to `limit` entries with numbers above `after`: that of the first, and they.
@@ -133,6 +160,7 @@ class UsageBook:
         entries = np.zeros(len(rows), ENDED)
         for name in ("client6", "ipv4", "psid_offset", "psid_len"):
             entries[name] = found[name]
+        entries["account"] = self.accounts(rows)
         entries["psid"], entries["source"] = self._psids[rows], self._sources[rows]
         entries["usage"], entries["until"] = sums, self._clock()
         self._list[np.arange(self.ended, self.ended + len(rows)) % len(self._list)] = entries

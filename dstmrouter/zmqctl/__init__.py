@@ -1,7 +1,7 @@
 """ZeroMQ between servers and routers: the binding feed, pushed bindings, control calls.
 
 The messages are public and described in docs/zmq-protocol.md. Servers that are not ours use
-`LeasePusher`.
+`LeasePusher`, programs that bill `UsageSubscriber`.
 """
 
 from dstmrouter.zmqctl.client import AsyncControlClient, ControlClient, RefusedError
@@ -13,6 +13,9 @@ from dstmrouter.zmqctl.roster import RouterState
 from dstmrouter.zmqctl.snapshots import StoreStamp
 from dstmrouter.zmqctl.subscriber import FeedFollower
 from dstmrouter.zmqctl.update import Apply, ApplyResult, BindingUpdate
+from dstmrouter.zmqctl.usage_columns import UsageColumns
+from dstmrouter.zmqctl.usage_follower import UsageReport
+from dstmrouter.zmqctl.usage_subscriber import UsageSubscriber
 
 __all__ = [
     "Apply",
@@ -33,6 +36,9 @@ __all__ = [
     "RefusedError",
     "RouterState",
     "StoreStamp",
+    "UsageColumns",
+    "UsageReport",
+    "UsageSubscriber",
     "load_keys",
     "write_keys",
 ]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, TypeAlias
 from dstmrouter.binding import BindingColumns
 from dstmrouter.errors import DecodeError
 from dstmrouter.zmqctl.columns import unpack_columns
+from dstmrouter.zmqctl.usage_columns import UsageColumns, unpack_ended, unpack_usage
 
 EPOCH_OCTETS: Final = 16
 
@@ -81,3 +82,5 @@ Flag = Annotated[bool, _flag]
 Map = Annotated[dict[str, Any], _map]
 Counts = Annotated[dict[str, int], _counts]
 Bindings = Annotated[BindingColumns, unpack_columns]
+Usage = Annotated[UsageColumns, unpack_usage]
+EndedUsage = Annotated[UsageColumns, unpack_ended]

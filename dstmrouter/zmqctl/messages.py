@@ -24,6 +24,7 @@ from dstmrouter.zmqctl.fields import (
     Check,
     Count,
     Counts,
+    EndedUsage,
     Epoch,
     Flag,
     Id,
@@ -33,10 +34,12 @@ from dstmrouter.zmqctl.fields import (
     Part,
     Parts,
     StoreId,
+    Usage,
     Word,
     number,
     octets,
 )
+from dstmrouter.zmqctl.usage_columns import UsageColumns, pack_usage
 
 VERSION: Final = 1
 MESSAGE_MAX: Final = (
@@ -176,15 +179,37 @@ class Pushed:
     reasons: Counts
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UsageChanged:
+    """Usage feed: all that these bindings have used up to `at_ms`, as it has become more."""
+
+    TYPE: ClassVar = "usage"
+    epoch: Epoch
+    generation: Annotated[int, number(1, 2**63 - 1)]
+    at_ms: Count
+    bindings: Usage
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UsageEnded:
+    """Usage feed: what bindings had used when they ended, numbered from `after` + 1 on."""
+
+    TYPE: ClassVar = "usage-ended"
+    epoch: Epoch
+    generation: Annotated[int, number(1, 2**63 - 1)]
+    after: Count
+    bindings: EndedUsage
+
+
 Message: TypeAlias = (
     Call | Reply | Failure | Heartbeat | Delta | SnapshotRequest | SnapshotPart | Alive | Ack
-    | Push | Pushed
+    | Push | Pushed | UsageChanged | UsageEnded
 )  # fmt: skip
 
 _CLASSES: Final[dict[str, type[Message]]] = {
     kind.TYPE: kind
     for kind in (Call, Reply, Failure, Heartbeat, Delta, SnapshotRequest, SnapshotPart, Alive, Ack,
-                 Push, Pushed)
+                 Push, Pushed, UsageChanged, UsageEnded)
 }  # fmt: skip
 
 _OPTIONAL: Final = {
@@ -211,7 +236,7 @@ def encode(message: Message) -> bytes:
         value = getattr(message, field.name)
         if field.name in _OPTIONAL[type(message)] and value == field.default:
             continue
-        body[field.name] = pack_columns(value) if isinstance(value, BindingColumns) else value
+        body[field.name] = _packed(value)
     packed = msgpack.packb(body, default=_plain)
     assert isinstance(packed, bytes)
     return packed
@@ -251,6 +276,12 @@ def _unpack(octets: bytes) -> dict[Any, Any]:
     if not isinstance(body, dict):
         raise DecodeError("no msgpack map at the top level")
     return body
+
+
+def _packed(value: object) -> object:
+    if isinstance(value, BindingColumns):
+        return pack_columns(value)
+    return pack_usage(value) if isinstance(value, UsageColumns) else value
 
 
 def _plain(value: object) -> Any:

@@ -1,27 +1,20 @@
 """The server's side of the feed: numbered changes to every router, snapshots to whoever asks.
 
-The feed is an XPUB socket: a PUB that also hears of new subscriptions. A router that does not read
-costs at most QUEUE_MAX messages; what does not fit is dropped for that router alone, which sees the
-hole in the generations and fetches a snapshot.
+A router that does not read costs at most QUEUE_MAX messages; what does not fit is dropped for that
+router alone, which sees the hole in the generations and fetches a snapshot.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
-import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
-import zmq
-import zmq.asyncio
 
-from dstmrouter.errors import DstmError
-from dstmrouter.zmqctl.auth import KeyGate
 from dstmrouter.zmqctl.columns import split_rows
-from dstmrouter.zmqctl.endpoint import bind, close_bound
-from dstmrouter.zmqctl.messages import Ack, Alive, Delta, Heartbeat, SnapshotRequest, encode
+from dstmrouter.zmqctl.messages import Ack, Alive, Delta, SnapshotRequest
+from dstmrouter.zmqctl.numbered_feed import NumberedFeed
 from dstmrouter.zmqctl.roster import RouterRoster, RouterState
 from dstmrouter.zmqctl.snapshots import MAKE_INTERVAL_S, UNSHARED, SnapshotShelf
 
@@ -37,12 +30,11 @@ if TYPE_CHECKING:
 DELTA_ROWS: Final = 4_096  # changes of one generation at most: 123 kB
 QUEUE_MAX: Final = 1_000  # messages waiting for one router: 123 MB at the very most, shared by all
 LATE_MAX: Final = 1_024  # routers whose snapshot request waits for MAKE_INTERVAL_S
-WELCOME_S: Final = 0.05  # new subscribers are greeted together
 
 _log = structlog.get_logger(__name__)
 
 
-class FeedPublisher:
+class FeedPublisher(NumberedFeed):
     """Publishes binding changes on `feed` and serves snapshots and acknowledgements on `control`.
 
     Make it inside the running event loop and keep `run()` running. `snapshot` returns the present
@@ -60,29 +52,12 @@ class FeedPublisher:
         snapshot: Callable[[], tuple[int, BindingColumns]],
         heartbeat_s: float = 5.0,
     ) -> None:
-        self.epoch = epoch
-        self.generation = 0
-        self.endpoint = ""  # until bound
-        self.counters: collections.Counter[str] = collections.Counter()
-        self._heartbeat_s = heartbeat_s
+        super().__init__(feed, epoch=epoch, curve=curve, heartbeat_s=heartbeat_s, queue=QUEUE_MAX)
         self._control = control
         self._stamp = UNSHARED
         self._shelf = SnapshotShelf(epoch, snapshot)
         self._roster = RouterRoster(epoch)
         self._late: dict[Peer, SnapshotRequest] = {}
-        self._welcome = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._context = zmq.asyncio.Context() if curve else zmq.asyncio.Context.instance()
-        self._gate = KeyGate(self._context, curve.allowed) if curve else None
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # tell of every subscriber, not of the first
-        self._socket.setsockopt(zmq.SNDHWM, QUEUE_MAX)
-        try:
-            bind(self._socket, feed, curve=curve)
-        except DstmError:
-            self.close()
-            raise
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         control.listen(SnapshotRequest, self._on_snapshot_request)
         control.listen(Ack, self._on_ack)
         control.listen(Alive, self._on_alive)
@@ -107,7 +82,7 @@ class FeedPublisher:
             )
         last = self.generation
         for delta in deltas:
-            await self._socket.send(encode(delta), zmq.NOBLOCK, copy=False)
+            await self.send(delta)
             self.counters["deltas"] += 1
         return last
 
@@ -122,41 +97,10 @@ class FeedPublisher:
         return self._roster.states(time.monotonic())
 
     async def run(self) -> None:
-        """Send heartbeats and greet new subscribers until cancelled or closed."""
+        """Send heartbeats, greet new subscribers and answer routers until cancelled or closed."""
         async with asyncio.TaskGroup() as group:
-            self._tasks.add(group.create_task(self._send_heartbeats()))
-            self._tasks.add(group.create_task(self._hear_subscriptions()))
+            self._tasks.add(group.create_task(super().run()))
             self._tasks.add(group.create_task(self._answer_late()))
-
-    def close(self) -> None:
-        """Stop publishing, which ends `run`. May be called again."""
-        for task in self._tasks:
-            task.cancel()
-        close_bound(self._socket, self.endpoint)
-        if self._gate is not None:
-            self._gate.close()
-            self._gate = None
-            self._context.term()
-
-    async def _send_heartbeats(self) -> None:
-        interval_ms = round(self._heartbeat_s * 1000)
-        while True:
-            self._welcome.clear()
-            beat = Heartbeat(epoch=self.epoch, generation=self.generation, interval_ms=interval_ms)
-            await self._socket.send(encode(beat), zmq.NOBLOCK)
-            self.counters["heartbeats"] += 1
-            await asyncio.sleep(min(WELCOME_S, self._heartbeat_s))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._heartbeat_s):
-                    await self._welcome.wait()
-
-    async def _hear_subscriptions(self) -> None:
-        while True:
-            event = await self._socket.recv()
-            if event[:1] == b"\x01":
-                self.counters["subscriptions"] += 1
-                self._welcome.set()
-            await asyncio.sleep(0)
 
     async def _on_snapshot_request(self, peer: Peer, request: SnapshotRequest) -> None:
         if not self._speaks(peer, request.router):

@@ -1,6 +1,6 @@
 """Usage of bindings inside an answer: one binary string per column, big-endian.
 
-The map has the keys `n`, `ipv4`, `client6`, `psid_offset`, `psid_len`, `psid`, those of
+The map has the keys `n`, `account`, `ipv4`, `client6`, `psid_offset`, `psid_len`, `psid`, those of
 USAGE_FIELDS, `source` (positions in `sources`, a list of names) and, of bindings that have ended,
 `until`. A peer may send any bytes: `unpack_usage` returns columns of one length, or refuses.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 USAGE_ROWS_MAX: Final = 16_384  # rows of one answer: 1 MB
 _WIRE_DTYPES: Final = {
+    "account": ">u8",
     "ipv4": ">u4",
     "client6": "V16",
     "psid_offset": "u1",
@@ -37,6 +38,7 @@ _MS: Final = 1000
 class UsageColumns:
     """What n bindings have had carried."""
 
+    account: npt.NDArray[np.uint64]  # no two bindings of an epoch have the same
     ipv4: npt.NDArray[np.uint32]
     client6: Words6  # (n, 2)
     psid_offset: npt.NDArray[np.uint8]  # bits
@@ -50,12 +52,22 @@ class UsageColumns:
     def __len__(self) -> int:
         return len(self.ipv4)
 
+    def take(self, rows: npt.NDArray[np.intp] | slice) -> UsageColumns:
+        """The bindings at `rows`, with the same `sources`."""
+        columns = {
+            field.name: getattr(self, field.name)[rows]
+            for field in dataclasses.fields(self)
+            if field.name not in {"sources", "until"}
+        }
+        until = None if self.until is None else self.until[rows]
+        return UsageColumns(**columns, sources=self.sources, until=until)
+
 
 def pack_usage(columns: UsageColumns) -> dict[str, Any]:
     """Return the map of `columns`; at most USAGE_ROWS_MAX rows."""
     assert len(columns) <= USAGE_ROWS_MAX
     packed: dict[str, Any] = {"n": len(columns), "sources": list(columns.sources)}
-    for name in ("ipv4", "psid_offset", "psid_len", "psid", "source"):
+    for name in ("account", "ipv4", "psid_offset", "psid_len", "psid", "source"):
         packed[name] = getattr(columns, name).astype(_WIRE_DTYPES[name]).tobytes()
     packed["client6"] = np.ascontiguousarray(columns.client6).tobytes()
     for number, name in enumerate(USAGE_FIELDS):
@@ -80,6 +92,7 @@ def unpack_usage(packed: object) -> UsageColumns:
         raise DecodeError("usage: source points behind the end of sources")
     ended = "until" in packed
     return UsageColumns(
+        account=column["account"].astype(np.uint64),
         ipv4=column["ipv4"].astype(np.uint32),
         client6=column["client6"].view("<u8").reshape(n, 2),
         psid_offset=column["psid_offset"],
@@ -90,6 +103,14 @@ def unpack_usage(packed: object) -> UsageColumns:
         sources=tuple(sources),
         until=_column(packed, "until", _UNTIL, n) / _MS if ended else None,
     )
+
+
+def unpack_ended(packed: object) -> UsageColumns:
+    """The same of bindings that have ended: `until` must be there."""
+    columns = unpack_usage(packed)
+    if columns.until is None:
+        raise DecodeError("usage: until is missing")
+    return columns
 
 
 def _column(packed: dict[str, Any], name: str, dtype: str, n: int) -> npt.NDArray[Any]:

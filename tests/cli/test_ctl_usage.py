@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,8 +11,10 @@ import pytest
 
 from dstmrouter.binding import USAGE_FIELDS
 from dstmrouter.zmqctl.usage_columns import UsageColumns, pack_usage
+from tests.cli.daemons import dstmctl
 from tests.cli.test_ctl import ask
 from tests.zmqctl.sockets import control_in_thread
+from tests.zmqctl.test_usage_subscriber import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +47,7 @@ class Router:
     async def ended(self, params: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(params)
         columns = UsageColumns(
+            account=np.array([3, 4], np.uint64),
             ipv4=np.array([0xC0000207, 0xC0000208], np.uint32),
             client6=np.ones((2, 2), np.uint64),
             psid_offset=np.array([0, 6], np.uint8),
@@ -107,3 +113,45 @@ def test_what_has_ended_for_scripts(served: tuple[str, Router]) -> None:
     assert [whole[name] for name in USAGE_FIELDS] == [1, 20, 3, 60]
     assert "psid" not in whole
     assert (shared["psid_offset"], shared["psid_len"], shared["psid"]) == (6, 8, 52)
+
+
+@pytest.fixture
+def feeding(tmp_path: Path) -> Iterator[Served]:
+    with contextlib.closing(Served(f"ipc://{tmp_path}/feed", f"ipc://{tmp_path}/c")) as made:
+        made.do("use", "end", "use", "use", "tell")
+        yield made
+
+
+def watch(feeding: Served, *words: str) -> str:
+    return ask("usage", "watch", "--router", feeding.control.endpoint, *words)
+
+
+def test_watch_shows_what_is_used_and_what_ends_from_now_on(feeding: Served) -> None:
+    def end_later() -> None:
+        while "usage.bindings" not in feeding.calls:
+            time.sleep(0.01)
+        feeding.do("end", "tell")
+
+    thread = threading.Thread(target=end_later)
+    thread.start()
+    text = watch(feeding, "--json", "--count", "2")
+    thread.join()
+    now, ended = (json.loads(line) for line in text.splitlines())
+    moment = "1970-01-01T00:00:00.00{}+00:00"
+    assert (now["account"], now["packets_to_client"]) == (2, 2)
+    assert (now["at"], "until" in now) == (moment.format(1), False)
+    assert (ended["epoch"], ended["packets_to_client"]) == (feeding.router.epoch.hex(), 2)
+    assert (ended["until"], "at" in ended) == (moment.format(0), False)
+
+
+def test_watch_for_people(feeding: Served) -> None:
+    text = watch(feeding, "--feed", feeding.feed.endpoint, "--count", "1")
+    for expected in ("used: 1", "192.0.2.7", "1970-01-01", "s1"):
+        assert expected in text
+
+
+def test_watch_needs_a_feed(feeding: Served) -> None:
+    feeding.told_feed = None
+    done = dstmctl("usage", "watch", "--router", feeding.control.endpoint)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no feed of usage, see [usage_feed] of router.toml" in done.stderr

@@ -178,7 +178,7 @@ def documented_keys(text: str) -> set[tuple[str, str]]:
     found = set()
     section, commented = "", False
     for line in text.splitlines():
-        header = re.fullmatch(r"\[+([a-z.]+)\]+", line)
+        header = re.fullmatch(r"\[+([a-z_.]+)\]+", line)
         key = re.match(r"(?:# )?([a-z0-9_]+) = ", line)
         if header:
             section = header[1]

@@ -187,3 +187,31 @@ def test_servers_of_one_store_are_one_source() -> None:
 def test_icmp_settings_are_checked(tmp_path: Path, line: str, expected: str) -> None:
     document = edited(ROUTER, "[tunnel]", f"[icmp]\n{line}\n[tunnel]")
     assert problems(load_router, tmp_path / "r.toml", document) == [f"[icmp] {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("interval_s = 1", "bind is missing: expected a value"),
+        (
+            'bind = "tcp://[::1]:9"',
+            "[curve] section with secret_key_file, because of tcp://[::1]:9",
+        ),
+        ('bind = "ipc:///a"\ninterval_s = 0', "expected seconds between 0.1 and 3600"),
+        ('bind = "ipc:///run/dstm-router/control"', "another endpoint than [router] control"),
+    ],
+)
+def test_the_feed_of_usage_is_checked(tmp_path: Path, lines: str, expected: str) -> None:
+    document = f"{ROUTER}[usage_feed]\n{lines}\n"
+    [problem] = problems(load_router, tmp_path / "r.toml", document)
+    assert expected in problem
+
+
+def test_the_feed_of_usage_is_off_by_default(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(ROUTER)
+    assert load_router(file).usage_feed is None
+    file.write_text(ROUTER + '[usage_feed]\nbind = "ipc:///a"\n')
+    section = load_router(file).usage_feed
+    assert section is not None
+    assert section.interval_s == 10

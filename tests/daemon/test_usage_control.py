@@ -37,7 +37,14 @@ def addresses(answer: dict[str, Any]) -> list[str]:
 
 def test_counting_is_switched_while_the_router_runs(tmp_path: Path) -> None:
     async def scenario(router: Supervisor, ask: Ask) -> None:
-        assert await ask("usage") == {"on": False, "since": None, "ended": 0}
+        assert await ask("usage") == {
+            "on": False,
+            "since": None,
+            "ended": 0,
+            "feed": None,
+            "epoch": router.epoch,
+            "generation": 0,
+        }
         assert not (await ask("status"))["counts_usage"]
         told = await ask("usage.set", on=True)
         assert told["on"]
@@ -121,7 +128,8 @@ def test_what_has_ended_is_listed_by_number(tmp_path: Path) -> None:
         router.writer.reclaim()
         page = await ask("usage.ended", limit=1)
         columns = unpack_usage(page.pop("bindings"))
-        assert page == {"after": 1, "more": True, "lost": 0}
+        assert page.pop("epoch") == router.epoch
+        assert page == {"after": 1, "more": True, "lost": 0, "generation": 0}
         assert columns.usage[:, 0].tolist() == [2]
         assert columns.sources == ("s1",)
         assert columns.until is not None

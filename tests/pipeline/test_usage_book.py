@@ -196,3 +196,68 @@ def test_more_ends_at_once_than_are_kept() -> None:
     first, entries = setup.book.list_ended(0, 9)
     assert len(entries) == 3
     assert first == setup.book.ended - 2
+
+
+def numbers(setup: Counting, *addresses: IPv4Address) -> list[int]:
+    rows = np.array([setup.row_number(address) for address in addresses], np.uint32)
+    accounts: list[int] = setup.book.accounts(rows).tolist()
+    return accounts
+
+
+def test_no_two_bindings_have_the_same_account(setup: Counting) -> None:
+    seen: list[int] = []
+    for number in range(20):  # there are not so many rows
+        setup.put("s1", (A, CLIENTS[number % 2]), (B, CLIENTS[0]))
+        seen.append(*numbers(setup, A))
+        setup.carry(setup.row_number(A), number % 3, 0, 0, 0)  # some are never used
+        setup.writer.reclaim()
+    assert len(set(seen)) == 20
+    assert set(seen).isdisjoint(numbers(setup, B))
+    ended = setup.book.list_ended(0, 99)[1]["account"].tolist()
+    assert ended == [account for n, account in enumerate(seen[:-1]) if n % 3]
+
+
+def test_accounts_are_told_apart_from_those_before_counting_was_on() -> None:
+    setup = Counting()
+    setup.put("s1", (A, CLIENTS[0]))
+    (before,) = numbers(setup, A)
+    setup.writer.expire(1000)
+    setup.book.turn(on=True)
+    setup.writer.reclaim()
+    setup.put("s1", *((POOL[n], CLIENTS[1]) for n in range(5, 9)))  # all rows there are
+    assert before not in numbers(setup, *(POOL[n] for n in range(5, 9)))
+
+
+def changed(setup: Counting, *addresses: IPv4Address) -> list[IPv4Address]:
+    rows = np.array([setup.row_number(address) for address in addresses], np.uint32)
+    return [addresses[n] for n in setup.book.changed(rows)]
+
+
+def test_what_has_become_more_is_told_once(setup: Counting) -> None:
+    setup.put("s1", (A, CLIENTS[0]), (B, CLIENTS[1]))
+    assert changed(setup, A, B) == []
+    setup.carry(setup.row_number(B), 1, 20, 0, 0, worker=1)
+    assert changed(setup, A, B) == [B]
+    assert changed(setup, A, B) == []
+    setup.carry(setup.row_number(B), 0, 20, 0, 0)  # octets of a packet that was there already
+    setup.carry(setup.row_number(A), 0, 0, 1, 40)
+    assert changed(setup, A, B) == [A, B]
+
+
+def test_a_new_holder_with_the_same_counts_is_another_change(setup: Counting) -> None:
+    seen = set()
+    for number in range(8):
+        setup.put("s1", (A, CLIENTS[number]))
+        setup.carry(setup.row_number(A), 1, 20, 0, 0)
+        assert changed(setup, A) == [A]
+        seen.add(setup.row_number(A))
+        setup.writer.expire(1000)
+        setup.writer.reclaim()
+    assert len(seen) < 8, "a row was used again"
+
+
+def test_nothing_has_changed_before_counting_was_on() -> None:
+    setup = Counting()
+    setup.put("s1", (A, CLIENTS[0]))
+    setup.usage.values[:] = 7
+    assert changed(setup, A) == []

@@ -29,10 +29,14 @@ from dstmrouter.zmqctl.messages import (
     Reply,
     SnapshotPart,
     SnapshotRequest,
+    UsageChanged,
+    UsageEnded,
     decode,
     encode,
 )
+from dstmrouter.zmqctl.usage_columns import UsageColumns, pack_usage
 from tests.zmqctl.samples import TEP6, puts
+from tests.zmqctl.test_usage_columns import columns as usage
 
 EPOCH = bytes(range(EPOCH_OCTETS))
 SAMPLES: list[Message] = [
@@ -48,6 +52,8 @@ SAMPLES: list[Message] = [
     Ack(router="r1", epoch=EPOCH, generation=8, applied=3, refused=0, rows=3),
     Push(id=2, source="radius", replace=True, part=0, parts=1, bindings=puts(0, 2)),
     Pushed(id=2, applied=1, refused=1, rows=1, reasons={"not-in-pool": 1}),
+    UsageChanged(epoch=EPOCH, generation=3, at_ms=1_790_000_000_250, bindings=usage(2)),
+    UsageEnded(epoch=EPOCH, generation=4, after=7, bindings=usage(2, [1.5, 1_790_000_000.25])),
 ]
 
 
@@ -59,6 +65,8 @@ def plain(message: Message) -> dict[str, Any]:
         fields["bindings"] = [
             np.asarray(getattr(columns, f.name)).tolist() for f in dataclasses.fields(columns)
         ]
+    if isinstance(columns, UsageColumns):
+        fields["bindings"] = pack_usage(columns)
     return {"type": message.TYPE} | fields
 
 
@@ -91,6 +99,13 @@ def test_wrong_value_is_named(message: Message, wrong: object) -> None:
 def test_what_is_as_by_default_is_left_out() -> None:
     body = msgpack.unpackb(encode(Delta(epoch=EPOCH, generation=8, bindings=puts(0, 3))))
     assert set(body) == {"v", "type", "epoch", "generation", "bindings"}
+
+
+def test_what_has_ended_says_when() -> None:
+    body = msgpack.unpackb(encode(SAMPLES[-1]))
+    del body["bindings"]["until"]
+    with pytest.raises(DecodeError, match="usage-ended: bindings: usage: until is missing"):
+        decode(msgpack.packb(body))
 
 
 def test_unknown_keys_are_ignored() -> None:

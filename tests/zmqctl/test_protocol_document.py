@@ -11,7 +11,16 @@ from typing import Final
 
 import pytest
 
-from dstmrouter.zmqctl import columns, control, fetch, messages, publisher, push_intake
+from dstmrouter.daemon import usage_feed
+from dstmrouter.zmqctl import (
+    columns,
+    control,
+    fetch,
+    messages,
+    publisher,
+    push_intake,
+    usage_columns,
+)
 from dstmrouter.zmqctl.messages import decode
 from tests.zmqctl.samples import Table
 from tests.zmqctl.sockets import control_in_thread
@@ -50,7 +59,7 @@ def test_every_message_and_key_is_in_the_table() -> None:
 
 
 def test_every_column_is_in_the_table() -> None:
-    for name in columns._WIRE_DTYPES:
+    for name in (*columns._WIRE_DTYPES, *usage_columns._WIRE_DTYPES, "until", "sources"):
         assert re.search(rf"^\|.*`{name}`.*\|", TEXT, re.MULTILINE), name
 
 
@@ -65,6 +74,9 @@ def test_every_column_is_in_the_table() -> None:
         ("pushes waiting", push_intake.QUEUE_MAX),
         ("messages waiting for one peer", control.SEND_QUEUE),
         ("messages waiting for one subscriber", publisher.QUEUE_MAX),
+        ("usage of bindings in a message", usage_columns.USAGE_ROWS_MAX),
+        ("usage of bindings in a message", usage_feed.ROWS),
+        ("usage messages waiting", usage_feed.QUEUE_MAX),
     ],
 )
 def test_limits_are_those_of_the_code(row: str, limit: int) -> None:
