@@ -26,6 +26,7 @@ SUBCOMMANDS: Final[dict[str, str]] = {
     "waking": "perf.waking",
     "churn": "perf.churn",
     "accounting": "perf.accounting",
+    "usagefeed": "perf.usagefeed",
     "ratios": "perf.ratios",
     "wire": "perf.wire",
     "bindings": "perf.bindings",

@@ -105,3 +105,8 @@ def test_accounting() -> None:
     values = figures("accounting")
     for work in ("encap", "decap, port sets", "decap, port sets, numpy alone"):
         assert {f"{work}: {state}" for state in ("off", "on", "cost")} <= set(values)
+
+
+def test_usagefeed() -> None:
+    shares = ("0% used", "1% used", "100% used")
+    assert set(figures("usagefeed")) == {f"{s}: {what}" for s in shares for what in ("CPU", "held")}
