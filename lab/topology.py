@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
+from dstmrouter.io.owner import Closing
 from lab.netns import Lab, Namespace, veth, wait_until
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 TEP6: Final = "2001:db8:f::1"
 TEP4: Final = "192.0.2.1"
@@ -41,7 +39,7 @@ ONLINK_INTERFACE: Final = "eth0"  # every client's only interface
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Topology:
+class Topology(Closing):
     """The namespaces; a context manager that removes them and all that runs in them."""
 
     lab: Lab
@@ -95,17 +93,6 @@ class Topology:
         for net in ("2001:db8:3::/64", "2001:db8:4::/64"):
             self.router.route(net, "via", ACCESS6)
         return space, ONLINK_INTERFACE
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Remove everything; harmless when repeated."""

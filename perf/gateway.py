@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dstmrouter.errors import ControlError
+from dstmrouter.io.owner import Owner
 from dstmrouter.zmqctl import ControlClient
 from lab.netns import Lab, Namespace, stop, veth, wait_until
-from perf.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

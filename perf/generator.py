@@ -25,9 +25,9 @@ from dstmrouter.errors import SystemCallError
 from dstmrouter.io.bpf import Map, MapSpec, Program
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
 from dstmrouter.io.liveframes import LiveRun
+from dstmrouter.io.owner import Owner
 from dstmrouter.io.uapi import BpfHelper, BpfMapType, BpfProgType, XdpAction, XdpMd
 from dstmrouter.wire import ether, ipv4, ipv6
-from perf.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

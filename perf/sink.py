@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from dstmrouter.io.bpf import Map, MapSpec, Program
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
+from dstmrouter.io.owner import Owner
 from dstmrouter.io.steering import XdpMode, attach_xdp
 from dstmrouter.io.uapi import BpfHelper, BpfMapType, BpfProgType, XdpAction, XdpMd
 from dstmrouter.wire import ether, ipv6
-from perf.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable

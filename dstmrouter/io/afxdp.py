@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from dstmrouter.errors import DstmError, SystemCallError, asking_kernel
 from dstmrouter.io import uapi
+from dstmrouter.io.owner import Owner
 from dstmrouter.io.patience import while_busy
 from dstmrouter.io.xskrings import XskRings
 from dstmrouter.io.xsksetup import (
@@ -44,8 +45,12 @@ AUTO_ORDER: Final = (XskMode.NATIVE_ZEROCOPY, XskMode.NATIVE_COPY)
 __all__ = ["XskConfig", "XskMode", "XskSocket", "open_sockets"]
 
 
-class XskSocket(XskRings):
-    """One queue of one interface; what the methods do to frames is said in `io.port.Port`."""
+class XskSocket(XskRings, Owner):
+    """One queue of one interface; what the methods do to frames is said in `io.port.Port`.
+
+    Frames that it still holds when it is closed stay in the UMEM, whose pool must not be used for
+    them any more.
+    """
 
     def __init__(
         self,
@@ -149,19 +154,6 @@ class XskSocket(XskRings):
         numbers = struct.unpack(f"={len(answer) // 8}Q", answer)  # old kernels know three
         counters = dict(zip(uapi.XDP_STATISTICS_FIELDS, numbers, strict=False))
         return counters | {"wakeup_errors": self._wakeup_errors}
-
-    def close(self) -> None:
-        """Release rings and socket; harmless when repeated.
-
-        Frames still held stay in the UMEM, whose pool must not be used for them any more.
-        """
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def open_sockets(

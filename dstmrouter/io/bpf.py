@@ -14,6 +14,7 @@ import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
 from dstmrouter.errors import BpfVerifierError, DstmError, SystemCallError, asking_kernel
+from dstmrouter.io.owner import Closing
 from dstmrouter.io.uapi import (
     BPF_ANY,
     BPF_OBJ_NAME_LEN,
@@ -25,7 +26,6 @@ from dstmrouter.io.uapi import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
 SYS_BPF: Final = 321  # arch/x86/entry/syscalls/syscall_64.tbl
 LOG_LEN: Final = 1 << 20  # octets for the verifier's report; our programs need a few thousand
@@ -76,7 +76,7 @@ def _call(tried: str, command: BpfCommand, attributes: bytes) -> int:
     return result
 
 
-class BpfObject:
+class BpfObject(Closing):
     """Owner of one descriptor; the kernel drops the object when the last one is closed."""
 
     def __init__(self, fd: int) -> None:
@@ -91,17 +91,6 @@ class BpfObject:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class MapSpec(NamedTuple):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from dstmrouter.errors import SystemCallError
 from dstmrouter.io.interface import interface_name
+from dstmrouter.io.owner import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ Result = TypeVar("Result")
 _ABSENT: Final = (errno.ENOENT, errno.EINVAL, errno.ENODEV)  # no filter, no qdisc, no interface
 
 
-class ClsactFilter:
+class ClsactFilter(Closing):
     """Our filter on one interface."""
 
     def __init__(self, ifindex: int, *, qdisc_is_ours: bool) -> None:
@@ -49,12 +50,6 @@ class ClsactFilter:
         if self._attached:
             self._attached = False
             _in_thread(lambda: _remove(self._ifindex, qdisc_too=self._qdisc_is_ours))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _in_thread(work: Callable[[], Result]) -> Result:

@@ -16,10 +16,11 @@ import os
 import socket
 import struct
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from dstmrouter.errors import SystemCallError, asking_kernel
 from dstmrouter.io.bpf import address_of, bpf_call
+from dstmrouter.io.owner import Owner
 from dstmrouter.io.steering import XdpMode, attach_xdp
 from dstmrouter.io.uapi import BPF_F_TEST_XDP_LIVE_FRAMES, BpfCommand
 
@@ -79,11 +80,11 @@ class LiveRun:
             raise SystemCallError("send live frames", number, os.strerror(number))
 
 
-class KnownProgram:
+class KnownProgram(Owner):
     """Keeps the kernel's dispatcher aware of a program, by a device that carries no traffic.
 
-    The device, `NAME0` or the next free number, is a TAP that is never up; it ends with this
-    process. Raises SystemCallError, too if there is no /dev/net/tun.
+    The device, `NAME0` or the next free number, is a TAP that is never up; it goes when this is
+    closed, and with this process. Raises SystemCallError, too if there is no /dev/net/tun.
     """
 
     def __init__(self, program: Program, name: str) -> None:
@@ -97,13 +98,3 @@ class KnownProgram:
                 ifindex = socket.if_nametoindex(self.name)
             undo.enter_context(attach_xdp(ifindex, program, XdpMode.NATIVE))
             self._undo = undo.pop_all()
-
-    def close(self) -> None:
-        """Remove the device; harmless when repeated."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -24,6 +24,7 @@ from dstmrouter.errors import DstmError, SystemCallError
 from dstmrouter.io.bpf import Link, Map, MapSpec, Program
 from dstmrouter.io.clsact import ClsactFilter
 from dstmrouter.io.interface import interface_name
+from dstmrouter.io.owner import Closing, Owner
 from dstmrouter.io.patience import while_busy
 from dstmrouter.io.steering_program import Filter, Tc, Xdp, assemble
 from dstmrouter.io.uapi import (
@@ -48,8 +49,8 @@ _MEMBER: Final = b"\1"  # the maps are sets
 _LPM_KEY: Final = struct.Struct("=I4s")  # struct bpf_lpm_trie_key: prefix length, address
 
 
-class SteeringMaps:
-    """The sets of our addresses; loaded programs see changes at once."""
+class SteeringMaps(Owner):
+    """The sets of our addresses; loaded programs see changes at once, and keep the maps."""
 
     def __init__(self) -> None:
         with ExitStack() as undo:
@@ -67,18 +68,8 @@ class SteeringMaps:
             self.pools, {_LPM_KEY.pack(p.prefixlen, p.network_address.packed) for p in prefixes}
         )
 
-    def close(self) -> None:
-        """Close the descriptors; loaded programs keep the maps. Harmless when repeated."""
-        self._undo.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-class XskMap:
+class XskMap(Closing):
     """The sockets of one port, by receive queue."""
 
     def __init__(self, table: Map) -> None:
@@ -108,12 +99,6 @@ class XskMap:
     def close(self) -> None:
         """Close the descriptor; harmless when repeated."""
         self._table.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def load_xdp(maps: SteeringMaps, xskmap: XskMap, *vlans: int | None) -> Program:

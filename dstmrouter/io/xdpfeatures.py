@@ -13,11 +13,12 @@ import fcntl
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from dstmrouter.errors import SystemCallError, asking_kernel
+from dstmrouter.io.owner import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ class XdpFeature(enum.IntFlag):
     XSK_ZEROCOPY = 1 << 3
 
 
-class XdpFeatures:
+class XdpFeatures(Closing):
     """Asks the kernel about devices of the network namespace in which it was made."""
 
     def __init__(self) -> None:
@@ -73,12 +74,6 @@ class XdpFeatures:
     def close(self) -> None:
         """Close the socket; harmless when repeated."""
         self._sock.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _ask(self, about: str, family: int, command: int, attribute: bytes) -> dict[int, bytes]:
         length = _HEADER.size + len(attribute)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import mmap
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from dstmrouter.errors import ConfigError
 from dstmrouter.io import uapi
 from dstmrouter.io.bpf import Map, MapSpec, Program
 from dstmrouter.io.liveframes import LIVE_FRAME_MAX, KnownProgram, LiveRun
+from dstmrouter.io.owner import Owner
 from dstmrouter.io.ring import ConsumerRing, ProducerRing, RingOffsets
 from dstmrouter.io.uapi import BpfMapType, BpfProgType
 from dstmrouter.io.umem import DESC, Umem
@@ -46,7 +47,7 @@ MEMORY_MAX: Final = 1 << 29  # octets: how far into a value the kernel's verifie
 DEVICE: Final = "dstm-send"
 
 
-class PacketArray:
+class PacketArray(Owner):
     """A UMEM in an array of BPF; close both."""
 
     def __init__(self, frames: int, chunk_size: int) -> None:
@@ -64,15 +65,12 @@ class PacketArray:
             undo.callback(self.umem.close)
             self._undo = undo.pop_all()
 
-    def close(self) -> None:
-        """Give the memory back; harmless when repeated."""
-        self._undo.close()
 
-
-class FrameSender:
+class FrameSender(Owner):
     """Lines of packets in one `PacketArray`, one for each device, and the program that sends them.
 
-    A line is a TX ring and a completion ring. Frames that a device does not take are lost and
+    A line is a TX ring and a completion ring; rings stay until they are closed, also when program
+    and device are gone. Frames that a device does not take are lost and
     nobody is told: ask `XdpFeatures` first.
     """
 
@@ -132,16 +130,6 @@ class FrameSender:
     def refused(self, number: int) -> int:
         """Packets of a line that were lost because they did not fit a frame."""
         return self._refused[number][0]
-
-    def close(self) -> None:
-        """Remove program and device; harmless when repeated. Rings stay until they are closed."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _offsets(self, number: int, producer: int, consumer: int, entries: int) -> RingOffsets:
         start = self._starts[number]

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from dstmrouter.errors import SystemCallError, asking_kernel
+from dstmrouter.io.owner import Owner
 from dstmrouter.io.ring import U32_MASK
 from dstmrouter.io.xdpfeatures import XdpFeature, XdpFeatures
 from dstmrouter.io.xskrings import Rings, XskRings
@@ -32,7 +33,7 @@ LOTS: Final = 256
 LOOK_S: Final = 0.5  # whether the device still takes frames
 
 
-class XdpFramePort(XskRings):
+class XdpFramePort(XskRings, Owner):
     """A `Port`: what it receives is the socket's, and its frames are those of one `PacketArray`."""
 
     sends: Final = "xdp-frames"
@@ -86,10 +87,6 @@ class XdpFramePort(XskRings):
             "xdp_frames_errors": self._errors,
         }
         return self._sock.statistics() | own
-
-    def close(self) -> None:
-        """Release rings and socket; harmless when repeated."""
-        self._undo.close()
 
     def _holds(self, waiting: int) -> bool:
         """Whether packets are to wait for those that keep coming, so that calls are fewer."""

@@ -14,10 +14,10 @@ import numpy as np
 
 from dstmrouter.io.bpf import Program
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
+from dstmrouter.io.owner import Owner
 from dstmrouter.io.steering import attach_xdp
 from dstmrouter.io.uapi import BpfHelper, BpfProgType, XdpAction, XdpMd
 from dstmrouter.wire import ether, ipv4, ipv6
-from perf.owner import Owner
 from perf.rfc8219.frames import STAMP, UDP_LEN
 from perf.rfc8219.histogram import BUCKETS, SUB_BITS, VALUE_BITS, Delays
 from perf.rfc8219.shared import SLOTS, SharedValue, count_slot, offset

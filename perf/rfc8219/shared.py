@@ -10,8 +10,8 @@ import numpy as np
 
 from dstmrouter.io.bpf import Map, MapSpec
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
+from dstmrouter.io.owner import Owner
 from dstmrouter.io.uapi import BPF_F_MMAPABLE, BpfMapType
-from perf.owner import Owner
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -29,8 +29,7 @@ class SharedValue(Owner):
             spec = MapSpec(BpfMapType.ARRAY, 4, pages, 1, BPF_F_MMAPABLE)
             self._map = undo.enter_context(Map.create(spec, name))
             # Pages stay as long as an array looks at them: they are not unmapped by hand.
-            memory = mmap.mmap(self._map.fileno(), pages)
-            self.view: npt.NDArray[np.void] = np.frombuffer(memory, dtype, 1)
+            self.view: npt.NDArray[np.void] = np.frombuffer(self._map.memory(pages), dtype, 1)
             self._undo = undo.pop_all()
 
     def fileno(self) -> int:

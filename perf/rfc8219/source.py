@@ -17,9 +17,9 @@ import numpy as np
 from dstmrouter.io.bpf import Program
 from dstmrouter.io.bpfasm import Alu, Assembler, Cond, Reg, Size
 from dstmrouter.io.liveframes import LiveRun
+from dstmrouter.io.owner import Owner
 from dstmrouter.io.uapi import BpfHelper, BpfProgType, XdpAction, XdpMd
 from perf.generator import interrupted_after
-from perf.owner import Owner
 from perf.rfc8219.frames import STAMP
 from perf.rfc8219.shared import SLOTS, SharedValue, count_slot, offset
 

@@ -15,8 +15,8 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
+from dstmrouter.io.owner import Owner
 from dstmrouter.wire import ether
-from perf.owner import Owner
 from perf.rfc8219.frames import FCS_LEN, OVERHEAD, Direction, template
 from perf.rfc8219.receiver import Receiver
 from perf.rfc8219.shared import SLOT_BITS

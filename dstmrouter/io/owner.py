@@ -1,7 +1,8 @@
-"""What owns something that must be let go: namespaces, programs, maps."""
+"""What must be let go at the end: descriptors, maps, programs, devices, namespaces."""
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -9,14 +10,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Owner:
-    """A context manager that lets go what stands in `_undo`."""
+class Closing(abc.ABC):
+    """A context manager that is closed behind the block, whatever becomes of that."""
 
-    _undo: ExitStack
-
+    @abc.abstractmethod
     def close(self) -> None:
         """Let go of everything; harmless when repeated."""
-        self._undo.close()
 
     def __enter__(self) -> Self:
         return self
@@ -28,3 +27,13 @@ class Owner:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class Owner(Closing):
+    """The same for what lets go what stands in `_undo`."""
+
+    _undo: ExitStack
+
+    def close(self) -> None:
+        """Let go of everything; harmless when repeated."""
+        self._undo.close()
