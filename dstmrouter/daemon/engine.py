@@ -172,16 +172,27 @@ class Engine:
     def _catch_up(self, handover: Handover, number: int, now_s: float) -> None:
         """Do about a port's frames what the handover has left to the steps."""
         at, length = handover.rest(number)
-        meter, left = self.meter, len(at)
-        if not left:
-            return
-        outcome = handover.steps.process(at, length, number, now_s)
+        if len(at):
+            outcome = self._forward(handover.steps, at, length, number, now_s)
+            self._settle(at, length, outcome, now_s)
+
+    def _forward(
+        self,
+        steps: Steps,
+        at: npt.NDArray[np.int64],
+        length: npt.NDArray[np.int64],
+        number: int,
+        now_s: float,
+    ) -> Outcome:
+        """Decide over packets that came by a port, and send what leaves."""
+        meter, packets = self.meter, len(at)
+        outcome = steps.process(at, length, number, now_s)
         if meter.on:
-            meter.lap(TurnStep.FORWARD, left)
+            meter.lap(TurnStep.FORWARD, packets)
         self._send(outcome)
         if meter.on:
-            meter.lap(TurnStep.SEND, left)
-        self._settle(at, length, outcome, now_s)
+            meter.lap(TurnStep.SEND, packets)
+        return outcome
 
     def _refill(self, port: Port, room: int) -> None:
         frames = self.umem.pool.take(room)
@@ -197,12 +208,7 @@ class Engine:
         watched = None if tap is None else tap.before(at, length, number, now_s)
         if watched is not None and meter.on:
             meter.lap(TurnStep.WATCH, packets)
-        outcome = self.forwarder.process(at, length, number, now_s)
-        if meter.on:
-            meter.lap(TurnStep.FORWARD, packets)
-        self._send(outcome)
-        if meter.on:
-            meter.lap(TurnStep.SEND, packets)
+        outcome = self._forward(self.forwarder, at, length, number, now_s)
         if tap is not None and watched is not None:
             tap.after(watched, outcome)
             if meter.on:

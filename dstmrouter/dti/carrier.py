@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
 
 from dstmrouter.dti.verdict import Verdict
-from dstmrouter.errors import SystemCallError
+from dstmrouter.errors import asking_kernel
 
 if TYPE_CHECKING:
     from ipaddress import IPv6Address
@@ -40,16 +40,13 @@ class Carrier:
     ) -> None:
         self._tep6 = socket.inet_ntop(socket.AF_INET6, tep6.packed)  # as recvmsg writes it
         self._traffic_class = 0
-        tried = f"open the tunnel {client6} to {tep6}"
         with ExitStack() as undo:
-            try:
+            with asking_kernel(f"open the tunnel {client6} to {tep6}"):
                 sock = undo.enter_context(
                     socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_IPIP)
                 )
                 _prepare(sock, interface)
                 sock.bind((str(client6), 0))
-            except OSError as error:
-                raise SystemCallError(tried, error.errno or 0, error.strerror or "") from error
             undo.pop_all()
         self._sock = sock
 

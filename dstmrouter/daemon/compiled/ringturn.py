@@ -107,8 +107,6 @@ class RingTurn:
             )
             made = turn(*tables, self._at, self._length, ports, self._now)
             received, size, left, following = cast("tuple[int, int, int, int]", made)
-            if self._some_wait and not left:
-                size = received
         if not left and not self._some_wait:
             return received, 0, following
         return received, self._keep(following - 1, left, size), following

@@ -159,7 +159,8 @@ def turn(
     it.
     """
     desk = Desk(*numbers(U(given.ctypes.data), _DESK_FIELDS))
-    places, received = (U(at.ctypes.data), U(length.ctypes.data)), NONE
+    places = U(at.ctypes.data), U(length.ctypes.data)
+    received, size = NONE, NONE
     for port in span(*ports):
         socket = load64(desk.by_port + port * WORD)
         xskrings.reclaim(socket, desk.pool)
@@ -170,4 +171,4 @@ def turn(
             left = work(given, world, at[:size], length[:size], port, now_s)
             if left:
                 return received, size, left, port + ONE
-    return received, NONE, NONE, ports[1]
+    return received, size, NONE, ports[1]

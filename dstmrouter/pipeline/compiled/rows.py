@@ -43,12 +43,6 @@ def row_in(world: World, slot: np.uint64) -> np.uint64:
 
 
 @inlined
-def row_of(world: World, address: np.uint64) -> np.uint64:
-    """Where the row is that speaks of a native address."""
-    return row_in(world, slot_of(world, address))
-
-
-@inlined
 def division_at(world: World, slot: np.uint64) -> np.uint64:
     """Where it is told how the address is divided that has the slot at an address."""
     return world.divided + (slot - world.slots)
