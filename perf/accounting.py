@@ -11,7 +11,6 @@ set no huge ones aside.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import mmap
@@ -22,7 +21,7 @@ from dstmrouter.pipeline.usage import UsageTable
 from perf.cases import NUMPY, WIDE, Case
 from perf.figures import Figure
 from perf.holdings import Holdings
-from perf.results import add_output, report
+from perf.results import report, shared_options
 from perf.rotation import POOL, Rotation, build
 from perf.turns import Turns
 
@@ -96,9 +95,7 @@ def _figure(case: Case, state: str, unit: str, runs: list[float]) -> Figure:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(prog="perf accounting", description=__doc__.split("\n", 1)[0])
-    add_output(parser)
-    parser.add_argument("--runs", type=int, default=25, help="runs per figure (default 25)")
+    parser = shared_options("accounting", __doc__, 25)
     parser.add_argument("--quick", action="store_true", help="65,536 bindings, few flows, one run")
     args = parser.parse_args(argv)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

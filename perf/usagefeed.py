@@ -10,7 +10,6 @@ had its turn: what a control answer may have to wait for.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from dstmrouter.daemon.usage_feed import UsageFeed
 from dstmrouter.zmqctl import BindingUpdate
 from perf.figures import Figure
 from perf.holdings import Holdings
-from perf.results import add_output, report
+from perf.results import report, shared_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -138,9 +137,7 @@ async def measure(bindings: int, runs: int) -> list[Figure]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse options, measure, print."""
-    parser = argparse.ArgumentParser(prog="perf usagefeed", description=__doc__.split("\n", 1)[0])
-    add_output(parser)
-    parser.add_argument("--runs", type=int, default=9, help="runs per figure (default 9)")
+    parser = shared_options("usagefeed", __doc__, 9)
     parser.add_argument("--quick", action="store_true", help="65,536 bindings, one run")
     args = parser.parse_args(argv)
     bindings, runs = (QUICK_BINDINGS, 1) if args.quick else (BINDINGS, args.runs)

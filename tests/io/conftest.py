@@ -67,6 +67,14 @@ class Veth:
         """The interface number of the near end."""
         return socket.if_nametoindex(self.near)
 
+    def take_frames(self, state: str = "on") -> None:
+        """Have the near end take XDP frames (GRO at the far end, which veth wants for it), or not.
+
+        `state` is `on` or `off`.
+        """
+        command = ["ethtool", "-K", self.far, "gro", state]
+        subprocess.run(command, check=True, capture_output=True)
+
     def tap(self) -> socket.socket:
         """A raw socket at the far end, non-blocking."""
         tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))

@@ -17,6 +17,7 @@ from dstmrouter.io.uapi import (
     TcAction,
     XdpAction,
 )
+from tests.io.programs import returning
 
 pytestmark = [
     pytest.mark.netns,
@@ -24,13 +25,6 @@ pytestmark = [
 ]
 HASH = MapSpec(BpfMapType.HASH, 4, 8, 3)
 FRAME = bytes.fromhex("020000000001 020000000002 88b5") + bytes(46)
-
-
-def returning(value: int) -> bytes:
-    asm = Assembler()
-    asm.mov(Reg.R0, value)
-    asm.exit()
-    return asm.assemble()
 
 
 def test_a_map_keeps_what_is_set() -> None:

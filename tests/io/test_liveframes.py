@@ -13,6 +13,7 @@ from dstmrouter.io.liveframes import KnownProgram, LiveRun
 from dstmrouter.io.steering import attach_xdp
 from dstmrouter.io.uapi import BpfHelper, BpfProgType, XdpAction
 from tests.io.conftest import Veth, collect
+from tests.io.programs import returning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +23,6 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="BPF programs need root"),
 ]
 FRAME = bytes(range(64))
-
-
-def returning(value: int) -> bytes:
-    asm = Assembler()
-    asm.mov(Reg.R0, value)
-    asm.exit()
-    return asm.assemble()
 
 
 def redirecting(ifindex: int) -> bytes:

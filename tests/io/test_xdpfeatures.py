@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,10 +26,6 @@ pytestmark = [
 ]
 
 
-def gro(interface: str, state: str) -> None:
-    subprocess.run(["ethtool", "-K", interface, "gro", state], check=True, capture_output=True)
-
-
 def test_veth_takes_frames_as_long_as_its_peer_has_gro(veth: Callable[[str], Veth]) -> None:
     pair = veth("a")
     with XdpFeatures() as features:
@@ -38,10 +33,10 @@ def test_veth_takes_frames_as_long_as_its_peer_has_gro(veth: Callable[[str], Vet
         assert XdpFeature.BASIC in able
         assert XdpFeature.REDIRECT in able
         assert XdpFeature.NDO_XMIT not in able
-        gro(pair.far, "on")
+        pair.take_frames("on")
         assert XdpFeature.NDO_XMIT in features.of(pair.ifindex)
         assert XdpFeature.NDO_XMIT in xdp_features(pair.near)
-        gro(pair.far, "off")
+        pair.take_frames("off")
         assert features.of(pair.ifindex) == able
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ class Bench:
         self.ifindexes = [pair.ifindex for pair in pairs]
         self.tx, self.done, self.taps = [], [], []
         for number, pair in enumerate(pairs):
-            subprocess.run(["ethtool", "-K", pair.far, "gro", "on"], check=True)
+            pair.take_frames()
             tx, done = self.sender.tx(number), self.sender.done(number)
             self.tx.append(tx)
             self.done.append(done[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -33,16 +32,12 @@ CONFIG = XskConfig(
 HEADER = bytes(12) + b"\x88\xb5"
 
 
-def gro(interface: str, state: str) -> None:
-    subprocess.run(["ethtool", "-K", interface, "gro", state], check=True, capture_output=True)
-
-
 class Bench:
     """Port a, whose far end takes XDP frames and listens."""
 
     def __init__(self, pair: Veth, undo: ExitStack, chunk_size: int = 2048) -> None:
         self.pair = pair
-        gro(pair.far, "on")
+        pair.take_frames()
         packets = PacketArray(FRAMES, chunk_size)
         undo.callback(packets.close)
         self.umem = packets.umem
@@ -150,7 +145,7 @@ def test_a_device_that_takes_no_frames_any_more_gets_them_by_socket(
 ) -> None:
     monkeypatch.setattr("dstmrouter.io.xdpport.LOOK_S", 0)
     for state, as_frames in (("off", 0), ("on", 100), ("off", 100)):
-        gro(bench.pair.far, state)
+        bench.pair.take_frames(state)
         sent = bench.transmit(100)
         bench.port.flush()
         assert collect(bench.tap, 100) == sent

@@ -35,15 +35,19 @@ def row_at(where: np.uint64) -> np.void:
     return row
 
 
+def row_of(address: int) -> np.uint64:
+    return rows.row_in(SEEN, rows.slot_of(SEEN, U(address)))
+
+
 def test_every_address_has_the_row_that_numpy_finds() -> None:
     asked = [int(a) for pool in WORLD.pools for a in pool] + [0, 0xC0000201, 0xFFFFFFFF]
     expected = TABLES.bindings.look_up(np.array(asked, np.uint32))
-    found = [row_at(rows.row_of(SEEN, U(a))) for a in asked]
+    found = [row_at(row_of(a)) for a in asked]
     assert [row.tobytes() for row in found] == [row.tobytes() for row in expected]
 
 
 def test_what_is_bound_ends_with_its_second() -> None:
-    row = rows.row_of(SEEN, U(int(worlds.leased(2))))
+    row = row_of(int(worlds.leased(2)))
     times = [worlds.NOW_S, worlds.NOW_S + 1]
     assert [bool(rows.is_alive(row, U(now))) for now in times] == [True, False]
 
