@@ -46,6 +46,17 @@ def fresh_namespace() -> Iterator[None]:
         os.close(home)
 
 
+@contextlib.contextmanager
+def on_one_cpu() -> Iterator[None]:
+    """Send from one CPU: what goes over veth from two may overtake each other."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def ip(*words: str) -> str:
     done = subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
     return done.stdout
