@@ -10,6 +10,7 @@ import zmq
 from dstmrouter.errors import ConfigError, ControlError
 from dstmrouter.zmqctl import AsyncControlClient, ControlClient, ControlServer, RefusedError
 from dstmrouter.zmqctl.messages import CALLS_MAX, Failure, Pushed, Reply, encode
+from lab.netns import PATIENCE_S
 from tests.zmqctl.samples import run
 from tests.zmqctl.sockets import Keys, control_in_thread, plain_socket, running
 
@@ -97,7 +98,8 @@ def test_many_calls_at_the_same_time(tmp_path: Path) -> None:
     async def scenario() -> None:
         server = ControlServer(f"ipc://{tmp_path}/c", curve=None, handlers={"echo": echo})
         async with running(server), AsyncControlClient(server.endpoint) as client:
-            answers = await asyncio.gather(*(client.call("echo", n=n) for n in range(500)))
+            calls = [client.call("echo", timeout_s=PATIENCE_S, n=n) for n in range(500)]
+            answers = await asyncio.gather(*calls)
         assert [answer["n"] for answer in answers] == list(range(500))
         server.close()
 
