@@ -40,6 +40,7 @@ class Turns:
     def __init__(self, buffer: Octets, workers: int) -> None:
         self._counters: npt.NDArray[np.uint64]
         self._counters = np.ndarray(workers, np.uint64, buffer, 0, (LINE,))
+        self._own = self._counters.data  # a turn is a microsecond cheaper with them than with numpy
 
     @staticmethod
     def size(workers: int) -> int:
@@ -48,12 +49,14 @@ class Turns:
 
     def begin(self, worker: int) -> None:
         """The worker starts to look at tables."""
-        self._counters[worker] += np.uint64(1 + (int(self._counters[worker]) & 1))
+        now = self._own[worker]
+        self._own[worker] = now + 1 + (now & 1)
         fence()
 
     def end(self, worker: int) -> None:
         """The worker holds nothing of the tables any more: before it waits."""
-        self._counters[worker] += np.uint64(int(self._counters[worker]) & 1)
+        now = self._own[worker]
+        self._own[worker] = now + (now & 1)
 
     def reset(self, worker: int) -> None:
         """The worker is dead; only its parent may say so, after waiting for it."""
