@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dstmrouter.errors import SystemCallError, asking_kernel
 from dstmrouter.io.bpf import address_of, bpf_call
@@ -44,6 +44,14 @@ _NAME_LEN: Final = 16
 _IFREQ: Final = struct.Struct("16sH22x")
 
 
+class RunPlace(NamedTuple):
+    """The attributes of the system call in memory, for compiled code."""
+
+    attributes: int  # address
+    length: int  # octets
+    count_at: int  # address of the number of frames, 32 bits
+
+
 class LiveRun:
     """A program and what its frames are when they are new: `run` lets it have some."""
 
@@ -68,6 +76,11 @@ class LiveRun:
         )
         self._attributes = ctypes.create_string_buffer(attributes, len(attributes))
         self._call = bpf_call(BpfCommand.PROG_TEST_RUN, self._attributes)
+
+    def place(self) -> RunPlace:
+        """Where compiled code finds what `run` gives to the kernel, as long as this is there."""
+        at = address_of(self._attributes)
+        return RunPlace(at, len(self._attributes), at + _COUNT_AT)
 
     def run(self, count: int) -> None:
         """Let `count` frames go through the program; raises SystemCallError.

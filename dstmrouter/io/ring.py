@@ -107,6 +107,10 @@ class _Ring:
         producer, consumer, entries, _ = (start + offset for offset in self._offsets)
         return RingPlace(producer, consumer, entries, self.slots)
 
+    def flags_at(self) -> int:
+        """Address of the word that `needs_wakeup` looks at."""
+        return int(np.frombuffer(self._flags, np.uint32).ctypes.data)
+
     def needs_wakeup(self) -> bool:
         """Whether the kernel sleeps on this ring until a system call wakes it (need_wakeup)."""
         return bool(self._flags[0] & uapi.XDP_RING_NEED_WAKEUP)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import mmap
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,8 @@ from dstmrouter.io.xdpframes_program import (
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from dstmrouter.io.liveframes import RunPlace
+
 MEMORY_MAX: Final = 1 << 29  # octets: how far into a value the kernel's verifier follows us
 DEVICE: Final = "dstm-send"
 
@@ -64,6 +66,15 @@ class PacketArray(Owner):
             self.umem = Umem(frames, chunk_size, self.table.memory(octets))
             undo.callback(self.umem.close)
             self._undo = undo.pop_all()
+
+
+class SendPlace(NamedTuple):
+    """What compiled code does `FrameSender.send` with."""
+
+    run: RunPlace
+    line_at: int  # address in the control record; it says which line is sent
+    line: int  # of this line
+    ifindex_at: int  # address, likewise
 
 
 class FrameSender(Owner):
@@ -126,6 +137,12 @@ class FrameSender(Owner):
         self._control[LINE_AT // 4] = self._starts[number]
         self._control[IFINDEX_AT // 4] = ifindex
         self._run.run(count)
+
+    def place(self, number: int) -> SendPlace:
+        """Where things are for a line, until this is closed."""
+        control = int(np.frombuffer(self._control, np.uint32).ctypes.data)
+        line_at, ifindex_at = control + LINE_AT, control + IFINDEX_AT
+        return SendPlace(self._run.place(), line_at, self._starts[number], ifindex_at)
 
     def refused(self, number: int) -> int:
         """Packets of a line that were lost because they did not fit a frame."""

@@ -8,11 +8,14 @@ while the device takes none, goes through the socket. Packets leave in the order
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import socket
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from dstmrouter.errors import SystemCallError, asking_kernel
 from dstmrouter.io.owner import Owner
@@ -21,16 +24,42 @@ from dstmrouter.io.xdpfeatures import XdpFeature, XdpFeatures
 from dstmrouter.io.xskrings import Rings, XskRings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dstmrouter.io.afxdp import XskSocket
     from dstmrouter.io.xdpframes import FrameSender
 
-ENOUGH: Final = 64  # packets: a call takes 15 us and saves 0.7 for each
-# At 25,000 calls a second, what RCU has to free after them stops this CPU for 1 ms twenty times a
-# second. So packets wait for others until so much time has passed since the last call, or there
-# are so many; at a rate that a socket can carry there are never enough, and nothing waits.
-SPACING_S: Final = 80e-6
-LOTS: Final = 256
-LOOK_S: Final = 0.5  # whether the device still takes frames
+_NS: Final = 1e9
+STATE: Final = np.dtype(
+    [
+        (name, "<u8")
+        for name in (
+            "held",  # packets that waited when the last flush let them
+            "next_call",  # time, ns
+            "look_at",  # time, ns: whether the device still takes frames
+            "takes",  # whether it did
+            "in_socket",  # packets that the socket has
+            "sent",  # packets sent as frames
+            "errors",  # calls that failed
+        )
+    ]
+)
+"""What `flush` goes by, for the compiled way (`io.compiled.xdpframes`) and the other."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pacing:
+    """When packets are sent as frames.
+
+    At 25,000 calls a second, what RCU has to free after them stops this CPU for 1 ms twenty times a
+    second. So packets wait for others until so much time has passed since the last call, or there
+    are so many; at a rate that a socket can carry there are never enough, and nothing waits.
+    """
+
+    enough: int = 64  # packets: a call takes 15 us and saves 0.7 for each
+    spacing_s: float = 80e-6
+    lots: int = 256
+    look_s: float = 0.5  # whether the device still takes frames
 
 
 class XdpFramePort(XskRings, Owner):
@@ -38,14 +67,23 @@ class XdpFramePort(XskRings, Owner):
 
     sends: Final = "xdp-frames"
 
-    def __init__(self, sock: XskSocket, sender: FrameSender, number: int) -> None:
+    def __init__(
+        self, sock: XskSocket, sender: FrameSender, number: int, pacing: Pacing | None = None
+    ) -> None:
         """Take over `sock` and line `number` of `sender`; raises SystemCallError."""
         self.name, self.mode_taken, self.mode_notes = sock.name, sock.mode_taken, sock.mode_notes
         self._sock, self._sender, self._number = sock, sender, number
-        self._sent, self._errors, self._in_socket = 0, 0, 0
-        self._look_at, self._takes = 0.0, False
-        self._held, self._next_call = 0, 0.0
+        self._pacing = pacing or Pacing()
+        self._spacing_ns, self._look_ns = (
+            round(seconds * _NS) for seconds in (self._pacing.spacing_s, self._pacing.look_s)
+        )
+        self._state = np.zeros(1, STATE)
+        self._held, self._next_call, self._look_at, self._takes, *counts = (
+            self._state[name].data for name in STATE.names or ()
+        )
+        self._in_socket, self._sent, self._errors = counts
         self._polls = sock.busy_poll
+        self._compiled: Callable[[], bool] | None = None
         with ExitStack() as undo:
             with asking_kernel(f"find interface {sock.name}"):
                 self._ifindex = socket.if_nametoindex(sock.name)
@@ -65,45 +103,57 @@ class XdpFramePort(XskRings, Owner):
 
     def flush(self) -> None:
         """Send what waits, and wake the kernel where it asks for it; never blocks or raises."""
+        if self._compiled is not None and self._compiled():
+            return
         waiting = len(self._unsent)
         if waiting and not self._holds(waiting):
-            self._held = 0
-            if not (waiting >= ENOUGH and self._send_frames(waiting)):
+            self._held[0] = 0
+            if not (waiting >= self._pacing.enough and self._send_frames(waiting)):
                 self._send_by_socket(waiting)
-        if self._in_socket or self._polls or self.rings.fill.needs_wakeup():
+        in_socket = self._in_socket[0]
+        if in_socket or self._polls or self.rings.fill.needs_wakeup():
             self._sock.flush()
-        if self._in_socket:
+        if in_socket:
             sent = self._sock.rings.completion.take(self._done.room())
-            self._in_socket -= self._done.submit(sent)
+            self._in_socket[0] -= self._done.submit(sent)
 
     def use_compiled(self) -> None:
-        """Nothing to do: rings move descriptors, not packets."""
+        """Send frames in compiled code from now on, where nothing else is to be done."""
+        if self._polls or not self._sender.fits_all:
+            return
+        from dstmrouter.io.compiled.xdpframes import CompiledFlush  # imports Numba
+
+        place = self._sender.place(self._number)
+        rings = self.rings.tx, self._done, self.rings.fill
+        self._compiled = CompiledFlush(place, rings, self._state, self._pacing, self._ifindex)
 
     def statistics(self) -> dict[str, int]:
         """Those of the socket, and what became of packets as XDP frames."""
         own = {
-            "xdp_frames_sent": self._sent,
+            "xdp_frames_sent": self._sent[0],
             "xdp_frames_refused": self._sender.refused(self._number),
-            "xdp_frames_errors": self._errors,
+            "xdp_frames_errors": self._errors[0],
         }
         return self._sock.statistics() | own
 
     def _holds(self, waiting: int) -> bool:
         """Whether packets are to wait for those that keep coming, so that calls are fewer."""
-        more, self._held = waiting > self._held, waiting
-        return more and waiting < LOTS and time.monotonic() < self._next_call
+        more = waiting > self._held[0]
+        self._held[0] = waiting
+        return more and waiting < self._pacing.lots and time.monotonic_ns() < self._next_call[0]
 
     def _may_send_frames(self) -> bool:
         """Whether the device takes frames, and none would overtake what the socket has."""
-        if self._in_socket and len(self._sock.rings.tx):
+        if self._in_socket[0] and len(self._sock.rings.tx):
             return False
-        now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + LOOK_S
-            self._takes = False
+        now = time.monotonic_ns()
+        if now >= self._look_at[0]:
+            self._look_at[0] = now + self._look_ns
+            self._takes[0] = 0
             with contextlib.suppress(SystemCallError):
-                self._takes = bool(self._features.of(self._ifindex) & XdpFeature.NDO_XMIT)
-        return self._takes
+                takes = self._features.of(self._ifindex) & XdpFeature.NDO_XMIT
+                self._takes[0] = int(bool(takes))
+        return bool(self._takes[0])
 
     def _send_frames(self, waiting: int) -> bool:
         """Send as frames; False, and nothing is sent, if that cannot be."""
@@ -117,14 +167,14 @@ class XdpFramePort(XskRings, Owner):
         before = self._unsent.consumed
         try:
             self._sender.send(self._number, self._ifindex, count)
-            self._next_call = time.monotonic() + SPACING_S
+            self._next_call[0] = time.monotonic_ns() + self._spacing_ns
         except SystemCallError as error:  # what was not taken waits for the next flush
             if error.errno != errno.EINTR:
-                self._errors += 1
-                self._takes = False  # until we look again
-        self._sent += (self._unsent.consumed - before) & U32_MASK
+                self._errors[0] += 1
+                self._takes[0] = 0  # until we look again
+        self._sent[0] += (self._unsent.consumed - before) & U32_MASK
         return True
 
     def _send_by_socket(self, waiting: int) -> None:
         ring = self._sock.rings.tx
-        self._in_socket += ring.submit(self._unsent.take(min(waiting, ring.room())))
+        self._in_socket[0] += ring.submit(self._unsent.take(min(waiting, ring.room())))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Copy: TypeAlias = "Callable[[np.uint64, np.uint64, np.uint64], None]"
     Fetch: TypeAlias = "Callable[[np.uint64], None]"
     Numbers: TypeAlias = "Callable[[np.uint64, int], tuple[np.uint64, ...]]"
-    Words: TypeAlias = "Callable[[np.uint64, int], npt.NDArray[np.uint64]]"
+    Words: TypeAlias = "Callable[[np.uint64, int | np.uint64], npt.NDArray[np.uint64]]"
 
 _WORD: Final = ir.IntType(64)
 _LOADS: Final = types.uint64(types.uint64)
@@ -106,7 +106,7 @@ def _words() -> Words:
     place = intrinsic(lambda context, address: (words(types.uint64), generate))
 
     @njit(forceinline=True)  # type: ignore[untyped-decorator]
-    def words_at(address: np.uint64, count: int) -> Any:
+    def words_at(address: np.uint64, count: int | np.uint64) -> Any:
         return carray(place(address), count)
 
     return cast("Words", words_at)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -11,12 +13,13 @@ import numpy as np
 import pytest
 
 from dstmrouter.errors import SystemCallError
-from dstmrouter.io.afxdp import XskConfig, XskMode, open_sockets
+from dstmrouter.io.afxdp import XskMode
+from dstmrouter.io.compiled.xdpframes import SENDING, CompiledFlush
 from dstmrouter.io.liveframes import LIVE_FRAME_MAX
 from dstmrouter.io.umem import DESC
-from dstmrouter.io.xdpframes import FrameSender, PacketArray
-from dstmrouter.io.xdpport import ENOUGH, XdpFramePort
-from tests.io.conftest import Veth, collect, drain, ip, wait_for
+from dstmrouter.io.xdpport import Pacing, XdpFramePort
+from tests.io.conftest import Veth, collect, drain, ip
+from tests.io.framebench import ENOUGH, FRAMES, Bench, Opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,71 +28,22 @@ pytestmark = [
     pytest.mark.netns,
     pytest.mark.skipif(os.geteuid() != 0, reason="AF_XDP needs root"),
 ]
-FRAMES = 512
-CONFIG = XskConfig(
-    mode=XskMode.NATIVE_COPY, fill_slots=64, rx_slots=64, tx_slots=128, completion_slots=128
-)
-HEADER = bytes(12) + b"\x88\xb5"
 
 
-class Bench:
-    """Port a, whose far end takes XDP frames and listens."""
-
-    def __init__(self, pair: Veth, undo: ExitStack, chunk_size: int = 2048) -> None:
-        self.pair = pair
-        pair.take_frames()
-        packets = PacketArray(FRAMES, chunk_size)
-        undo.callback(packets.close)
-        self.umem = packets.umem
-        self.sender = undo.enter_context(
-            FrameSender(packets, 1, CONFIG.tx_slots, 2 * CONFIG.completion_slots)
-        )
-        (sock,) = open_sockets([pair.near], 0, self.umem, [CONFIG])
-        undo.callback(sock.close)
-        self.port = XdpFramePort(sock, self.sender, 0)
-        undo.callback(self.port.close)
-        self.tap = undo.enter_context(pair.tap())
-        self.number = 0
-
-    def transmit(self, count: int, length: int = 60) -> list[bytes]:
-        """Hand over packets with increasing numbers."""
-        descs = np.zeros(count, DESC)
-        descs["addr"], descs["len"] = self.umem.pool.take(count) + np.uint64(300), length
-        sent = []
-        for start in descs["addr"].tolist():
-            frame = (HEADER + self.number.to_bytes(4, "big")).ljust(length, b"x")
-            self.umem.octets[start : start + length] = np.frombuffer(frame, np.uint8)
-            sent.append(frame)
-            self.number += 1
-        assert self.port.transmit(descs) == count
-        self.check_ledger()
-        return sent
-
-    def check_ledger(self) -> None:
-        assert len(self.umem.pool) + self.port.held().total == FRAMES
-
-    def reclaim(self) -> None:
-        """Take back everything that has been sent; the kernel may still be at it."""
-
-        def all_back() -> bool:
-            self.port.flush()
-            self.check_ledger()
-            self.umem.pool.give(self.port.reclaim())
-            return len(self.umem.pool) == FRAMES
-
-        wait_for(all_back, "all frames")
-
-    def as_frames(self) -> int:
-        return self.port.statistics()["xdp_frames_sent"]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dstmrouter.io.xdpport.SPACING_S", 0)
+@pytest.fixture(params=[False, True], ids=["python", "compiled"])
+def opener(request: pytest.FixtureRequest, pairs: list[Veth]) -> Iterator[Opener]:
+    with ExitStack() as undo:
+        yield Opener(pairs[0], undo, compiled=request.param)
 
 
 @pytest.fixture
-def bench(pairs: list[Veth]) -> Iterator[Bench]:
+def bench(opener: Opener) -> Bench:
+    return opener.open()
+
+
+@pytest.fixture
+def plain(pairs: list[Veth]) -> Iterator[Bench]:
+    """One that is not compiled."""
     with ExitStack() as undo:
         yield Bench(pairs[0], undo)
 
@@ -106,11 +60,8 @@ def test_few_go_through_the_socket_and_many_as_frames_in_order(bench: Bench) -> 
     assert bench.port.statistics()["xdp_frames_errors"] == 0
 
 
-def test_packets_that_keep_coming_wait_for_others(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dstmrouter.io.xdpport.SPACING_S", 1000)
-    monkeypatch.setattr("dstmrouter.io.xdpport.LOTS", 100)
+def test_packets_that_keep_coming_wait_for_others(opener: Opener) -> None:
+    bench = opener.open(Pacing(spacing_s=1000, lots=100))
     sent = bench.transmit(ENOUGH)
     bench.port.flush()
     assert collect(bench.tap, ENOUGH) == sent
@@ -140,10 +91,8 @@ def test_frames_sent_come_back_with_the_next_reclaim(bench: Bench) -> None:
     assert sorted(bench.umem.pool.take(FRAMES).tolist()) == [2048 * i for i in range(FRAMES)]
 
 
-def test_a_device_that_takes_no_frames_any_more_gets_them_by_socket(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dstmrouter.io.xdpport.LOOK_S", 0)
+def test_a_device_that_takes_no_frames_any_more_gets_them_by_socket(opener: Opener) -> None:
+    bench = opener.open(Pacing(spacing_s=0, look_s=0))
     for state, as_frames in (("off", 0), ("on", 100), ("off", 100)):
         bench.pair.take_frames(state)
         sent = bench.transmit(100)
@@ -168,14 +117,31 @@ def test_nothing_overtakes_what_the_socket_has_not_sent(
     assert bench.as_frames() == 0
 
 
+@contextlib.contextmanager
+def refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have calls to send frames fail."""
+
+    def fails(*_: object) -> None:
+        raise SystemCallError("send", 12, "no memory")
+
+    compiled = bench.port._compiled
+    record = compiled._record if isinstance(compiled, CompiledFlush) else np.zeros(1, SENDING)
+    attributes = record["attributes"].copy()
+    with monkeypatch.context() as broken:
+        broken.setattr(bench.sender, "send", fails)
+        record["attributes"] = 8  # no address of ours
+        yield
+        record["attributes"] = attributes
+
+
 def test_a_call_that_fails_is_counted_and_loses_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise SystemCallError("send", 12, "no memory")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(bench.sender, "send", refuse)
+    bench.transmit(80)
+    bench.port.flush()
+    drain(bench.tap)
+    bench.reclaim()
+    with refused(bench, monkeypatch):
         sent = bench.transmit(80)
         bench.port.flush()
         assert drain(bench.tap) == []
@@ -183,30 +149,47 @@ def test_a_call_that_fails_is_counted_and_loses_nothing(
     bench.port.flush()  # by socket, until it is time to look again
     assert collect(bench.tap, 80) == sent
     assert bench.port.statistics()["xdp_frames_errors"] == 1
-    assert bench.as_frames() == 0
+    assert bench.as_frames() == 80
     bench.reclaim()
 
 
 def test_a_call_that_a_signal_ends_goes_on_with_the_rest(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    plain: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = bench.sender.send
+    send = plain.sender.send
 
     def interrupted(number: int, ifindex: int, count: int) -> None:
         send(number, ifindex, count // 2)
         raise SystemCallError("send", 4, "interrupted")
 
     with monkeypatch.context() as signalled:
-        signalled.setattr(bench.sender, "send", interrupted)
-        sent = bench.transmit(128)
-        bench.port.flush()
-        assert collect(bench.tap, 64) == sent[:64]
-        bench.check_ledger()
-        assert bench.port.held().tx == 64
-    bench.port.flush()
-    assert collect(bench.tap, 64) == sent[64:]
-    assert bench.as_frames() == 128
+        signalled.setattr(plain.sender, "send", interrupted)
+        sent = plain.transmit(128)
+        plain.port.flush()
+        assert collect(plain.tap, 64) == sent[:64]
+        plain.check_ledger()
+        assert plain.port.held().tx == 64
+    plain.port.flush()
+    assert collect(plain.tap, 64) == sent[64:]
+    assert plain.as_frames() == 128
+    assert plain.port.statistics()["xdp_frames_errors"] == 0
+
+
+def test_signals_lose_nothing(bench: Bench) -> None:
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 50e-6, 50e-6)
+    try:
+        for _ in range(100):
+            sent = bench.transmit(128)
+            while bench.port.held().tx:
+                bench.port.flush()
+            bench.reclaim()
+            assert collect(bench.tap, 128) == sent
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
     assert bench.port.statistics()["xdp_frames_errors"] == 0
+    assert bench.as_frames() == 12_800
 
 
 def test_packets_that_fit_no_frame_go_by_socket(pairs: list[Veth]) -> None:
@@ -214,6 +197,7 @@ def test_packets_that_fit_no_frame_go_by_socket(pairs: list[Veth]) -> None:
         ip(f"link set dev {end} mtu {LIVE_FRAME_MAX}")
     with ExitStack() as undo:
         bench = Bench(pairs[0], undo, chunk_size=4096)
+        bench.port.use_compiled()  # leaves it as it is
         sent = bench.transmit(70) + bench.transmit(1, LIVE_FRAME_MAX + 1)
         bench.port.flush()
         assert collect(bench.tap, 71) == sent

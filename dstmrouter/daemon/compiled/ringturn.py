@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from dstmrouter.daemon.compiled.turn import Desk, turn, work
+from dstmrouter.daemon.compiled.turn import CALL, Desk, turn, work
 from dstmrouter.daemon.compiled.waiting import Waiting
 from dstmrouter.daemon.engine import REFILL_STEP
 from dstmrouter.io.compiled import xskrings
@@ -15,7 +14,7 @@ from dstmrouter.io.ring import RingPlace
 from dstmrouter.io.taggedport import TagPort
 from dstmrouter.io.umem import CHUNK_SIZES, FramePool
 from dstmrouter.io.xskrings import Places, XskRings
-from dstmrouter.jit.functions import NONE, U, address
+from dstmrouter.jit.functions import U, address
 from dstmrouter.pipeline.compiled.views import Columns
 from dstmrouter.pipeline.limits import TICKS
 
@@ -69,13 +68,9 @@ class RingTurn:
         self._frames = np.zeros((2, BURST), np.int64)
         self._at, self._length = self._frames
         self._some_tagged = any(self._tagged)
-        # Making a number for compiled code takes 0.2 us, half as long as a call.
-        numbers = [U(number) for number in range(len(ports) + 1)]
-        self._ports = numbers[:-1]
-        self._single = list(itertools.pairwise(numbers))
-        self._all = [(number, numbers[-1]) for number in self._ports]
+        self._ports = len(ports)
         self._some_wait = False
-        self._now, self._tick, self._due = U(0), -1, 0
+        self._tick, self._due = -1, 0
         self._waiting = [Waiting(BURST) for _ in ports]
         rings = [each for each in map(_rings_of, ports) if each is not None]
         own = list(dict.fromkeys(rings))  # each once, also if several ports share it
@@ -86,6 +81,11 @@ class RingTurn:
         self._kept = pool, counters
         desk = self._desk(counters)
         self._numbers = np.array([*desk, *self._columns.numbers], np.uint64)
+        self._call = self._calling(self._numbers)
+        self._place = int(address(self._call))
+        self._now_s, self._first, self._end, self._size, self._left = (
+            self._call[name].data for name in ("now_s", "first", "end", "size", "left")
+        )
         self._load(desk)
 
     def turn(self, first: int, now_s: float) -> tuple[int, int, int]:
@@ -96,17 +96,17 @@ class RingTurn:
         """
         self._forwarder.follow_ports()
         self._look_at(now_s)
-        following = first + 1
         if self._some_tagged and (tagged := self._tagged[first]) is not None:
             received, left = self._turn_tagged(tagged, first)
-            size = received
+            size, following = received, first + 1
         else:
-            tables = self._numbers, self._forwarder.world
-            ports = (
-                self._single[first] if self._some_wait or self._some_tagged else self._all[first]
-            )
-            made = turn(*tables, self._at, self._length, ports, self._now)
-            received, size, left, following = cast("tuple[int, int, int, int]", made)
+            alone = self._some_wait or self._some_tagged
+            self._first[0] = first
+            self._end[0] = following = first + 1 if alone else self._ports
+            received, left = turn(self._place), self._left[0]
+            if left:
+                following = self._end[0]
+            size = self._size[0]
         if not left and not self._some_wait:
             return received, 0, following
         return received, self._keep(following - 1, left, size), following
@@ -121,7 +121,8 @@ class RingTurn:
         """See what time it is, and whether errors about packets to nobody can be sent."""
         tick = int(now_s * TICKS)
         if tick != self._tick or self._due:  # the steps have seen some of them
-            self._tick, self._now, self._due = tick, U(int(now_s)), 0
+            self._tick, self._due = tick, 0
+            self._now_s[0] = int(now_s)
             self._columns.refuse(self.steps.unbound(now_s))
 
     def rest(self, port: int) -> npt.NDArray[np.int64]:
@@ -147,7 +148,7 @@ class RingTurn:
         at, length = self._frames[:, :size]
         at[:], length[:] = descs["addr"], descs["len"]
         world = self._forwarder.world
-        left = work(self._numbers, world, at, length, self._ports[number], self._now)
+        left = work(self._numbers, world, at, length, U(number), U(self._now_s[0]))
         return size, int(left)
 
     def _desk(self, counters: npt.NDArray[np.uint64]) -> Desk:
@@ -157,6 +158,11 @@ class RingTurn:
         end = address(sockets) + U(sockets.nbytes)
         numbers = end, U(len(self._by_port)), U(REFILL_STEP)
         return Desk(*[*map(address, arrays), *numbers])
+
+    def _calling(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
+        """A record CALL for no ports."""
+        arrays = numbers, self._forwarder.world, self._at, self._length
+        return np.array([(*map(address, arrays), BURST, 0, 0, 0, 0, 0)], CALL)
 
     def _load(self, desk: Desk) -> None:
         """Load the code, with rings of nobody's: the others may be in use meanwhile."""
@@ -168,4 +174,5 @@ class RingTurn:
         by_port = np.array([address(sockets)], np.uint64)
         desk = desk._replace(pool=address(record), by_port=address(by_port))
         numbers = np.array([*desk, *self._columns.numbers], np.uint64)
-        turn(numbers, self._forwarder.world, self._at, self._length, (NONE, NONE), NONE)
+        call = self._calling(numbers)
+        turn(int(address(call)))

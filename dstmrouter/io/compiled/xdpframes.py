@@ -1,0 +1,160 @@
+"""The flush of a port that sends XDP frames, compiled; `xdpport` defines it.
+
+Of 85 us that a turn with 330 packets takes over veth, 5 were Python's around this one system call.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from dstmrouter.io.bpf import SYS_BPF
+from dstmrouter.io.ring import U32_MASK
+from dstmrouter.io.uapi import XDP_RING_NEED_WAKEUP, BpfCommand
+from dstmrouter.io.xdpport import STATE, Pacing
+from dstmrouter.jit.functions import NONE, ONE, U, address, compiled, field_at
+from dstmrouter.jit.kernel import ERRORS, monotonic_ns, system_call
+from dstmrouter.jit.pointers import load32, load64, observe32, store32, store64
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from dstmrouter.io.ring import ProducerRing
+    from dstmrouter.io.xdpframes import SendPlace
+
+SENDING: Final = np.dtype(
+    [
+        (name, "<u8")
+        for name in (
+            "produced",  # addresses of the indices of the TX ring and of the completion ring
+            "consumed",
+            "done_produced",
+            "done_consumed",
+            "done_slots",
+            "fill_flags",  # address
+            "attributes",  # of the system call: `RunPlace`
+            "length",
+            "count",
+            "line_at",  # `SendPlace`
+            "line",
+            "ifindex_at",
+            "ifindex",
+            "state",  # address of a record STATE
+            "enough",  # `Pacing`, in packets and nanoseconds
+            "spacing",
+            "lots",
+        )
+    ]
+)
+(
+    _PRODUCED,
+    _CONSUMED,
+    _DONE_PRODUCED,
+    _DONE_CONSUMED,
+    _DONE_SLOTS,
+    _FILL_FLAGS,
+    _ATTRIBUTES,
+    _LENGTH,
+    _COUNT,
+    _LINE_AT,
+    _LINE,
+    _IFINDEX_AT,
+    _IFINDEX,
+    _STATE,
+    _ENOUGH,
+    _SPACING,
+    _LOTS,
+) = (field_at(SENDING, name) for name in SENDING.names or ())
+_HELD, _NEXT_CALL, _LOOK_AT, _TAKES, _IN_SOCKET, _SENT, _FAILED = (
+    field_at(STATE, name) for name in STATE.names or ()
+)
+_MODULO, _WAKEUP = U(U32_MASK), U(XDP_RING_NEED_WAKEUP)
+_BPF, _RUN = U(SYS_BPF), U(BpfCommand.PROG_TEST_RUN)
+_ERRORS, _INTERRUPTED = U(ERRORS), U((1 << 64) - errno.EINTR)
+
+
+@compiled
+def send(sending: np.uint64, state: np.uint64, waiting: np.uint64) -> None:
+    """Send the packets that wait, as many as the completion ring has room for."""
+    done = load32(load64(sending + _DONE_PRODUCED)) - load32(load64(sending + _DONE_CONSUMED))
+    count = min(waiting, load64(sending + _DONE_SLOTS) - (done & _MODULO))
+    if count == NONE:
+        return
+    store32(load64(sending + _LINE_AT), load64(sending + _LINE))
+    store32(load64(sending + _IFINDEX_AT), load64(sending + _IFINDEX))
+    store32(load64(sending + _COUNT), count)
+    consumed_at = load64(sending + _CONSUMED)
+    before = load32(consumed_at)
+    attributes, length = load64(sending + _ATTRIBUTES), load64(sending + _LENGTH)
+    result = system_call(_BPF, _RUN, attributes, length)
+    if result < _ERRORS:
+        store64(state + _NEXT_CALL, monotonic_ns() + load64(sending + _SPACING))
+    elif result != _INTERRUPTED:
+        store64(state + _FAILED, load64(state + _FAILED) + ONE)
+        store64(state + _TAKES, NONE)
+    sent = observe32(consumed_at) - before & _MODULO
+    store64(state + _SENT, load64(state + _SENT) + sent)
+
+
+@compiled
+def flush(place: int) -> int:
+    """Do what is to be done for the record SENDING at `place`, and return 1.
+
+    Returns 0, and has done nothing, if it is not only frames to send or to let wait.
+    """
+    sending = U(place)
+    state = load64(sending + _STATE)
+    if load64(state + _IN_SOCKET) or load32(load64(sending + _FILL_FLAGS)) & _WAKEUP:
+        return 0
+    produced, consumed = load64(sending + _PRODUCED), load64(sending + _CONSUMED)
+    waiting = load32(produced) - load32(consumed) & _MODULO
+    if waiting == NONE:
+        return 1
+    now, few = monotonic_ns(), waiting < load64(sending + _LOTS)
+    if few and waiting > load64(state + _HELD) and now < load64(state + _NEXT_CALL):
+        store64(state + _HELD, waiting)
+        return 1
+    if waiting < load64(sending + _ENOUGH) or now >= load64(state + _LOOK_AT):
+        return 0
+    if load64(state + _TAKES) == NONE:
+        return 0
+    store64(state + _HELD, NONE)
+    send(sending, state, waiting)
+    return 1
+
+
+class CompiledFlush:
+    """`flush` of one port; rings, sender and `state` (a record STATE) must outlive it."""
+
+    def __init__(
+        self,
+        place: SendPlace,
+        rings: tuple[ProducerRing, ProducerRing, ProducerRing],
+        state: npt.NDArray[np.void],
+        pacing: Pacing,
+        ifindex: int,
+    ) -> None:
+        """`rings` are the TX ring, the completion ring and the fill ring."""
+        (tx, done), fill = (ring.place() for ring in rings[:2]), rings[2]
+        indices = tx.producer, tx.consumer, done.producer, done.consumer, done.slots
+        run, *line = place
+        pace = pacing.enough, round(pacing.spacing_s * 1e9), pacing.lots
+        words = *indices, fill.flags_at(), *run, *line, ifindex, int(address(state)), *pace
+        self._record = np.array([words], SENDING)
+        self._kept = state
+        self._place = int(address(self._record))
+        self._load()
+
+    def __call__(self) -> bool:
+        """Whether there is nothing left to do."""
+        return bool(flush(self._place))
+
+    @staticmethod
+    def _load() -> None:
+        """Load the code, with a port of nobody's: this one may be in use meanwhile."""
+        state, record = np.zeros(1, STATE), np.zeros(1, SENDING)
+        state["in_socket"] = 1
+        record["state"] = address(state)
+        flush(int(address(record)))
