@@ -60,11 +60,17 @@ class Handover(Protocol):
         """What is done about the others."""
         ...
 
-    def turn(self, first: int, now_s: float) -> tuple[int, int, int]:
+    @property
+    def rounds(self) -> int:
+        """How often the last turn has been round the ports."""
+        ...
+
+    def turn(self, first: int, now_s: float, rounds: int) -> tuple[int, int, int]:
         """Give ports from `first` on one burst of work each, until one has something in `rest`.
 
-        Returns how many packets came, how many frames of the last port are to be taken by `rest`,
-        and the port behind that.
+        While packets come, it may go round up to `rounds` times from the first port on, with
+        flushes in between. Returns how many packets came, how many frames of the last port are to
+        be taken by `rest`, and the port behind that.
         """
         ...
 
@@ -97,21 +103,26 @@ class Engine:
         self.counters = counters
         self.worker = worker
         self._expired_s = 0  # whole seconds
+        self.rounds = 1  # of the last turn
         self.meter: Meter = UNMEASURED
         self.tap: Tap | None = None  # for those who want to see packets
         self.handover: Handover | None = None  # does what can be done without them
         self.usage: npt.NDArray[np.uint64] | None = None  # the worker's line of UsageTable.values
         self.on_glean: Callable[[npt.NDArray[np.uint32]], None] = lambda _: None
 
-    def turn(self, now_s: float) -> int:
+    def turn(self, now_s: float, rounds: int = 1) -> int:
         """Give every port one burst of work; return how many packets were received.
 
-        `now_s` is the router's clock in seconds.
+        `now_s` is the router's clock in seconds. While packets come, ports may get up to `rounds`
+        bursts; `self.rounds` tells how many they got.
         """
         watched = self.tap is not None and self.tap.wanted()
         handover = None if watched else self.handover
         meter = self.meter
-        received = self._serve_all(now_s) if handover is None else self._hand_over(handover, now_s)
+        if handover is None:
+            self.rounds, received = 1, self._serve_all(now_s)
+        else:
+            received = self._hand_over(handover, now_s, rounds)
         if int(now_s) != self._expired_s:
             self._expired_s = int(now_s)
             with meter.aside(TurnStep.EXPIRE):
@@ -158,10 +169,12 @@ class Engine:
             received += self._serve(number, port, now_s)
         return received
 
-    def _hand_over(self, handover: Handover, now_s: float) -> int:
-        meter, received, number = self.meter, 0, 0
+    def _hand_over(self, handover: Handover, now_s: float, rounds: int) -> int:
+        meter, received, number, self.rounds = self.meter, 0, 0, 0
         while number < len(self.ports):
-            came, due, number = handover.turn(number, now_s)
+            came, due, number = handover.turn(number, now_s, rounds)
+            if not self.rounds:
+                self.rounds, rounds = handover.rounds, 1
             received += came
             if meter.on:
                 meter.lap(TurnStep.COMPILED_TURN, came)

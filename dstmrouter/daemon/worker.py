@@ -76,16 +76,17 @@ class Worker:
     def run(self) -> None:
         """Forward until stopped."""
         turns, worker = self._shared.turns, self._plan.worker
-        meter, idling, turn = self._meter, self._idling, self._engine.turn
-        clock, empty, unmeasured = meter.clock, 0, 0
+        meter, idling, engine = self._meter, self._idling, self._engine
+        clock, empty, unmeasured = meter.clock, 0, 0  # rounds up to the next measured turn
         while not self._stop:
-            if unmeasured:
-                now, unmeasured = clock(), unmeasured - 1
-            else:
+            now, rounds = clock(), unmeasured
+            if not rounds:
                 now, unmeasured = meter.begin()
             turns.begin(worker)
-            received = turn(now - self._plan.clock_zero)
+            received = engine.turn(now - self._plan.clock_zero, rounds or 1)
             turns.end(worker)
+            if rounds:
+                unmeasured -= engine.rounds
             if meter.on:
                 meter.end(received)
                 if now >= self._next_notice:

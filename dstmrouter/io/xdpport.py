@@ -125,7 +125,8 @@ class XdpFramePort(XskRings, Owner):
 
         place = self._sender.place(self._number)
         rings = self.rings.tx, self._done, self.rings.fill
-        self._compiled = CompiledFlush(place, rings, self._state, self._pacing, self._ifindex)
+        compiled = CompiledFlush(place, rings, self._state, self._pacing, self._ifindex)
+        self._compiled, self.flush_place = compiled, compiled.place
 
     def statistics(self) -> dict[str, int]:
         """Those of the socket, and what became of packets as XDP frames."""

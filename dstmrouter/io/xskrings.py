@@ -39,6 +39,9 @@ class Places(NamedTuple):
 class XskRings:
     """The part of a `Port` that is its rings; the methods are those of `io.port.Port`."""
 
+    flush_place = 0
+    """Where compiled code finds what it flushes the port with; 0 if it cannot."""
+
     def __init__(self, rings: Rings) -> None:
         self.rings = rings
 

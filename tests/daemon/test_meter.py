@@ -238,8 +238,9 @@ def test_a_compiled_turn_is_one_step_and_what_it_leaves_are_others(engine: Meter
         """Says that it has received two packets, and left one."""
 
         steps = engine.machine.engine.forwarder
+        rounds = 1
 
-        def turn(self, first: int, _now_s: float) -> tuple[int, int, int]:
+        def turn(self, first: int, _now_s: float, _rounds: int) -> tuple[int, int, int]:
             return (2, 1, 1) if first == 0 else (0, 0, 2)
 
         def rest(self, _port: int) -> npt.NDArray[np.int64]:

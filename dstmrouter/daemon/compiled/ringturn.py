@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 BURST: Final = 512  # frames: fewer stay warmer, but 128 cost 5 % of what is forwarded over veth
 
 
+ROUNDS: Final = 8  # of a turn: 0.5 ms at most, in which a worker sees to nothing else
+_RESULTS: Final = "now_s", "rounds", "first", "end", "size", "left"
+
+
 def ring_turn(engine: Engine, forwarder: CompiledForwarder) -> RingTurn | None:
     """A compiled turn over the rings of an engine's ports; None if one has no such rings.
 
@@ -81,28 +85,28 @@ class RingTurn:
         self._kept = pool, counters
         desk = self._desk(counters)
         self._numbers = np.array([*desk, *self._columns.numbers], np.uint64)
+        flushes = [each.flush_place for each in own]
+        self._flushes = np.array(flushes, np.uint64)
+        self._rounds_max = ROUNDS if all(flushes) else 1
         self._call = self._calling(self._numbers)
         self._place = int(address(self._call))
-        self._now_s, self._first, self._end, self._size, self._left = (
-            self._call[name].data for name in ("now_s", "first", "end", "size", "left")
+        self._now_s, self._rounds, self._first, self._end, self._size, self._left = (
+            self._call[name].data for name in _RESULTS
         )
         self._load(desk)
 
-    def turn(self, first: int, now_s: float) -> tuple[int, int, int]:
-        """Give ports from `first` on one burst of work each, until one has something in `rest`.
-
-        Returns how many packets came, how many frames of the last port are to be taken by `rest`,
-        and the port behind that.
-        """
+    def turn(self, first: int, now_s: float, rounds: int = 1) -> tuple[int, int, int]:
+        """As `daemon.engine.Handover`."""
         self._forwarder.follow_ports()
         self._look_at(now_s)
         if self._some_tagged and (tagged := self._tagged[first]) is not None:
             received, left = self._turn_tagged(tagged, first)
-            size, following = received, first + 1
+            size, following, self._rounds[0] = received, first + 1, 1
         else:
             alone = self._some_wait or self._some_tagged
             self._first[0] = first
             self._end[0] = following = first + 1 if alone else self._ports
+            self._rounds[0] = 1 if alone or first else min(rounds, self._rounds_max)
             received, left = turn(self._place), self._left[0]
             if left:
                 following = self._end[0]
@@ -110,6 +114,11 @@ class RingTurn:
         if not left and not self._some_wait:
             return received, 0, following
         return received, self._keep(following - 1, left, size), following
+
+    @property
+    def rounds(self) -> int:
+        """As `daemon.engine.Handover`."""
+        return self._rounds[0]
 
     def _keep(self, port: int, left: int, received: int) -> int:
         """Have frames that a port has left wait for others, unless it is time to take them."""
@@ -162,7 +171,9 @@ class RingTurn:
     def _calling(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
         """A record CALL for no ports."""
         arrays = numbers, self._forwarder.world, self._at, self._length
-        return np.array([(*map(address, arrays), BURST, 0, 0, 0, 0, 0)], CALL)
+        flushes = address(self._flushes)
+        end = flushes + U(self._flushes.nbytes)
+        return np.array([(*map(address, arrays), BURST, flushes, end, *[0] * 6)], CALL)
 
     def _load(self, desk: Desk) -> None:
         """Load the code, with rings of nobody's: the others may be in use meanwhile."""
@@ -175,4 +186,5 @@ class RingTurn:
         desk = desk._replace(pool=address(record), by_port=address(by_port))
         numbers = np.array([*desk, *self._columns.numbers], np.uint64)
         call = self._calling(numbers)
+        call["rounds"] = 1
         turn(int(address(call)))

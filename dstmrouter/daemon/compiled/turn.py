@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from dstmrouter.io.compiled import xskrings
+from dstmrouter.io.compiled import xdpframes, xskrings
 from dstmrouter.io.compiled.xskrings import SOCKET_SIZE
-from dstmrouter.jit.functions import NONE, ONE, WORD, U, compiled, field_at, span
+from dstmrouter.jit.functions import NONE, ONE, WORD, Truth, U, compiled, field_at, inlined, span
 from dstmrouter.jit.pointers import load8, load32, load64, numbers, store8, store64, words
 from dstmrouter.pipeline.compiled import burst, refusal, usage
 from dstmrouter.pipeline.compiled.views import COMING, LINK, Burst, World
@@ -53,7 +53,10 @@ CALL: Final = np.dtype(
             "at",  # of columns for a burst
             "length",
             "room",  # packets of a burst
+            "flushes",  # of addresses for `xdpframes.flush_line`, one for each interface
+            "flushes_end",
             "now_s",
+            "rounds",  # at most, and how many there were; more than one only with these flushes
             "first",  # port
             "end",  # the port behind the last one, before a turn and after it
             "size",  # packets that the last port has received
@@ -62,9 +65,10 @@ CALL: Final = np.dtype(
     ]
 )
 """A turn's arguments and results; to give arrays to compiled code takes half a microsecond."""
-_GIVEN, _WORLD, _AT, _LENGTH, _ROOM, _NOW_S, _FIRST, _END, _SIZE, _LEFT = (
+_GIVEN, _WORLD, _AT, _LENGTH, _ROOM, _FLUSHES, _FLUSHES_END, *_numbers = (
     field_at(CALL, name) for name in CALL.names or ()
 )
+_NOW_S, _ROUNDS, _FIRST, _END, _SIZE, _LEFT = _numbers
 _DESK_FIELDS: Final = len(Desk._fields)
 _BEHIND_DESK: Final = U(_DESK_FIELDS * 8)  # octets
 _COLUMNS: Final = len(Burst._fields) - COMING
@@ -165,22 +169,26 @@ def work(
     return left
 
 
-@compiled
-def turn(call: int) -> int:
+class Served(NamedTuple):
+    """What one round over the ports has come to."""
+
+    received: np.uint64  # packets
+    size: np.uint64  # of them by the last port
+    left: np.uint64  # of these, how many are left to the numpy steps
+    end: np.uint64  # the port behind the last one
+
+
+@inlined
+def serve(record: np.uint64, desk: Desk) -> Served:
     """Take back, refill and receive for one port after the other, then `work`.
 
-    `call` is the address of a record CALL. A port that leaves frames to the numpy steps is the last
-    in any case. Returns how many packets were received.
+    A port that leaves frames to the numpy steps is the last in any case.
     """
-    record = U(call)
     given = words(load64(record + _GIVEN), _GIVEN_LEN)
     world = words(load64(record + _WORLD), _WORLD_LEN)
-    room = load64(record + _ROOM)
-    at, length = load64(record + _AT), load64(record + _LENGTH)
-    columns = words(at, room).view(np.int64), words(length, room).view(np.int64)
-    desk = Desk(*numbers(load64(record + _GIVEN), _DESK_FIELDS))
-    received, size, left = NONE, NONE, NONE
-    end = load64(record + _END)
+    at, length, room = load64(record + _AT), load64(record + _LENGTH), load64(record + _ROOM)
+    starts, lengths = words(at, room).view(np.int64), words(length, room).view(np.int64)
+    received, size, end = NONE, NONE, load64(record + _END)
     for port in span(load64(record + _FIRST), end):
         socket = load64(desk.by_port + port * WORD)
         xskrings.reclaim(socket, desk.pool)
@@ -188,13 +196,41 @@ def turn(call: int) -> int:
         size = xskrings.receive(socket, room, at, length)
         if size:
             received += size
-            left = work(
-                given, world, columns[0][:size], columns[1][:size], port, load64(record + _NOW_S)
-            )
+            left = work(given, world, starts[:size], lengths[:size], port, load64(record + _NOW_S))
             if left:
-                end = port + ONE
-                break
-    store64(record + _END, end)
-    store64(record + _SIZE, size)
-    store64(record + _LEFT, left)
+                return Served(received, size, left, port + ONE)
+    return Served(received, size, NONE, end)
+
+
+@compiled
+def flush_all(record: np.uint64) -> Truth:
+    """Flush all ports; False if there is more to do for one of them."""
+    place = load64(record + _FLUSHES)
+    while place < load64(record + _FLUSHES_END):
+        if not xdpframes.flush_line(load64(place)):
+            return False
+        place += WORD
+    return True
+
+
+@compiled
+def turn(call: int) -> int:
+    """Serve the ports; while packets come and none is left, flush them and serve them again.
+
+    `call` is the address of a record CALL. Returns how many packets were received.
+    """
+    record = U(call)
+    desk = Desk(*numbers(load64(record + _GIVEN), _DESK_FIELDS))
+    rounds, received = load64(record + _ROUNDS), NONE
+    last, done = Served(NONE, NONE, NONE, load64(record + _END)), NONE
+    while done < rounds and (done == NONE or flush_all(record)):
+        last = serve(record, desk)
+        received += last.received
+        done += ONE
+        if last.left or last.received == NONE:
+            break
+    store64(record + _ROUNDS, done)
+    store64(record + _END, last.end)
+    store64(record + _SIZE, last.size)
+    store64(record + _LEFT, last.left)
     return int(received)

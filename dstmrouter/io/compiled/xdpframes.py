@@ -14,7 +14,7 @@ from dstmrouter.io.bpf import SYS_BPF
 from dstmrouter.io.ring import U32_MASK
 from dstmrouter.io.uapi import XDP_RING_NEED_WAKEUP, BpfCommand
 from dstmrouter.io.xdpport import STATE, Pacing
-from dstmrouter.jit.functions import NONE, ONE, U, address, compiled, field_at
+from dstmrouter.jit.functions import NONE, ONE, Truth, U, address, compiled, field_at
 from dstmrouter.jit.kernel import ERRORS, monotonic_ns, system_call
 from dstmrouter.jit.pointers import load32, load64, observe32, store32, store64
 
@@ -99,30 +99,35 @@ def send(sending: np.uint64, state: np.uint64, waiting: np.uint64) -> None:
 
 
 @compiled
-def flush(place: int) -> int:
-    """Do what is to be done for the record SENDING at `place`, and return 1.
+def flush_line(sending: np.uint64) -> Truth:
+    """Do what is to be done for the record SENDING there.
 
-    Returns 0, and has done nothing, if it is not only frames to send or to let wait.
+    False, and nothing is done, if it is more than frames to send or to let wait.
     """
-    sending = U(place)
     state = load64(sending + _STATE)
     if load64(state + _IN_SOCKET) or load32(load64(sending + _FILL_FLAGS)) & _WAKEUP:
-        return 0
+        return False
     produced, consumed = load64(sending + _PRODUCED), load64(sending + _CONSUMED)
     waiting = load32(produced) - load32(consumed) & _MODULO
     if waiting == NONE:
-        return 1
+        return True
     now, few = monotonic_ns(), waiting < load64(sending + _LOTS)
     if few and waiting > load64(state + _HELD) and now < load64(state + _NEXT_CALL):
         store64(state + _HELD, waiting)
-        return 1
+        return True
     if waiting < load64(sending + _ENOUGH) or now >= load64(state + _LOOK_AT):
-        return 0
+        return False
     if load64(state + _TAKES) == NONE:
-        return 0
+        return False
     store64(state + _HELD, NONE)
     send(sending, state, waiting)
-    return 1
+    return True
+
+
+@compiled
+def flush(place: int) -> bool:
+    """As `flush_line`, for Python."""
+    return bool(flush_line(U(place)))
 
 
 class CompiledFlush:
@@ -144,12 +149,12 @@ class CompiledFlush:
         words = *indices, fill.flags_at(), *run, *line, ifindex, int(address(state)), *pace
         self._record = np.array([words], SENDING)
         self._kept = state
-        self._place = int(address(self._record))
+        self.place = int(address(self._record))  # for `flush_line`
         self._load()
 
     def __call__(self) -> bool:
         """Whether there is nothing left to do."""
-        return bool(flush(self._place))
+        return flush(self.place)
 
     @staticmethod
     def _load() -> None:

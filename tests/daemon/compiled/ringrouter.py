@@ -18,6 +18,8 @@ from tests.pipeline import worlds
 from tests.pipeline.built import tables, tunnel_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dstmrouter.io.port import Port
     from dstmrouter.pipeline.rules import IcmpRules
 
@@ -41,9 +43,11 @@ class Router:
         one_armed: bool = False,
         icmp: IcmpRules = worlds.ICMP,
         slots: int = SLOTS,
+        frames: int = FRAMES,
+        flush_places: Sequence[int] = (),
     ) -> None:
         world = worlds.world(icmp=icmp)
-        self.umem = umem = Umem(FRAMES)
+        self.umem = umem = Umem(frames)
         self.tables, rules = tables(world), tunnel_rules(world)
         steps = Forwarder(FrameMemory(umem.memory), self.tables, rules, umem.pool)
         compiled = CompiledForwarder(umem.memory, self.tables, rules, steps)
@@ -59,18 +63,20 @@ class Router:
         self.engine = Engine(umem, ports, forwarder, self.counters, 1)
         self.engine.usage = self.tables.usage.values[0]
         self.tables.usage.turn(on=True)
+        for port, place in zip(self.ports, flush_places, strict=False):
+            port.flush_place = place
         if kind == "handover":
             self.engine.handover = ring_turn(self.engine, compiled)
 
-    def turn(self, now_s: int = worlds.NOW_S) -> int:
-        received = self.engine.turn(now_s)
+    def turn(self, now_s: int = worlds.NOW_S, rounds: int = 1) -> int:
+        received = self.engine.turn(now_s, rounds)
         assert self.engine.missing() == 0
         return received
 
     def serve(self) -> None:
         """Send and complete everything."""
         for port in self.ports:
-            port.send(FRAMES)
+            port.send(self.umem.frames)
             port.complete()
 
     def count(self, verdict: Verdict) -> int:
