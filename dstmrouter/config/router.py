@@ -39,7 +39,7 @@ PortMode: TypeAlias = Literal["auto", "native-zerocopy", "native-copy", "generic
 Transmit: TypeAlias = Literal["auto", "socket", "xdp-frames"]
 RingSlots: TypeAlias = Annotated[int, power_of_two(64, 65536)]
 
-FRAMES_OCTETS_MAX: Final = 1 << 29  # of packet memory that the kernel's verifier lets us send from
+FRAMES_OCTETS_MAX: Final = (1 << 29) - 8192  # `io.xdpframes.MEMORY_MAX`
 FRAME_OVERHEAD: Final = 256 + 18  # XDP_PACKET_HEADROOM (linux/bpf.h), Ethernet header with one tag
 
 
@@ -99,7 +99,7 @@ class UmemConfig(Section):
 
     frames: Annotated[int, whole(256, 1 << 22)] = 16384
     chunk_size: Literal[2048, 4096] = 2048
-    rx_slots: RingSlots = 2048
+    rx_slots: RingSlots = 4096
     tx_slots: RingSlots = 2048
     fill_slots: RingSlots = 4096
     completion_slots: RingSlots = 4096
@@ -265,7 +265,7 @@ class RouterConfig(Section):
                 f"at least {need} (ports: {len(self.port)}, each with "
                 f"fill_slots = {umem.fill_slots} and tx_slots = {umem.tx_slots})",
             )
-        frames_max = FRAMES_OCTETS_MAX // umem.chunk_size - 1
+        frames_max = FRAMES_OCTETS_MAX // umem.chunk_size
         if umem.frames > frames_max and any(port.transmit == "xdp-frames" for port in self.port):
             yield ("umem", "frames"), f'at most {frames_max} with [[port]] transmit = "xdp-frames"'
         if self.reassembly_frames > umem.frames // 4:

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
     from dstmrouter.io.liveframes import RunPlace
 
-MEMORY_MAX: Final = 1 << 29  # octets: how far into a value the kernel's verifier follows us
+# Octets of frames: the kernel's verifier follows us so far into a value, which has a page more.
+MEMORY_MAX: Final = (1 << 29) - 2 * mmap.PAGESIZE
 DEVICE: Final = "dstm-send"
 
 
@@ -54,12 +55,12 @@ class PacketArray(Owner):
 
     def __init__(self, frames: int, chunk_size: int) -> None:
         """Raises ConfigError if it is too large, SystemCallError if the kernel has no memory."""
-        octets = frames * chunk_size + mmap.PAGESIZE  # as `Umem` wants it
-        if octets >= MEMORY_MAX:
+        if frames * chunk_size > MEMORY_MAX:
             raise ConfigError(
-                f"[umem] frames x chunk_size = {frames * chunk_size} octets: expected less than "
+                f"[umem] frames x chunk_size = {frames * chunk_size} octets: expected at most "
                 f"{MEMORY_MAX} to send as XDP frames"
             )
+        octets = frames * chunk_size + mmap.PAGESIZE  # as `Umem` wants it
         spec = MapSpec(BpfMapType.ARRAY, 4, octets, 1, uapi.BPF_F_MMAPABLE)
         with ExitStack() as undo:
             self.table = undo.enter_context(Map.create(spec, "dstm_frames"))

@@ -55,7 +55,7 @@ class XskConfig:
 
     mode: XskMode = XskMode.AUTO
     fill_slots: int = 4096
-    rx_slots: int = 2048
+    rx_slots: int = 4096
     tx_slots: int = 2048
     completion_slots: int = 4096
     busy_poll_us: int = 0  # time to poll the driver in a system call; 0 leaves it to interrupts

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from dstmrouter.config.router import FRAMES_OCTETS_MAX
 from dstmrouter.errors import ConfigError
 from dstmrouter.io.liveframes import LIVE_FRAME_MAX
 from dstmrouter.io.umem import DESC
@@ -132,8 +133,9 @@ def test_frames_of_the_usual_size_always_fit(bench: Bench) -> None:
 
 
 def test_memory_has_a_limit() -> None:
-    with pytest.raises(ConfigError, match=f"expected less than {MEMORY_MAX} to send as XDP frames"):
-        PacketArray(MEMORY_MAX // 4096, 4096)
+    with pytest.raises(ConfigError, match=f"expected at most {MEMORY_MAX} to send as XDP frames"):
+        PacketArray(MEMORY_MAX // 4096 + 1, 4096)
+    assert MEMORY_MAX == FRAMES_OCTETS_MAX
 
 
 @pytest.mark.usefixtures("netns")
