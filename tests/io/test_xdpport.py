@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,6 +79,28 @@ def test_packets_that_keep_coming_wait_for_others(opener: Opener) -> None:
     bench.port.flush()
     assert collect(bench.tap, 100) == sent
     bench.reclaim()
+
+
+def test_the_time_that_packets_wait_counts_from_the_begin_of_a_call(
+    pairs: list[Veth], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = [1000]
+    clock = SimpleNamespace(monotonic_ns=lambda: now_s[0] * 1_000_000_000)
+    monkeypatch.setattr("dstmrouter.io.xdpport.time", clock)
+    with ExitStack() as undo:
+        bench = Bench(pairs[0], undo, Pacing(spacing_s=1))
+        send = bench.sender.send
+
+        def take_a_second(number: int, ifindex: int, count: int) -> None:
+            send(number, ifindex, count)
+            now_s[0] += 1
+
+        monkeypatch.setattr(bench.sender, "send", take_a_second)
+        for _ in range(2):
+            sent = bench.transmit(ENOUGH)
+            bench.port.flush()
+            assert collect(bench.tap, ENOUGH) == sent
+        bench.reclaim()
 
 
 def test_frames_sent_come_back_with_the_next_reclaim(bench: Bench) -> None:

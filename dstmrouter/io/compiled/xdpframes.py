@@ -88,10 +88,9 @@ def send(sending: np.uint64, state: np.uint64, waiting: np.uint64) -> None:
     consumed_at = load64(sending + _CONSUMED)
     before = load32(consumed_at)
     attributes, length = load64(sending + _ATTRIBUTES), load64(sending + _LENGTH)
+    store64(state + _NEXT_CALL, monotonic_ns() + load64(sending + _SPACING))
     result = system_call(_BPF, _RUN, attributes, length)
-    if result < _ERRORS:
-        store64(state + _NEXT_CALL, monotonic_ns() + load64(sending + _SPACING))
-    elif result != _INTERRUPTED:
+    if result >= _ERRORS and result != _INTERRUPTED:
         store64(state + _FAILED, load64(state + _FAILED) + ONE)
         store64(state + _TAKES, NONE)
     sent = observe32(consumed_at) - before & _MODULO
