@@ -15,6 +15,7 @@ from perf.figures import Figure
 from perf.gateway import MACS, Gateway
 from perf.rfc8219.devices import MODES, Commanded, Device, NoReset, running
 from perf.rfc8219.frames import OVERHEAD, parse
+from perf.rfc8219.realtime import LONGEST_S
 from perf.rfc8219.source import VARIANTS_MAX
 from perf.rfc8219.trial import DIRECTIONS, Tester, Trial, mac_of
 
@@ -27,6 +28,7 @@ MTU: Final = 1500 + OVERHEAD  # on both sides: nothing is fragmented (RFC 8219 s
 DEVICES: Final = (*MODES, "kernel", "wire")
 START_S: Final = 10.0
 FIRST: Final = 64  # frames that must all arrive before anything is measured
+TRIAL_S: Final = 1.0
 RFC_S: Final = 120.0  # RFC 8219 section 7.2; RFC 2544 section 24 wants 60
 RFC_RUNS: Final = 20
 KERNEL_MAX: Final = 4096  # interfaces: more take minutes to make
@@ -93,11 +95,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--realtime",
         action="store_true",
-        help="nothing else gets the worker's CPU; for trials of less than a second",
+        help="nothing else gets the worker's CPU, for trials of less than a second",
     )
     parser.add_argument("--frames", type=parse, default=parse("64"), help="64,128,...,imix; or rfc")
     parser.add_argument("--direction", choices=("encap", "decap", "both"), default="encap")
-    parser.add_argument("--seconds", type=positive, default=1.0, help="of a trial (RFC 2544: 60)")
+    parser.add_argument(
+        "--seconds",
+        type=positive,
+        help=f"of a trial (RFC 2544: 60; default {TRIAL_S:g}, --realtime {LONGEST_S:g})",
+    )
     parser.add_argument("--runs", type=count, default=3, help="of every measurement (default 3)")
     parser.add_argument("--bindings", type=count, default=256, help="in the device (default 256)")
     parser.add_argument(
@@ -113,7 +119,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def settle_arguments(args: argparse.Namespace) -> None:
-    """Let --rfc and --quick have their way; ValueError for what cannot be."""
+    """Let --rfc, --quick and --realtime have their way; ValueError for what cannot be."""
+    if args.seconds is None:
+        args.seconds = LONGEST_S if args.realtime else TRIAL_S
     if args.rfc:
         args.runs, args.seconds, args.tries = RFC_RUNS, RFC_S, 1
     if args.quick:

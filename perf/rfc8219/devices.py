@@ -22,6 +22,7 @@ from dstmrouter.zmqctl import LeasePusher
 from perf.gateway import POOL, TEP6, RouterProcess
 from perf.packets import client6_of
 from perf.rfc8219.export import kernel_tunnels
+from perf.rfc8219.realtime import realtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +69,7 @@ class NoReset:
 class Router:
     """A `dstm-router` with its bindings.
 
-    `realtime`: nothing else gets the worker's CPU, until the kernel makes it share, 50 ms a second.
+    `realtime` is the worker's, `perf.rfc8219.realtime` says how.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Router:
         self._router = self._running.enter_context(self._gateway.router(mode, leases=leases))
         push(self._gateway.control, self._bindings)
         if self._realtime:
-            os.sched_setscheduler(self._router.worker_pid(), os.SCHED_FIFO, os.sched_param(1))
+            self._running.enter_context(realtime(self._router.worker_pid()))
 
     @property
     def process(self) -> RouterProcess:

@@ -28,6 +28,7 @@ STATE: Final = np.dtype(
         ("trial", "u8"),
         ("begun", "u8"),  # ns of CLOCK_MONOTONIC
         ("slot_shift", "u8"),
+        ("delays_from", "u8"),  # frames sent before this are in no figure of delays
         ("received", "u8"),
         ("strange", "u8"),  # of another trial
         ("reordered", "u8"),  # behind one of a higher number
@@ -41,7 +42,7 @@ STATE: Final = np.dtype(
     ]
 )
 UDP: Final = 17
-_STAMP, _STATE, _DELAY = Reg.R6, Reg.R8, Reg.R9
+_STAMP, _SENT, _STATE, _DELAY = Reg.R6, Reg.R7, Reg.R8, Reg.R9
 _PROTOCOL_AT: Final = 9
 _NEXT_HEADER_AT: Final = ether.HEADER_LEN + 6
 _PLAIN: Final = ether.HEADER_LEN + ipv4.HEADER_LEN + UDP_LEN
@@ -60,12 +61,15 @@ class Receiver(Owner):
             undo.enter_context(attach_xdp(ifindex, program))
             self._undo = undo.pop_all()
 
-    def prepare(self, trial: int, begun_ns: int, slot_shift: int) -> None:
-        """Forget everything, and count this trial from now on."""
+    def prepare(
+        self, trial: int, begun_ns: int, slot_shift: int, *, delays_from_ns: int = 0
+    ) -> None:
+        """Forget everything, and count this trial from now on, its delays from a time on."""
         view = self._state.view
         view.view(np.uint8)[:] = 0
         view["least"] = (1 << 64) - 1
         view["begun"], view["slot_shift"], view["trial"] = begun_ns, slot_shift, trial
+        view["delays_from"] = delays_from_ns
 
     def __getitem__(self, field: str) -> int:
         return int(self._state.view[field][0])
@@ -77,7 +81,7 @@ class Receiver(Owner):
         return counts
 
     def delays(self) -> Delays:
-        """One-way delays so far."""
+        """One-way delays so far; those by sequence are of all frames."""
         view = self._state.view
         return Delays(
             counts=view["buckets"][0].copy(),
@@ -105,9 +109,9 @@ def assemble(state_fd: int) -> bytes:
     _increase(asm, "received")
     asm.call(BpfHelper.KTIME_GET_NS)
     asm.mov(_DELAY, Reg.R0)
-    asm.load(Size.U64, Reg.R7, _STAMP, offset(STAMP, "sent_ns"))
-    asm.alu(Alu.SUB, _DELAY, Reg.R7)
-    count_slot(asm, (_STATE, STATE), offset(STATE, "slots"), Reg.R7)
+    asm.load(Size.U64, _SENT, _STAMP, offset(STAMP, "sent_ns"))
+    asm.alu(Alu.SUB, _DELAY, _SENT)
+    count_slot(asm, (_STATE, STATE), offset(STATE, "slots"), _SENT)
     _count_delay(asm)
     _look_at_order(asm)
     asm.label("drop")
@@ -148,13 +152,18 @@ def _increase(asm: Assembler, field: str) -> None:
 
 
 def _count_delay(asm: Assembler) -> None:
-    """Take _DELAY into sum, extremes and histogram; it is at most the largest afterwards."""
+    """Take _DELAY into sum, extremes and histogram, unless _SENT is too early.
+
+    It is at most the largest afterwards.
+    """
     asm.mov(Reg.R1, 1)
     asm.alu(Alu.LSH, Reg.R1, VALUE_BITS)
     asm.alu(Alu.SUB, Reg.R1, 1)
     asm.jump_if(_DELAY, Cond.LE, Reg.R1, "countable")
     asm.mov(_DELAY, Reg.R1)
     asm.label("countable")
+    asm.load(Size.U64, Reg.R1, _STATE, offset(STATE, "delays_from"))
+    asm.jump_if(_SENT, Cond.LT, Reg.R1, "counted")
     asm.atomic_add(_STATE, offset(STATE, "total"), _DELAY)
     for field, condition in (("least", Cond.GE), ("most", Cond.LE)):
         asm.load(Size.U64, Reg.R1, _STATE, offset(STATE, field))
@@ -167,6 +176,7 @@ def _count_delay(asm: Assembler) -> None:
     asm.alu(Alu.ADD, Reg.R1, _STATE)
     asm.mov(Reg.R2, 1)
     asm.atomic_add(Reg.R1, offset(STATE, "buckets"), Reg.R2)
+    asm.label("counted")
 
 
 def _find_bucket(asm: Assembler) -> None:

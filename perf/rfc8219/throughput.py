@@ -69,7 +69,8 @@ def throughput(
 
     most = None if args.line_rate is None else frames.rate_max(args.line_rate * 1e9)
     over = bench.tester.run(Trial(frames, args.direction, args.seconds, most))
-    progress(f"{name}: overload {over.offered / 1e6:.3f}, forwarded {over.forwarded / 1e6:.3f}")
+    rates = f"{over.offered / 1e6:.3f} Mpps, forwarded {over.forwarded / 1e6:.3f}"
+    progress(f"{name}: overload {rates}")
     if over.loss <= tolerated:
         progress(f"{name}: the tester or the line is the limit")
         return over.offered / 1e6

@@ -55,6 +55,7 @@ class Trial:
     seconds: float = 1.0
     rate: float | None = None
     then: float | None = None  # another rate, from half of the time on
+    delays_after_s: float = 0.0  # of the trial: frames sent before are in no figure of delays
     burst: int | None = None  # so many frames as fast as they can be, instead of a time
 
 
@@ -149,11 +150,12 @@ class Tester(Owner):
         directions = DIRECTIONS[trial.direction]
         self._number = self._number % 0xFFFF + 1
         begun, shift = time.monotonic_ns(), slot_shift(trial.seconds)
+        counted = begun + round(trial.delays_after_s * 1e9)
         many = len(directions)
         rate, then = (rate and rate * many for rate in (trial.rate, trial.then))
         source.prepare(self._number, Pace(rate, then, trial.seconds / 2), begun, shift)
         for receiver in self._receivers.values():
-            receiver.prepare(self._number, begun, shift)
+            receiver.prepare(self._number, begun, shift, delays_from_ns=counted)
         with self._entered():
             if trial.burst is None:
                 source.send(trial.seconds)

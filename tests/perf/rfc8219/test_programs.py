@@ -195,6 +195,16 @@ def test_delays_are_counted_once_each(receiving: Receiving, direction: Direction
     assert receiving.state.view["slots"][0].sum() == len(ages)
 
 
+def test_delays_count_from_a_time_on(receiving: Receiving) -> None:
+    receiving.state.view["delays_from"] = time.monotonic_ns() - SECOND_NS // 2
+    for sequence, age in enumerate((SECOND_NS, 100, HOUR_NS)):
+        receiving.take(stamped(ENCAP, sequence, age))
+    delays = receiving.state.view["delays"][0, :3].tolist()
+    assert receiving.state.view["buckets"][0].sum() == 1
+    assert [receiving[field] for field in ("least", "most", "total")] == 3 * [delays[1]]
+    assert (receiving["received"], delays[2]) == (3, (1 << 32) - 1)
+
+
 def test_hours_count_as_the_longest_delay(receiving: Receiving) -> None:
     receiving.take(stamped(ENCAP, 0, HOUR_NS))
     assert receiving["most"] == (1 << 32) - 1
