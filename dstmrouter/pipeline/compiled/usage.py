@@ -2,8 +2,8 @@
 
 A record of usage is as long as a row of the binding table, so the one of a row is always as many
 octets further on: `World.usage`. Records are written when it is known what was sent, from the
-columns of the burst alone, in a loop that has those of later packets fetched meanwhile. To have
-them fetched in the pass itself pays for packets from clients only (`burst.fetch_usage`).
+columns of the burst alone, in a loop that has those of later packets fetched meanwhile: from the
+second cache, where the pass has had them brought (`burst.fetch_usage`).
 """
 
 from __future__ import annotations
