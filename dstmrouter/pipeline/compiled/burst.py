@@ -78,17 +78,25 @@ class Known(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """What the first packet of a burst lets us expect of the others, whichever way they go."""
+    """What the first packet of a burst lets us expect of the others, whichever way they go.
 
-    beside: np.uint64
-    """Where the third cache line is that is brought nearer, from the start of a frame, whose line
-    and the one behind it always are: encapsulation writes before it, decapsulation needs none."""
+    Some fields are the same both ways. With these numbers in the steps themselves, the compiler
+    keeps others at hand, and packets from clients with port sets take 1 to 2 ns more.
+    """
+
+    behind: np.uint64
+    """Where the second cache line of headers is, from the start of a frame."""
     leased_at: np.uint64
     """Where the leased address is, from there, too."""
+    fetched: np.uint64
+    """How many packets have headers to bring nearer: all."""
     divided: np.uint64
     """How many packets may be for port sets: all, or none if no address is shared."""
     counted: np.uint64
     """How many packets are counted for their clients: all or none."""
+    beside: np.uint64
+    """Where the third line is that is brought nearer, from the start of a frame: encapsulation
+    writes before it, decapsulation needs none."""
 
 
 @inlined
@@ -157,14 +165,16 @@ def guess(world: World, burst: Burst, vlan: np.uint64) -> Guess:
     ip_at = world.frames + load64(burst.at) + link
     from_client = packet.ethertype(ip_at) == _IPV6
     divided = burst.size if load32(world.shared) else NONE
-    counted = burst.size if load32(world.counts_usage) else NONE
     if from_client:
-        return Guess(NONE, link + packet.V6_LEN + packet.SRC_AT, divided, counted)
-    return Guess(NONE - _LINE, link + packet.DST_AT, divided, counted)
+        leased_at = link + packet.V6_LEN + packet.SRC_AT
+        counted = burst.size if load32(world.counts_usage) else NONE
+        return Guess(_LINE, leased_at, burst.size, divided, counted, NONE)
+    counted = burst.size if load32(world.counts_usage) else NONE
+    return Guess(_LINE, link + packet.DST_AT, burst.size, divided, counted, NONE - _LINE)
 
 
 @inlined
-def fetch(world: World, burst: Burst, i: np.uint64) -> None:
+def fetch(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
     """Have the headers of packet `i` fetched.
 
     The second line is not the one that encapsulation writes, which stores reach without waiting.
@@ -173,7 +183,7 @@ def fetch(world: World, burst: Burst, i: np.uint64) -> None:
     if i < burst.size:
         at = world.frames + load64(burst.at + i * WORD)
         prefetch_to_write(at)
-        prefetch_to_write(at + _LINE)
+        prefetch_to_write(at + guessed.behind)
 
 
 @inlined
@@ -183,9 +193,9 @@ def fetch_far(world: World, burst: Burst, i: np.uint64, guessed: Guess) -> None:
     A random line of memory takes 8 ns if the first cache asks for it, 5 if the second does, so many
     are on their way at a time. Decapsulation gains 6 ns a packet from memory, encapsulation 11,
     though it has no use for the line behind: probably because lines come in pairs. Without that one
-    it gains 6, without the one before 3. Within the caches this costs 0.7 ns.
+    it gains 6, without the one before 3. Within the caches this costs 1 ns.
     """
-    if i < burst.size:
+    if i < guessed.fetched:
         at = world.frames + load64(burst.at + i * WORD)
         prefetch_far(at)
         prefetch_far(at + _LINE)
@@ -234,12 +244,12 @@ def forward(
     guessed, which = guess(seen, burst, vlan), load64(burst.refusals + refusal.WHICH)
     known, moment = Known(NONE, NONE, _NOBODY), moment_of(seen, now_s)
     for i in span(NONE, _AHEAD):
-        fetch(seen, burst, i)
-    for i in span(_AHEAD, min(_FAR, burst.size)):
+        fetch(seen, burst, i, guessed)
+    for i in span(_AHEAD, min(_FAR, guessed.fetched)):
         fetch_far(seen, burst, i, guessed)
     for i in span(NONE, burst.size + _FINISH):
         fetch_far(seen, burst, i + _FAR, guessed)
-        fetch(seen, burst, i + _AHEAD)
+        fetch(seen, burst, i + _AHEAD, guessed)
         fetch_division(seen, burst, i + _DIVIDED, guessed)
         if i < burst.size:
             admit(seen, burst, i, vlan, guessed)
