@@ -149,6 +149,14 @@ def unmeasured() -> Iterator[None]:
             ours.start()
 
 
+@pytest.fixture(autouse=True)
+def _cpus() -> Iterator[None]:
+    """Give the process its CPUs back: what a bench does in it stays on one."""
+    before = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, before)
+
+
 @pytest.fixture(scope="module")
 def untraced() -> Iterator[None]:
     """Nothing in this file is measured by coverage.

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from dstmrouter.zmqctl.keys import CurveServer
     from dstmrouter.zmqctl.update import Apply
 
-# Messages waiting for one peer: the calls it made may all be answered in one moment. A peer that
-# only asks for snapshot parts and never reads can make us keep 80 of them, 190 MB.
-SEND_QUEUE: Final = CALLS_MAX + 16
+# Messages waiting for one peer: the calls it made may all be answered in one moment, and libzmq
+# counts messages that were read for up to half of this longer. A peer that only asks for snapshot
+# parts and never reads can make us keep 144 of them, 340 MB.
+SEND_QUEUE: Final = 2 * CALLS_MAX + 16
 
 Handler: TypeAlias = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 """Takes the params of a call, returns its result; a DstmError becomes the error reply."""

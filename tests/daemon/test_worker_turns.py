@@ -50,9 +50,9 @@ class Stage:
         self.turns = 0
         turn = machine.engine.turn
 
-        def counted(now_s: int) -> int:
+        def counted(now_s: float, rounds: int) -> int:
             self.turns += 1
-            return turn(now_s)
+            return turn(now_s, rounds)
 
         monkeypatch.setattr(machine.engine, "turn", counted)
 
