@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dstmrouter.daemon.client_status import boottime, read_status
+from dstmrouter.io.owner import Owner
 from dstmrouter.zmqctl import ControlClient
 from lab.demo_files import SERVER6, control, run_dir
 from lab.demo_traces import Traces
@@ -19,8 +20,6 @@ from lab.netns import Namespace, stop, veth
 from lab.topology import Topology
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from lab.demo_screen import Screen
 
 ROUTER_MGMT6: Final = "2001:db8:5::2"
@@ -37,7 +36,7 @@ class Said(NamedTuple):
     text: str
 
 
-class Stage:
+class Stage(Owner):
     """Namespaces and daemons of the demo; a context manager that ends all of it."""
 
     def __init__(self, screen: Screen) -> None:
@@ -158,18 +157,6 @@ class Stage:
     def _settings(self) -> list[str]:
         return [f"{name}={value}" for name, value in self._environment.items()]
 
-    def close(self) -> None:
-        """End everything, in whatever state it is; harmless when repeated."""
-        self._undo.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.note_traces()
         self.close()

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from pyroute2 import netns as kernel
 
+from dstmrouter.io.owner import Closing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
 
 PREFIX: Final = "dstm"
 NETNS_DIR: Final = Path("/run/netns")
@@ -140,7 +141,7 @@ class Namespace:
             run("ip", "netns", "delete", self.name)
 
 
-class Lab:
+class Lab(Closing):
     """Namespaces that begin and end together; a context manager."""
 
     def __init__(self) -> None:
@@ -150,14 +151,6 @@ class Lab:
     def __enter__(self) -> Self:
         remove_leftovers()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def namespace(self, label: str) -> Namespace:
         """Make a namespace; its loopback interface is up."""

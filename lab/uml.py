@@ -16,13 +16,12 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Self, cast
+from typing import IO, TYPE_CHECKING, Final, cast
 
+from dstmrouter.io.owner import Closing
 from lab.netns import PATIENCE_S, LabError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from lab.netns import Namespace
 
 PROGRAM: Final = "linux.uml"
@@ -44,7 +43,7 @@ def why_not() -> str | None:
     return None
 
 
-class Uml:
+class Uml(Closing):
     """A running user-mode Linux on one interface of a namespace; a context manager.
 
     It takes every packet of `interface`, which must have no addresses, and calls it `vec0`.
@@ -167,14 +166,3 @@ class Uml:
         for stream in (self._process.stdin, self._process.stdout):
             cast("IO[bytes]", stream).close()
         shutil.rmtree(self._scratch, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

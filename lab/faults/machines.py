@@ -8,10 +8,11 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from dstmrouter.daemon.client_status import boottime, read_status
 from dstmrouter.errors import ControlError
+from dstmrouter.io.owner import Owner
 from dstmrouter.zmqctl import ControlClient
 from lab.faults import files
 from lab.faults.network import CLIENTS, ROUTERS, Network
@@ -73,7 +74,7 @@ class Daemon:
         return [(row["ipv4"], row["client6"]) for row in rows]
 
 
-class Machines:
+class Machines(Owner):
     """The network with all daemons and clients; a context manager that ends all of it."""
 
     def __init__(self) -> None:
@@ -164,9 +165,3 @@ class Machines:
         """How often clients have renewed their leases, by their logs."""
         logs = (self.directory / f"{client}.log" for client in CLIENTS)
         return sum(log.read_text(errors="replace").count(" renew ") for log in logs)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()

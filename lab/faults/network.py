@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
+from dstmrouter.io.owner import Closing
 from lab.netns import Lab, Namespace, veth, wait_until
 from lab.topology import POOL, PORT4, PORT6, TEP4, TEP6
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 ROUTERS: Final = ("gw1", "gw2")
 CLIENTS: Final = {"client1": "gw1", "client2": "gw2", "client3": "gw1", "client4": "gw2"}
@@ -45,7 +43,7 @@ def client6(host: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Network:
+class Network(Closing):
     """The namespaces by name; a context manager that removes them and all that runs in them."""
 
     lab: Lab
@@ -122,13 +120,6 @@ class Network:
         shown = (self["switch"].ip("link", "show", bridge) for bridge in (LAN, MANAGEMENT))
         return all("LOWER_UP" in link for link in shown)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Remove all of it; harmless when repeated."""
         self.lab.close()

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from dstmrouter.errors import ControlError
+from dstmrouter.io.owner import Owner
 from dstmrouter.zmqctl import Binding, ControlClient, LeasePusher
 from lab.netns import PATIENCE_S, stop, wait_until
 from lab.settings import Settings
@@ -42,7 +43,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-class Gateway:
+class Gateway(Owner):
     """Starts programs in a topology; a context manager that ends all of it."""
 
     def __init__(
@@ -73,12 +74,6 @@ class Gateway:
         self.server: subprocess.Popen[Any] | None = None
         self.control = self._undo.enter_context(ControlClient(self.settings.router_control))
         self.lessor = self._undo.enter_context(ControlClient(self.settings.server_control))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
 
     # Programs ---------------------------------------------------------------------------------
 

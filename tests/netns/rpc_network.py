@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
+from dstmrouter.io.owner import Owner
 from lab.netns import Lab, stop, veth, wait_until
 from tests.daemon.rpcbind_process import RpcbindProcess
 from tests.daemon.server_process import PROGRAM, ServerProcess
@@ -13,7 +14,6 @@ from tests.daemon.server_process import PROGRAM, ServerProcess
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
-    from types import TracebackType
 
 SERVER6: Final = "2001:db8:5::1"
 CLIENT6: Final = "2001:db8:5::c"
@@ -21,7 +21,7 @@ PORT: Final = 3654
 RPC: Final = f'[rpc]\nlisten = ["::"]\nport = {PORT}\nrpcbind = "required"'
 
 
-class RpcNetwork:
+class RpcNetwork(Owner):
     """Both hosts; `server` and `client` are their namespaces."""
 
     def __init__(self) -> None:
@@ -39,17 +39,9 @@ class RpcNetwork:
             self._process: subprocess.Popen[Any] | None = None
             self._undo = undo.pop_all()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self.kill()
-        self._undo.close()
+        super().close()
 
     def start(self) -> None:
         """Start dstm-server where it sees rpcbind's socket; return when it is registered."""

@@ -12,8 +12,9 @@ import socket
 import struct
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
+from dstmrouter.io.owner import Owner
 from dstmrouter.zmqctl import ControlClient, LeasePusher
 from lab.netns import PATIENCE_S, Lab, stop, veth, wait_until
 from tests.netns.gateway import ask, program
@@ -64,7 +65,7 @@ def _with_tag(frame: bytes, ancillary: list[tuple[int, int, bytes]]) -> bytes:
     return frame
 
 
-class TaggedNetwork:
+class TaggedNetwork(Owner):
     """A context manager; `nic6` and `nic4` may be the same interface."""
 
     def __init__(self, mode: str, nic6: str, nic4: str) -> None:
@@ -93,12 +94,6 @@ class TaggedNetwork:
         self.control_endpoint = f"ipc://{self.directory}/router"
         self.control = self._undo.enter_context(ControlClient(self.control_endpoint))
         self._start(self._config(mode, nic6, nic4))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
 
     def pusher(self) -> LeasePusher:
         """A connection that pushes bindings."""

@@ -9,9 +9,10 @@ import struct
 import tempfile
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from dstmrouter.errors import ControlError
+from dstmrouter.io.owner import Owner
 from dstmrouter.zmqctl import ControlClient, LeasePusher
 from lab.netns import Lab, Namespace, veth, wait_until
 from tests.netns.gateway import program
@@ -76,7 +77,7 @@ def _with_tag(frame: bytes, ancillary: list[tuple[int, int, bytes]]) -> bytes:
     return frame
 
 
-class Bench:
+class Bench(Owner):
     """Wires, router and bindings of a case's configuration; a context manager."""
 
     def __init__(self, case: Case, mode: str) -> None:
@@ -94,12 +95,6 @@ class Bench:
             undo.callback(self.wire6.close)
             self._start(case, mode, directory, undo)
             self._undo = undo.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._undo.close()
 
     def _links(self, case: Case, outside: Namespace) -> None:
         router = self._router
