@@ -174,7 +174,7 @@ class Engine:
         while number < len(self.ports):
             came, due, number = handover.turn(number, now_s, rounds)
             if not self.rounds:
-                self.rounds, rounds = handover.rounds, 1
+                self.rounds = handover.rounds
             received += came
             if meter.on:
                 meter.lap(TurnStep.COMPILED_TURN, came)

@@ -24,9 +24,8 @@ from dstmrouter.io.xdpfeatures import XdpFeature, XdpFeatures
 from dstmrouter.io.xskrings import Rings, XskRings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dstmrouter.io.afxdp import XskSocket
+    from dstmrouter.io.compiled.xdpframes import CompiledFlush
     from dstmrouter.io.xdpframes import FrameSender
 
 _NS: Final = 1e9
@@ -62,6 +61,16 @@ class Pacing:
     lots: int = 128  # with 256, a twentieth of a busy worker's time goes by looking for more
     look_s: float = 0.5  # whether the device still takes frames
 
+    @property
+    def spacing_ns(self) -> int:
+        """`spacing_s` in nanoseconds."""
+        return round(self.spacing_s * _NS)
+
+    @property
+    def look_ns(self) -> int:
+        """`look_s` in nanoseconds."""
+        return round(self.look_s * _NS)
+
 
 class XdpFramePort(XskRings, Owner):
     """A `Port`: what it receives is the socket's, and its frames are those of one `PacketArray`."""
@@ -75,16 +84,13 @@ class XdpFramePort(XskRings, Owner):
         self.name, self.mode_taken, self.mode_notes = sock.name, sock.mode_taken, sock.mode_notes
         self._sock, self._sender, self._number = sock, sender, number
         self._pacing = pacing or Pacing()
-        self._spacing_ns, self._look_ns = (
-            round(seconds * _NS) for seconds in (self._pacing.spacing_s, self._pacing.look_s)
-        )
         self._state = np.zeros(1, STATE)
         self._held, self._next_call, self._look_at, self._takes, *counts = (
             self._state[name].data for name in STATE.names or ()
         )
         self._in_socket, self._sent, self._errors = counts
         self._polls = sock.busy_poll
-        self._compiled: Callable[[], bool] | None = None
+        self._compiled: CompiledFlush | None = None
         with ExitStack() as undo:
             with asking_kernel(f"find interface {sock.name}"):
                 self._ifindex = socket.if_nametoindex(sock.name)
@@ -150,7 +156,7 @@ class XdpFramePort(XskRings, Owner):
             return False
         now = time.monotonic_ns()
         if now >= self._look_at[0]:
-            self._look_at[0] = now + self._look_ns
+            self._look_at[0] = now + self._pacing.look_ns
             self._takes[0] = 0
             with contextlib.suppress(SystemCallError):
                 takes = self._features.of(self._ifindex) & XdpFeature.NDO_XMIT
@@ -168,7 +174,7 @@ class XdpFramePort(XskRings, Owner):
                 return False
         before = self._unsent.consumed
         try:
-            self._next_call[0] = time.monotonic_ns() + self._spacing_ns
+            self._next_call[0] = time.monotonic_ns() + self._pacing.spacing_ns
             self._sender.send(self._number, self._ifindex, count)
         except SystemCallError as error:  # what was not taken waits for the next flush
             if error.errno != errno.EINTR:

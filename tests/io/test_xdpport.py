@@ -15,7 +15,7 @@ import pytest
 
 from dstmrouter.errors import SystemCallError
 from dstmrouter.io.afxdp import XskMode
-from dstmrouter.io.compiled.xdpframes import SENDING, CompiledFlush
+from dstmrouter.io.compiled.xdpframes import SENDING
 from dstmrouter.io.liveframes import LIVE_FRAME_MAX
 from dstmrouter.io.umem import DESC
 from dstmrouter.io.xdpport import Pacing, XdpFramePort
@@ -148,7 +148,7 @@ def refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise SystemCallError("send", 12, "no memory")
 
     compiled = bench.port._compiled
-    record = compiled._record if isinstance(compiled, CompiledFlush) else np.zeros(1, SENDING)
+    record = np.zeros(1, SENDING) if compiled is None else compiled._record
     attributes = record["attributes"].copy()
     with monkeypatch.context() as broken:
         broken.setattr(bench.sender, "send", fails)

@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.forward import Forwarder
 
 BURST: Final = 512  # frames: fewer stay warmer, but 128 cost 5 % of what is forwarded over veth
-
-
 ROUNDS: Final = 8  # of a turn: 0.5 ms at most, in which a worker sees to nothing else
-_RESULTS: Final = "now_s", "rounds", "first", "end", "size", "left"
+_EACH_TURN: Final = "now_s", "rounds", "first", "end", "size", "left"  # of CALL, given or found
 
 
 def ring_turn(engine: Engine, forwarder: CompiledForwarder) -> RingTurn | None:
@@ -85,17 +83,16 @@ class RingTurn:
         self._kept = pool, counters
         desk = self._desk(counters)
         self._numbers = np.array([*desk, *self._columns.numbers], np.uint64)
-        flushes = [each.flush_place for each in own]
-        self._flushes = np.array(flushes, np.uint64)
-        self._rounds_max = ROUNDS if all(flushes) else 1
+        self._flushes = np.array([each.flush_place for each in own], np.uint64)
+        self._rounds_max = ROUNDS if self._flushes.all() else 1
         self._call = self._calling(self._numbers)
         self._place = int(address(self._call))
         self._now_s, self._rounds, self._first, self._end, self._size, self._left = (
-            self._call[name].data for name in _RESULTS
+            self._call[name].data for name in _EACH_TURN
         )
         self._load(desk)
 
-    def turn(self, first: int, now_s: float, rounds: int = 1) -> tuple[int, int, int]:
+    def turn(self, first: int, now_s: float, rounds: int) -> tuple[int, int, int]:
         """As `daemon.engine.Handover`."""
         self._forwarder.follow_ports()
         self._look_at(now_s)
@@ -172,8 +169,8 @@ class RingTurn:
         """A record CALL for no ports."""
         arrays = numbers, self._forwarder.world, self._at, self._length
         flushes = address(self._flushes)
-        end = flushes + U(self._flushes.nbytes)
-        return np.array([(*map(address, arrays), BURST, flushes, end, *[0] * 6)], CALL)
+        known = *map(address, arrays), BURST, flushes, flushes + U(self._flushes.nbytes)
+        return np.array([known + (0,) * len(_EACH_TURN)], CALL)
 
     def _load(self, desk: Desk) -> None:
         """Load the code, with rings of nobody's: the others may be in use meanwhile."""

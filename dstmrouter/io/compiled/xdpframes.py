@@ -13,7 +13,7 @@ import numpy as np
 from dstmrouter.io.bpf import SYS_BPF
 from dstmrouter.io.ring import U32_MASK
 from dstmrouter.io.uapi import XDP_RING_NEED_WAKEUP, BpfCommand
-from dstmrouter.io.xdpport import STATE, Pacing
+from dstmrouter.io.xdpport import STATE
 from dstmrouter.jit.functions import NONE, ONE, Truth, U, address, compiled, field_at
 from dstmrouter.jit.kernel import ERRORS, monotonic_ns, system_call
 from dstmrouter.jit.pointers import load32, load64, observe32, store32, store64
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dstmrouter.io.ring import ProducerRing
     from dstmrouter.io.xdpframes import SendPlace
+    from dstmrouter.io.xdpport import Pacing
 
 SENDING: Final = np.dtype(
     [
@@ -144,7 +145,7 @@ class CompiledFlush:
         (tx, done), fill = (ring.place() for ring in rings[:2]), rings[2]
         indices = tx.producer, tx.consumer, done.producer, done.consumer, done.slots
         run, *line = place
-        pace = pacing.enough, round(pacing.spacing_s * 1e9), pacing.lots
+        pace = pacing.enough, pacing.spacing_ns, pacing.lots
         words = *indices, fill.flags_at(), *run, *line, ifindex, int(address(state)), *pace
         self._record = np.array([words], SENDING)
         self._kept = state
