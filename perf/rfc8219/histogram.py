@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SUB_BITS: Final = 7
 VALUE_BITS: Final = 32  # larger values count as the largest: 4.3 s in nanoseconds
@@ -72,3 +75,15 @@ class Delays:
         both = (delays[1:] != 0) & (delays[:-1] != 0)
         differences: npt.NDArray[np.int64] = (delays[1:] - delays[:-1])[both]
         return differences
+
+
+def together(delays: Sequence[Delays]) -> Delays:
+    """Those of some streams as if they were one; `by_sequence` is the first one's."""
+    first = delays[0]
+    return Delays(
+        counts=np.sum([each.counts for each in delays], axis=0, dtype=np.uint64),
+        least=min((each.least for each in delays if len(each)), default=first.least),
+        most=max(each.most for each in delays),
+        total=sum(each.total for each in delays),
+        by_sequence=first.by_sequence,
+    )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from dstmrouter.daemon.idling import TURNS_MIN
 from dstmrouter.errors import SystemCallError
 from dstmrouter.io.afxdp import XskMode
 from dstmrouter.io.compiled.xdpframes import SENDING
@@ -20,7 +21,7 @@ from dstmrouter.io.liveframes import LIVE_FRAME_MAX
 from dstmrouter.io.umem import DESC
 from dstmrouter.io.xdpport import Pacing, XdpFramePort
 from tests.io.conftest import Veth, collect, drain, ip
-from tests.io.framebench import ENOUGH, FRAMES, Bench, Opener
+from tests.io.framebench import AT_ONCE, ENOUGH, FRAMES, Bench, Opener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,13 +73,20 @@ def test_packets_that_keep_coming_wait_for_others(opener: Opener) -> None:
         bench.port.flush()
         assert drain(bench.tap) == []
         bench.check_ledger()
-    bench.port.flush()  # no more have come
+    for _ in range(AT_ONCE.patience - 1):  # no more have come
+        bench.port.flush()
+        assert drain(bench.tap) == []
+    bench.port.flush()
     assert collect(bench.tap, ENOUGH + 3) == sent
     assert bench.as_frames() == 2 * ENOUGH + 3
     sent = bench.transmit(100)
     bench.port.flush()
     assert collect(bench.tap, 100) == sent
     bench.reclaim()
+
+
+def test_no_packet_waits_when_the_worker_goes_to_sleep() -> None:
+    assert AT_ONCE.patience <= TURNS_MIN
 
 
 def test_the_time_that_packets_wait_counts_from_the_begin_of_a_call(

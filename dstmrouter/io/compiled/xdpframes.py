@@ -45,6 +45,7 @@ SENDING: Final = np.dtype(
             "state",  # address of a record STATE
             "enough",  # `Pacing`, in packets and nanoseconds
             "spacing",
+            "patience",
             "lots",
         )
     ]
@@ -66,9 +67,10 @@ SENDING: Final = np.dtype(
     _STATE,
     _ENOUGH,
     _SPACING,
+    _PATIENCE,
     _LOTS,
 ) = (field_at(SENDING, name) for name in SENDING.names or ())
-_HELD, _NEXT_CALL, _LOOK_AT, _TAKES, _IN_SOCKET, _SENT, _FAILED = (
+_HELD, _IN_VAIN, _NEXT_CALL, _LOOK_AT, _TAKES, _IN_SOCKET, _SENT, _FAILED = (
     field_at(STATE, name) for name in STATE.names or ()
 )
 _MODULO, _WAKEUP = U(U32_MASK), U(XDP_RING_NEED_WAKEUP)
@@ -99,6 +101,18 @@ def send(sending: np.uint64, state: np.uint64, waiting: np.uint64) -> None:
 
 
 @compiled
+def holds(sending: np.uint64, state: np.uint64, waiting: np.uint64, now: np.uint64) -> Truth:
+    """Whether packets are to wait for those that keep coming; if not, nothing is noted."""
+    in_vain = NONE if waiting > load64(state + _HELD) else load64(state + _IN_VAIN) + ONE
+    few = waiting < load64(sending + _LOTS) and in_vain < load64(sending + _PATIENCE)
+    if few and now < load64(state + _NEXT_CALL):
+        store64(state + _HELD, waiting)
+        store64(state + _IN_VAIN, in_vain)
+        return True
+    return False
+
+
+@compiled
 def flush_line(sending: np.uint64) -> Truth:
     """Do what is to be done for the record SENDING there.
 
@@ -111,15 +125,15 @@ def flush_line(sending: np.uint64) -> Truth:
     waiting = load32(produced) - load32(consumed) & _MODULO
     if waiting == NONE:
         return True
-    now, few = monotonic_ns(), waiting < load64(sending + _LOTS)
-    if few and waiting > load64(state + _HELD) and now < load64(state + _NEXT_CALL):
-        store64(state + _HELD, waiting)
+    now = monotonic_ns()
+    if holds(sending, state, waiting, now):
         return True
     if waiting < load64(sending + _ENOUGH) or now >= load64(state + _LOOK_AT):
         return False
     if load64(state + _TAKES) == NONE:
         return False
     store64(state + _HELD, NONE)
+    store64(state + _IN_VAIN, NONE)
     send(sending, state, waiting)
     return True
 
@@ -145,7 +159,7 @@ class CompiledFlush:
         (tx, done), fill = (ring.place() for ring in rings[:2]), rings[2]
         indices = tx.producer, tx.consumer, done.producer, done.consumer, done.slots
         run, *line = place
-        pace = pacing.enough, pacing.spacing_ns, pacing.lots
+        pace = pacing.enough, pacing.spacing_ns, pacing.patience, pacing.lots
         words = *indices, fill.flags_at(), *run, *line, ifindex, int(address(state)), *pace
         self._record = np.array([words], SENDING)
         self._kept = state

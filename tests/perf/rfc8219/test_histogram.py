@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perf.rfc8219.histogram import BUCKETS, EDGES, SUB_BITS, VALUE_BITS, Delays
+from perf.rfc8219.histogram import BUCKETS, EDGES, SUB_BITS, VALUE_BITS, Delays, together
 
 MOST = (1 << VALUE_BITS) - 1
 DELAYS = st.lists(st.one_of(st.integers(0, 600), st.integers(0, MOST)), min_size=1, max_size=200)
@@ -48,6 +48,21 @@ def test_percentiles_are_those_of_the_sorted_list(values: list[int], percent: fl
     exact = sorted(values)[rank - 1]
     found = delays_of(values).percentile(percent)
     assert abs(found - exact) <= exact / (2 << SUB_BITS) + 0.5
+
+
+@given(st.lists(DELAYS, min_size=1, max_size=4))
+def test_some_streams_together_are_one(streams: list[list[int]]) -> None:
+    one = together([delays_of(values) for values in streams])
+    other = delays_of([value for values in streams for value in values])
+    assert (one.counts == other.counts).all()
+    assert (one.least, one.most, one.total) == (other.least, other.most, other.total)
+
+
+def test_a_stream_without_frames_changes_nothing() -> None:
+    some = delays_of([7, 9])
+    none = Delays(np.zeros(BUCKETS, np.uint64), 0, 0, 0, np.zeros(0, np.uint32))
+    assert together([none, some]).least == 7
+    assert together([none, none]).least == 0
 
 
 @given(DELAYS)
