@@ -55,7 +55,7 @@ class Pacing:
     of all pools), which RCU frees 8 to 12 ms later, with all others of that time: at 20,000 calls a
     second that takes this CPU for 0.2 ms. So packets wait for others until so much time has passed
     since the last call began, or there are so many, or no more come. (At 1.3 Mpps and with calls
-    50, 65, 80 and 100 us apart, p99 of the latency was 240, 190, 170 and 165 us.)
+    50, 65, 80 and 100 us apart, p99 of the latency was 240, 190, 170 and 168 us.)
     """
 
     enough: int = 48  # packets: a call takes 15 us and saves 0.7 for each
