@@ -117,7 +117,7 @@ class XdpFramePort(XskRings, Owner):
             return
         waiting = len(self._unsent)
         if waiting and not self._holds(waiting):
-            self._held[0] = self._in_vain[0] = 0
+            self._held[0] = 0
             if not (waiting >= self._pacing.enough and self._send_frames(waiting)):
                 self._send_by_socket(waiting)
         in_socket = self._in_socket[0]

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from perf.rfc8219.histogram import Delays
 
 PERCENTILES: Final = {"min": 0.0, "p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
-
 REALTIME_TRIALS: Final = 5  # of a run, as they are short: the counted halves make 2 s
 
 

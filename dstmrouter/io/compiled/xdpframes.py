@@ -104,12 +104,12 @@ def send(sending: np.uint64, state: np.uint64, waiting: np.uint64) -> None:
 def holds(sending: np.uint64, state: np.uint64, waiting: np.uint64, now: np.uint64) -> Truth:
     """Whether packets are to wait for those that keep coming; if not, nothing is noted."""
     in_vain = NONE if waiting > load64(state + _HELD) else load64(state + _IN_VAIN) + ONE
-    few = waiting < load64(sending + _LOTS) and in_vain < load64(sending + _PATIENCE)
-    if few and now < load64(state + _NEXT_CALL):
+    worth_it = waiting < load64(sending + _LOTS) and in_vain < load64(sending + _PATIENCE)
+    waits = worth_it and now < load64(state + _NEXT_CALL)
+    if waits:
         store64(state + _HELD, waiting)
         store64(state + _IN_VAIN, in_vain)
-        return True
-    return False
+    return waits
 
 
 @compiled
@@ -133,7 +133,6 @@ def flush_line(sending: np.uint64) -> Truth:
     if load64(state + _TAKES) == NONE:
         return False
     store64(state + _HELD, NONE)
-    store64(state + _IN_VAIN, NONE)
     send(sending, state, waiting)
     return True
 
