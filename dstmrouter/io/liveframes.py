@@ -10,12 +10,14 @@ call, and waits twice until no CPU uses the former dispatcher (`KnownProgram` sp
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
 import socket
 import struct
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dstmrouter.errors import SystemCallError, asking_kernel
@@ -37,7 +39,9 @@ _COUNT_AT: Final = 32  # octets from its start: repeat
 _XDP_MD: Final = struct.Struct("=IIIIII")  # data, its end, metadata, interface, queue, egress
 _COUNT: Final = struct.Struct("=I")
 
-# linux/if_tun.h
+# linux/if_tun.h, linux/if.h, linux/sockios.h
+_IFF_UP: Final = 0x1
+_SIOCSIFFLAGS: Final = 0x8914
 _TUNSETIFF: Final = 0x400454CA
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
 _NAME_LEN: Final = 16
@@ -94,20 +98,38 @@ class LiveRun:
 
 
 class KnownProgram(Owner):
-    """Keeps the kernel's dispatcher aware of a program, by a device that carries no traffic.
+    """Keeps the kernel's dispatcher aware of a program, by a device that leads nowhere.
 
-    The device, `NAME0` or the next free number, is a TAP that is never up; it goes when this is
-    closed, and with this process. Raises SystemCallError, too if there is no /dev/net/tun.
+    The device, `NAME0` or the next free number, is a TAP, up and without IPv6: frames may be sent
+    there, until `discard`. It goes when this is closed, and with this process.
+    Raises SystemCallError, too if there is no /dev/net/tun.
     """
 
     def __init__(self, program: Program, name: str) -> None:
         with ExitStack() as undo:
             with asking_kernel(f"create TAP device {name}%d"):
-                fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+                fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
                 undo.callback(os.close, fd)
                 wanted = _IFREQ.pack(f"{name}%d".encode(), _IFF_TAP | _IFF_NO_PI)
                 made = fcntl.ioctl(fd, _TUNSETIFF, wanted)
                 self.name = made[:_NAME_LEN].rstrip(b"\0").decode()
-                ifindex = socket.if_nametoindex(self.name)
-            undo.enter_context(attach_xdp(ifindex, program, XdpMode.NATIVE))
+                self.ifindex = socket.if_nametoindex(self.name)
+            undo.enter_context(attach_xdp(self.ifindex, program, XdpMode.NATIVE))
+            self._set_up()
+            self._fd = fd
             self._undo = undo.pop_all()
+
+    def discard(self) -> None:
+        """Free frames that were sent to the device, 16 at most."""
+        with contextlib.suppress(OSError):  # EAGAIN: no more
+            for _ in range(16):
+                os.read(self._fd, 1)
+
+    def _set_up(self) -> None:
+        with contextlib.suppress(OSError):  # a kernel without IPv6; what it sends is discarded
+            Path(f"/proc/sys/net/ipv6/conf/{self.name}/disable_ipv6").write_text("1")
+        with (
+            asking_kernel(f"set TAP device {self.name} up"),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock,
+        ):
+            fcntl.ioctl(sock, _SIOCSIFFLAGS, _IFREQ.pack(self.name.encode(), _IFF_UP))

@@ -34,6 +34,7 @@ from dstmrouter.io.xdpframes_program import (
     IFINDEX_AT,
     LINE_AT,
     NEW_LEN,
+    NO_LINE,
     PRODUCER_AT,
     REFUSED_AT,
     Layout,
@@ -109,7 +110,8 @@ class FrameSender(Owner):
             self._layout = layout._replace(lines_fd=self._table.fileno())
             program = Program.load(BpfProgType.XDP, assemble(self._layout), "dstm_send")
             undo.enter_context(program)
-            self.device = undo.enter_context(KnownProgram(program, DEVICE)).name
+            self._known = undo.enter_context(KnownProgram(program, DEVICE))
+            self.device = self._known.name
             self._run = LiveRun(program, bytes(NEW_LEN))
             # Memory of views is unmapped with the last of them.
             view = memoryview(self._table.memory(layout.octets))
@@ -138,6 +140,18 @@ class FrameSender(Owner):
         self._control[LINE_AT // 4] = self._starts[number]
         self._control[IFINDEX_AT // 4] = ifindex
         self._run.run(count)
+
+    def keep_pool(self) -> None:
+        """Have the kernel keep one call's page pool for a second; raises SystemCallError.
+
+        A pool stays in the kernel's tree of pools while a frame of it is on its way, and then until
+        the kernel looks again, which it does each second. 64 numbers share an inner node of the
+        tree, which is not made and freed in each call as long as one of them stays.
+        """
+        self._control[LINE_AT // 4] = NO_LINE
+        self._control[IFINDEX_AT // 4] = self._known.ifindex
+        self._run.run(1)
+        self._known.discard()
 
     def place(self, number: int) -> SendPlace:
         """Where things are for a line, until this is closed."""

@@ -16,6 +16,7 @@ from dstmrouter.io.umem import DESC
 
 # The control record: which line's turn it is, and where its packets go; 32 bits each.
 LINE_AT, IFINDEX_AT, CONTROL_LEN = 0, 4, 64
+NO_LINE: Final = 0xFFFFFFFF  # in its place: new frames go there as they are
 # A line is a TX ring and a completion ring: octets from its start to the indices, which are written
 # by two sides, to what stands for the flags of a ring, and to the entries of the TX ring.
 PRODUCER_AT, CONSUMER_AT, FLAGS_AT = 0, 64, 128
@@ -93,7 +94,7 @@ def _take_descriptor(asm: Assembler, layout: Layout) -> None:
     """Point _LINE at the line whose turn it is; put its oldest packet's place into _AT, _LENGTH."""
     asm.load_map_value(_LINE, layout.lines_fd)
     asm.load(Size.U32, Reg.R1, _LINE, LINE_AT)
-    asm.jump_if(Reg.R1, Cond.GT, layout.octets - layout.line_len, "drop")
+    asm.jump_if(Reg.R1, Cond.GT, layout.octets - layout.line_len, "redirect")
     asm.alu(Alu.ADD, _LINE, Reg.R1)
     asm.load(Size.U32, Reg.R2, _LINE, CONSUMER_AT)
     asm.load(Size.U32, Reg.R1, _LINE, PRODUCER_AT)

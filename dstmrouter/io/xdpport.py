@@ -41,6 +41,7 @@ STATE: Final = np.dtype(
             "in_socket",  # packets that the socket has
             "sent",  # packets sent as frames
             "errors",  # calls that failed
+            "calls",  # since a page pool was kept
         )
     ]
 )
@@ -51,18 +52,20 @@ STATE: Final = np.dtype(
 class Pacing:
     """When packets are sent as frames.
 
-    Each call leaves three objects or more (on Linux 6.18 its page pool and inner nodes of the tree
-    of all pools), which RCU frees 8 to 12 ms later, with all others of that time: at 20,000 calls a
-    second that takes this CPU for 0.2 ms. So packets wait for others until so much time has passed
-    since the last call began, or there are so many, or no more come. (At 1.3 Mpps and with calls
-    50, 65, 80 and 100 us apart, p99 of the latency was 240, 190, 170 and 168 us.)
+    Each call leaves objects (on Linux 6.18 one of its page pool and, unless a pool is kept, two or
+    three inner nodes of the tree of all pools), which RCU frees 8 to 12 ms later, with all others
+    of that time: with four of them, 20,000 calls a second, that takes this CPU for 0.2 ms. So
+    packets wait for others until so much time has passed since the last call began, or there are
+    so many, or no more come. (At 1.3 Mpps and with calls 65, 80, 90 and 100 us apart, p99 of the
+    latency was 150, 145, 138 and 185 us, p50 54, 64, 68 and 80.)
     """
 
     enough: int = 48  # packets: a call takes 15 us and saves 0.7 for each
-    spacing_s: float = 90e-6
+    spacing_s: float = 80e-6
     patience: int = 4  # flushes in a row without more packets: 10 us; then they wait no longer
     lots: int = 128  # with 256, a twentieth of a busy worker's time goes by looking for more
     look_s: float = 0.5  # whether the device still takes frames
+    keep_every: int = 32  # calls: `FrameSender.keep_pool`, which takes as long as one
 
     @property
     def spacing_ns(self) -> int:
@@ -91,7 +94,7 @@ class XdpFramePort(XskRings, Owner):
         self._held, self._in_vain, self._next_call, self._look_at, self._takes, *counts = (
             self._state[name].data for name in STATE.names or ()
         )
-        self._in_socket, self._sent, self._errors = counts
+        self._in_socket, self._sent, self._errors, self._calls = counts
         self._polls = sock.busy_poll
         self._compiled: CompiledFlush | None = None
         with ExitStack() as undo:
@@ -115,6 +118,8 @@ class XdpFramePort(XskRings, Owner):
         """Send what waits, and wake the kernel where it asks for it; never blocks or raises."""
         if self._compiled is not None and self._compiled():
             return
+        if self._calls[0] >= self._pacing.keep_every:
+            self._keep_pool()
         waiting = len(self._unsent)
         if waiting and not self._holds(waiting):
             self._held[0] = 0
@@ -181,6 +186,7 @@ class XdpFramePort(XskRings, Owner):
                 return False
         before = self._unsent.consumed
         try:
+            self._calls[0] += 1
             self._next_call[0] = time.monotonic_ns() + self._pacing.spacing_ns
             self._sender.send(self._number, self._ifindex, count)
         except SystemCallError as error:  # what was not taken waits for the next flush
@@ -189,6 +195,11 @@ class XdpFramePort(XskRings, Owner):
                 self._takes[0] = 0  # until we look again
         self._sent[0] += (self._unsent.consumed - before) & U32_MASK
         return True
+
+    def _keep_pool(self) -> None:
+        self._calls[0] = 0
+        with contextlib.suppress(SystemCallError):  # it only saves time
+            self._sender.keep_pool()
 
     def _send_by_socket(self, waiting: int) -> None:
         ring = self._sock.rings.tx

@@ -110,6 +110,13 @@ def mac_of(interface: str) -> bytes:
     return bytes.fromhex(address.replace(":", ""))
 
 
+def frames_read(device: str) -> int:
+    """Frames that whoever has a TAP device open has read from it."""
+    (state,) = json.loads(ip(f"-json -stats link show {device}"))
+    packets: int = state["stats64"]["tx"]["packets"]
+    return packets
+
+
 @pytest.fixture
 def veth(netns: None) -> Callable[[str], Veth]:  # noqa: ARG001 the namespace must exist first
     """Make a pair `NAMEn`, `NAMEf` that sends nothing by itself."""

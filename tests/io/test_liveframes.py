@@ -12,7 +12,7 @@ from dstmrouter.io.bpfasm import Assembler, Reg
 from dstmrouter.io.liveframes import KnownProgram, LiveRun
 from dstmrouter.io.steering import attach_xdp
 from dstmrouter.io.uapi import BpfHelper, BpfProgType, XdpAction
-from tests.io.conftest import Veth, collect
+from tests.io.conftest import Veth, collect, frames_read, ip
 from tests.io.programs import returning
 
 if TYPE_CHECKING:
@@ -72,6 +72,21 @@ def test_a_known_program_has_a_device_of_its_own_as_long_as_it_is_open() -> None
         for holder in (first, second, second):
             holder.close()
     assert [name for _, name in socket.if_nameindex() if name.startswith("known")] == []
+
+
+@pytest.mark.usefixtures("netns")
+def test_frames_for_its_device_are_discarded() -> None:
+    with (
+        Program.load(BpfProgType.XDP, returning(XdpAction.PASS), "known_test") as known,
+        KnownProgram(known, "known") as holder,
+        Program.load(BpfProgType.XDP, redirecting(holder.ifindex), "live_test") as program,
+    ):
+        holder.discard()
+        assert frames_read(holder.name) == 0
+        LiveRun(program, FRAME).run(3)
+        holder.discard()
+        assert frames_read(holder.name) == 3
+        assert "inet6" not in ip(f"address show {holder.name}")
 
 
 @pytest.mark.usefixtures("netns")

@@ -12,7 +12,7 @@ from dstmrouter.errors import ConfigError
 from dstmrouter.io.liveframes import LIVE_FRAME_MAX
 from dstmrouter.io.umem import DESC
 from dstmrouter.io.xdpframes import MEMORY_MAX, FrameSender, PacketArray
-from tests.io.conftest import Veth, collect, drain, ip
+from tests.io.conftest import Veth, collect, drain, frames_read, ip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,6 +136,20 @@ def test_memory_has_a_limit() -> None:
     with pytest.raises(ConfigError, match=f"expected at most {MEMORY_MAX} to send as XDP frames"):
         PacketArray(MEMORY_MAX // 4096 + 1, 4096)
     assert MEMORY_MAX == FRAMES_OCTETS_MAX
+
+
+def test_to_keep_a_pool_takes_a_frame_of_its_own_and_no_packet(bench: Bench) -> None:
+    sent = bench.put(0, 0, [60] * 3)
+    bench.sender.keep_pool()
+    assert frames_read(bench.sender.device) == 1
+    assert len(bench.tx[0][1]) == 3
+    assert len(bench.done[0]) == 0
+    assert [drain(tap) for tap in bench.taps] == [[], []]
+    for change in ("set down dev", "del dev"):
+        ip(f"link {change} {bench.sender.device}")
+        bench.sender.keep_pool()  # in vain
+    bench.send(0, 3)
+    assert collect(bench.taps[0], 3) == sent
 
 
 @pytest.mark.usefixtures("netns")

@@ -20,7 +20,7 @@ from dstmrouter.io.compiled.xdpframes import SENDING
 from dstmrouter.io.liveframes import LIVE_FRAME_MAX
 from dstmrouter.io.umem import DESC
 from dstmrouter.io.xdpport import Pacing, XdpFramePort
-from tests.io.conftest import Veth, collect, drain, ip
+from tests.io.conftest import Veth, collect, drain, frames_read, ip
 from tests.io.framebench import AT_ONCE, ENOUGH, FRAMES, Bench, Opener
 
 if TYPE_CHECKING:
@@ -109,6 +109,32 @@ def test_the_time_that_packets_wait_counts_from_the_begin_of_a_call(
             bench.port.flush()
             assert collect(bench.tap, ENOUGH) == sent
         bench.reclaim()
+
+
+def test_a_page_pool_is_kept_every_few_calls(opener: Opener) -> None:
+    bench = opener.open(Pacing(spacing_s=0, keep_every=3))
+    for kept in (0, 0, 1, 1, 1, 2, 2):
+        sent = bench.transmit(ENOUGH)
+        bench.port.flush()
+        assert collect(bench.tap, ENOUGH) == sent
+        bench.reclaim()  # it flushes, too
+        assert frames_read(bench.sender.device) == kept
+
+
+def test_a_page_pool_that_cannot_be_kept_is_no_matter(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise SystemCallError("send", 12, "no memory")
+
+    bench = opener.open(Pacing(spacing_s=0, keep_every=1))
+    monkeypatch.setattr(bench.sender, "keep_pool", fails)
+    for _ in range(2):
+        sent = bench.transmit(ENOUGH)
+        bench.port.flush()
+        assert collect(bench.tap, ENOUGH) == sent
+    assert bench.port.statistics()["xdp_frames_errors"] == 0
+    bench.reclaim()
 
 
 def test_frames_sent_come_back_with_the_next_reclaim(bench: Bench) -> None:

@@ -47,6 +47,7 @@ SENDING: Final = np.dtype(
             "spacing",
             "patience",
             "lots",
+            "keep_every",
         )
     ]
 )
@@ -69,8 +70,9 @@ SENDING: Final = np.dtype(
     _SPACING,
     _PATIENCE,
     _LOTS,
+    _KEEP_EVERY,
 ) = (field_at(SENDING, name) for name in SENDING.names or ())
-_HELD, _IN_VAIN, _NEXT_CALL, _LOOK_AT, _TAKES, _IN_SOCKET, _SENT, _FAILED = (
+_HELD, _IN_VAIN, _NEXT_CALL, _LOOK_AT, _TAKES, _IN_SOCKET, _SENT, _FAILED, _CALLS = (
     field_at(STATE, name) for name in STATE.names or ()
 )
 _MODULO, _WAKEUP = U(U32_MASK), U(XDP_RING_NEED_WAKEUP)
@@ -92,6 +94,7 @@ def send(sending: np.uint64, state: np.uint64, waiting: np.uint64) -> None:
     before = load32(consumed_at)
     attributes, length = load64(sending + _ATTRIBUTES), load64(sending + _LENGTH)
     store64(state + _NEXT_CALL, monotonic_ns() + load64(sending + _SPACING))
+    store64(state + _CALLS, load64(state + _CALLS) + ONE)
     result = system_call(_BPF, _RUN, attributes, length)
     if result >= _ERRORS and result != _INTERRUPTED:
         store64(state + _FAILED, load64(state + _FAILED) + ONE)
@@ -113,13 +116,21 @@ def holds(sending: np.uint64, state: np.uint64, waiting: np.uint64, now: np.uint
 
 
 @compiled
+def has_more_to_do(sending: np.uint64, state: np.uint64) -> Truth:
+    """Whether there is a page pool to keep, or something to do for the socket."""
+    keep = load64(state + _CALLS) >= load64(sending + _KEEP_EVERY)
+    wake = load32(load64(sending + _FILL_FLAGS)) & _WAKEUP
+    return keep or wake != NONE or load64(state + _IN_SOCKET) != NONE
+
+
+@compiled
 def flush_line(sending: np.uint64) -> Truth:
     """Do what is to be done for the record SENDING there.
 
     False, and nothing is done, if it is more than frames to send or to let wait.
     """
     state = load64(sending + _STATE)
-    if load64(state + _IN_SOCKET) or load32(load64(sending + _FILL_FLAGS)) & _WAKEUP:
+    if has_more_to_do(sending, state):
         return False
     produced, consumed = load64(sending + _PRODUCED), load64(sending + _CONSUMED)
     waiting = load32(produced) - load32(consumed) & _MODULO
@@ -158,7 +169,7 @@ class CompiledFlush:
         (tx, done), fill = (ring.place() for ring in rings[:2]), rings[2]
         indices = tx.producer, tx.consumer, done.producer, done.consumer, done.slots
         run, *line = place
-        pace = pacing.enough, pacing.spacing_ns, pacing.patience, pacing.lots
+        pace = pacing.enough, pacing.spacing_ns, pacing.patience, pacing.lots, pacing.keep_every
         words = *indices, fill.flags_at(), *run, *line, ifindex, int(address(state)), *pace
         self._record = np.array([words], SENDING)
         self._kept = state

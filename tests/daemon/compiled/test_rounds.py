@@ -34,6 +34,7 @@ class Flush:
         self._state, self._record = np.zeros(1, STATE), np.zeros(1, SENDING)
         self._zero = np.zeros(1, np.uint32)
         self._record["state"] = address(self._state)
+        self._record["keep_every"] = 1
         for index in ("produced", "consumed", "fill_flags"):
             self._record[index] = address(self._zero)
         self.place = int(address(self._record))
