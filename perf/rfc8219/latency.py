@@ -4,7 +4,8 @@ RFC 8219 section 7.2, RFC 2544 section 26.2. All frames of the second half of a 
 the RFCs tag 500 after 60 of 120 seconds: the first ones find the device asleep. p50 is the typical
 latency of RFC 8219 and p99.9 its worst case; figures are medians over the runs. With `--realtime`
 trials must be short, so the frames of five make a run: on a virtual machine whose host takes the
-CPU for 4 ms twice a second, a hundredth of the frames of a short trial are late, or none.
+CPU for 4 ms twice a second, a hundredth of the frames of a short trial are late, or none. And
+before each run it is told how much of the worker's CPU others have while it does nothing.
 
 The stamp is written when the kernel's generator makes the frame and read by the XDP program that
 receives it: `--device wire` shows what of it is the tester's own.
@@ -16,17 +17,20 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Final
 
+from perf.gateway import WORKER_CPU
 from perf.rfc8219 import load
 from perf.rfc8219.bench import count, opened, settle_arguments
 from perf.rfc8219.histogram import together
+from perf.rfc8219.pauses import pauses_of
 from perf.rfc8219.trial import Trial
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from perf.figures import Figure
     from perf.rfc8219.bench import Bench
+    from perf.rfc8219.frames import Frames
     from perf.rfc8219.histogram import Delays
 
 PERCENTILES: Final = {"min": 0.0, "p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
@@ -46,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[Figure]:
     """Minimum, mean, percentiles and maximum in microseconds, for each frame size."""
     settle_arguments(args)
-    figures = []
+    figures: list[Figure] = []
     with opened(args, args.bindings, args.tunnels) as bench:
         for frames in args.frames:
             rate = load.found(bench, frames, args, progress)
@@ -54,21 +58,30 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[F
                 frames, args.direction, args.seconds, rate, delays_after_s=args.seconds / 2
             )
             trials = args.trials or (REALTIME_TRIALS if args.realtime and not args.quick else 1)
-            runs = []
+            runs, pauses = [], []
             for number in range(1, args.runs + 1):
+                if args.realtime:
+                    pauses.append(pauses_of(WORKER_CPU))
+                    progress(f"run {number}: without us, the worker's CPU pauses {pauses[-1]}")
                 run, line = one_run(bench, trial, trials)
                 runs.append(run)
                 progress(f"run {number}: {line}")
-            for what, percent in {**PERCENTILES, "mean": None}.items():
-                values = [worst(delays, percent) / 1e3 for delays in runs]
-                figures.append(
-                    dataclasses.replace(
-                        bench.figure("latency", frames, values, unit="us", what=what),
-                        percentile=percent,
-                        load=rate / 1e6,
-                    )
-                )
+            figures += by_percentile(bench, frames, rate, runs)
+            if pauses:
+                shares = [100 * each.share for each in pauses]
+                what, unit = "pauses of the CPU without us", "% of time"
+                figures.append(bench.figure("latency", frames, shares, unit=unit, what=what))
     return figures
+
+
+def by_percentile(
+    bench: Bench, frames: Frames, rate: float, runs: Sequence[list[Delays]]
+) -> Iterator[Figure]:
+    """Of each run, microseconds."""
+    for what, percent in {**PERCENTILES, "mean": None}.items():
+        values = [worst(delays, percent) / 1e3 for delays in runs]
+        figure = bench.figure("latency", frames, values, unit="us", what=what)
+        yield dataclasses.replace(figure, percentile=percent, load=rate / 1e6)
 
 
 def one_run(bench: Bench, trial: Trial, trials: int) -> tuple[list[Delays], str]:
