@@ -5,7 +5,7 @@ the RFCs tag 500 after 60 of 120 seconds: the first ones find the device asleep.
 latency of RFC 8219 and p99.9 its worst case; figures are medians over the runs. With `--realtime`
 trials must be short, so the frames of five make a run: on a virtual machine whose host takes the
 CPU for 4 ms twice a second, a hundredth of the frames of a short trial are late, or none. And
-before each run it is told how much of the worker's CPU others have while it does nothing.
+before all runs and after them it is told how much of the worker's CPU is taken without us.
 
 The stamp is written when the kernel's generator makes the frame and read by the XDP program that
 receives it: `--device wire` shows what of it is the tester's own.
@@ -51,6 +51,8 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[F
     """Minimum, mean, percentiles and maximum in microseconds, for each frame size."""
     settle_arguments(args)
     figures: list[Figure] = []
+    # Between trials it would add up to more than LONGEST_S, and cost the next 25 ms.
+    taken = [without_us(progress)] if args.realtime else []
     with opened(args, args.bindings, args.tunnels) as bench:
         for frames in args.frames:
             rate = load.found(bench, frames, args, progress)
@@ -58,20 +60,24 @@ def measure(args: argparse.Namespace, progress: Callable[[str], None]) -> list[F
                 frames, args.direction, args.seconds, rate, delays_after_s=args.seconds / 2
             )
             trials = args.trials or (REALTIME_TRIALS if args.realtime and not args.quick else 1)
-            runs, pauses = [], []
+            runs = []
             for number in range(1, args.runs + 1):
-                if args.realtime:
-                    pauses.append(pauses_of(WORKER_CPU))
-                    progress(f"run {number}: without us, the worker's CPU pauses {pauses[-1]}")
                 run, line = one_run(bench, trial, trials)
                 runs.append(run)
                 progress(f"run {number}: {line}")
             figures += by_percentile(bench, frames, rate, runs)
-            if pauses:
-                shares = [100 * each.share for each in pauses]
-                what, unit = "pauses of the CPU without us", "% of time"
-                figures.append(bench.figure("latency", frames, shares, unit=unit, what=what))
+        if taken:
+            taken.append(without_us(progress))
+            what, unit = "pauses of the CPU without us", "% of time"
+            figures.append(bench.figure("latency", frames, taken, unit=unit, what=what))
     return figures
+
+
+def without_us(progress: Callable[[str], None]) -> float:
+    """Per cent of the time in which the worker's CPU pauses while the worker does nothing."""
+    pauses = pauses_of(WORKER_CPU)
+    progress(f"without us, the worker's CPU pauses {pauses}")
+    return 100 * pauses.share
 
 
 def by_percentile(
