@@ -6,8 +6,9 @@ keyed hash: prefixes that meet in one share its tokens, which errs on the side o
 nobody can choose whom to meet.
 
 What is kept of a bucket is when it was, or would have been, empty: the tokens are the time since
-then. They come with the ticks of a clock, 32 a second, and not one by one: in a flood of millions
-a second every token costs a look at the packets of a burst, so many are spent at a time.
+then. They come with the ticks of a clock, 16 a second, and not one by one: in a flood of millions
+a second every token costs a look at the packets of a burst, so many are spent at a time. (At 1 %
+of 25 Mpps, 32 calls of the numpy steps a second took 2 % of the time, 16 take 1.)
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dstmrouter.pipeline.memory import Index
 
 KINDS: Final = 256
-TICKS: Final = 32  # a second; a power of two, exact in floating point
+TICKS: Final = 16  # a second; a power of two, exact in floating point
 _TICK_NS: Final = 10**9 // TICKS
 _LONG_AGO: Final = -(1 << 60)  # ns; so long that every bucket is full
 BUCKETS: Final = 1 << 14  # 128 KiB; a power of two

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _TX_FULL: Final = U(Verdict.DROP_TX_FULL)
 _UNSENT: Final = U(Verdict.UNSENT_ICMPV4)
-_NO_VERDICT: Final = U(len(Verdict))
 
 
 class Desk(NamedTuple):
@@ -90,24 +89,18 @@ def add(desk: Desk, verdict: np.uint64, packets: np.uint64, octets: np.uint64) -
 
 
 @compiled
-def keep_one(desk: Desk, i: np.uint64, at: np.uint64) -> np.uint64:
-    """Give frame `i` back, which does not leave, unless the steps are to see it; as `send_one`."""
+def keep_one(desk: Desk, i: np.uint64, at: np.uint64, length: np.uint64) -> None:
+    """Give frame `i` back, which does not leave, unless the steps are to see it; count it."""
     verdict = load8(desk.verdict + i)
-    if verdict == burst.UNDECIDED:
-        return _NO_VERDICT
-    xskrings.give(desk.pool, load64(at + i * WORD))
-    return verdict
+    if verdict != burst.UNDECIDED:
+        xskrings.give(desk.pool, load64(at + i * WORD))
+        add(desk, verdict, ONE, load64(length + i * WORD))
 
 
 @compiled
 def send_one(desk: Desk, i: np.uint64, at: np.uint64) -> np.uint64:
-    """Put frame `i` on the ring of its port, or give it back; its verdict.
-
-    _NO_VERDICT if it was left to the numpy steps.
-    """
+    """Put frame `i` on the ring of its port, or give it back where that is full; its verdict."""
     port = load8(desk.port + i)
-    if port >= desk.ports:
-        return keep_one(desk, i, at)
     start, size = load64(desk.new_at + i * WORD), load64(desk.new_length + i * WORD)
     if xskrings.send(load64(desk.by_port + port * WORD), start, size):
         return load8(desk.verdict + i)
@@ -118,17 +111,21 @@ def send_one(desk: Desk, i: np.uint64, at: np.uint64) -> np.uint64:
 
 @compiled
 def send_all(desk: Desk, at: np.uint64, length: np.uint64, size: np.uint64) -> None:
-    """Send what the pass has written, and count it: a run of one verdict at a time."""
+    """Send what the pass has written, and count it: a run of one verdict at a time.
+
+    What does not leave is counted by itself: to end a run for one in a hundred costs 50 ns more.
+    """
     socket = desk.sockets
     while socket < desk.sockets_end:
         xskrings.open_tx(socket)
         socket += SOCKET_SIZE
     counting, packets, octets = NONE, NONE, NONE
     for i in span(NONE, size):
+        if load8(desk.port + i) >= desk.ports:
+            keep_one(desk, i, at, length)
+            continue
         verdict = send_one(desk, i, at)
         if verdict != counting:
-            if verdict == _NO_VERDICT:
-                continue
             add(desk, counting, packets, octets)
             counting, packets, octets = verdict, NONE, NONE
         packets += ONE
