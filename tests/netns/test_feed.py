@@ -130,7 +130,7 @@ def test_lease_ends_at_the_router_by_itself(gateway: Gateway) -> None:
         assert gateway.bindings() == {ipv4: CLIENT1}
         gateway.wait_until(lambda: gateway.bindings() == {}, "the end of the binding")
         assert not flow.passes()
-        assert gateway.count("DROP_NO_BINDING") > 0
+        gateway.wait_until(lambda: gateway.count("DROP_NO_BINDING") > 0, "the drop to be counted")
 
 
 def test_grant_waits_for_a_required_router(gateway: Gateway) -> None:
