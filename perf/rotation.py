@@ -20,6 +20,7 @@ from dstmrouter.daemon.replay import Side, build_tables
 from dstmrouter.io.umem import XDP_PACKET_HEADROOM, Umem
 from dstmrouter.pipeline.compiled.forward import CompiledForwarder
 from dstmrouter.pipeline.forward import Forwarder
+from dstmrouter.pipeline.limits import TICKS
 from dstmrouter.pipeline.memory import FrameMemory
 from dstmrouter.pipeline.rules import TunnelRules
 from dstmrouter.pipeline.verdict import Verdict
@@ -42,7 +43,7 @@ RULES: Final = TunnelRules(tep6=(TEP6,), tep4=IPv4Address("192.0.2.1"))
 SPARE: Final = 1024  # frames for packets that the pipeline makes
 _PACKETS: Final = 262_144  # of a run, at least: the first ones after another case find caches cold
 _BURSTS: Final = 256  # of a walk, at most: small ones take long
-_TICKS_S: Final = 0.5  # of a run in which errors are sent: 8 ticks of their limits
+_TICKS_S: Final = 8 / TICKS  # of a run in which errors are sent, so that tokens come so often
 
 
 def build(holdings: Holdings) -> Tables:

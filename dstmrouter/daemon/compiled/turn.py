@@ -98,9 +98,8 @@ def keep_one(desk: Desk, i: np.uint64, at: np.uint64, length: np.uint64) -> None
 
 
 @compiled
-def send_one(desk: Desk, i: np.uint64, at: np.uint64) -> np.uint64:
-    """Put frame `i` on the ring of its port, or give it back where that is full; its verdict."""
-    port = load8(desk.port + i)
+def send_one(desk: Desk, i: np.uint64, at: np.uint64, port: np.uint64) -> np.uint64:
+    """Put frame `i` on the ring of `port`, or give it back where that is full; its verdict."""
     start, size = load64(desk.new_at + i * WORD), load64(desk.new_length + i * WORD)
     if xskrings.send(load64(desk.by_port + port * WORD), start, size):
         return load8(desk.verdict + i)
@@ -121,10 +120,11 @@ def send_all(desk: Desk, at: np.uint64, length: np.uint64, size: np.uint64) -> N
         socket += SOCKET_SIZE
     counting, packets, octets = NONE, NONE, NONE
     for i in span(NONE, size):
-        if load8(desk.port + i) >= desk.ports:
+        port = load8(desk.port + i)
+        if port >= desk.ports:
             keep_one(desk, i, at, length)
             continue
-        verdict = send_one(desk, i, at)
+        verdict = send_one(desk, i, at, port)
         if verdict != counting:
             add(desk, counting, packets, octets)
             counting, packets, octets = verdict, NONE, NONE
